@@ -1,0 +1,107 @@
+"""The command line: `python -m bench COMMAND --help`."""
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+
+from bench import figures, ratios, readme, report
+from bench.files import read_json, write_atomically
+from bench.runner import Comparison, run_all
+from bench.strategies import STRATEGIES, find, parse_start
+from bench.tasks import TASKS
+from bench.train import Budget
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+
+    compare = commands.add_parser("compare", help="train with each strategy, table and figures")
+    compare.add_argument("task", choices=TASKS)
+    compare.add_argument(
+        "--strategies", nargs="+", metavar="NAME", help=f"any of {', '.join(STRATEGIES)} (all)"
+    )
+    compare.add_argument("--seeds", type=positive_int, default=5, help="runs per strategy (5)")
+    length = compare.add_mutually_exclusive_group()
+    length.add_argument("--steps", type=positive_int, help="training steps of each run")
+    length.add_argument("--seconds", type=float, help="training time of each run instead")
+    compare.add_argument(
+        "--start", help='when importance sampling begins: "always", "after:STEPS", "ratio:R"'
+    )
+    compare.add_argument("--target", type=float, help="accuracy to reach (uniform's at its end)")
+    compare.add_argument("--threads", type=positive_int, help="of torch, for all strategies")
+    compare.add_argument(
+        "--data-root", type=Path, default=Path("data"), help="has MNIST/raw (data)"
+    )
+    compare.add_argument("--out", type=Path, help="where results go (out/TASK)")
+    compare.set_defaults(run=run_compare)
+
+    draw = commands.add_parser("figures", help="draw the figures of a comparison again")
+    draw.add_argument("directory", type=Path)
+    draw.set_defaults(run=lambda args: draw_figures(args.directory))
+
+    ratio = commands.add_parser("ratios", help="each operator beside what else could be written")
+    ratio.add_argument("--out", type=Path, default=ratios.RESULT)
+    ratio.add_argument("--threads", type=positive_int, default=2)
+    ratio.set_defaults(run=lambda args: ratios.main(args.out, args.threads))
+
+    write = commands.add_parser("readme", help="table and figure of README.md from bench/results")
+    write.add_argument(
+        "--compare", type=Path, metavar="DIR", help="first take over this comparison"
+    )
+    write.set_defaults(run=lambda args: readme.main(args.compare))
+    return top
+
+
+def positive_int(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is not positive")
+    return value
+
+
+def run_compare(args: argparse.Namespace) -> None:
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    task = TASKS[args.task]
+    start = args.start or task.start
+    parse_start(start)  # a wrong one should not surface after minutes
+    budget = Budget(seconds=args.seconds) if args.seconds else Budget(args.steps or task.steps)
+    comparison = Comparison(
+        task=task,
+        strategies=find(args.strategies or list(STRATEGIES)),
+        seeds=args.seeds,
+        budget=budget,
+        start=start,
+        out=args.out or Path("out") / task.name,
+        target=args.target,
+    )
+    try:
+        results = run_all(comparison, task.load(args.data_root))
+    except KeyboardInterrupt:
+        print(f"\nstopped; the same command continues from {comparison.out}", file=sys.stderr)
+        raise SystemExit(130) from None
+    text = report.markdown(results)
+    print(text)
+    table = comparison.out / "table.md"
+    write_atomically(table, lambda partial: partial.write_text(text))
+    print(f"{table}\n{comparison.out / 'results.json'}")
+    draw_figures(comparison.out)
+
+
+def draw_figures(directory: Path) -> None:
+    if not (directory / "results.json").exists():
+        raise SystemExit(f"{directory} has no results.json: run `python -m bench compare` first")
+    for path in figures.draw(read_json(directory / "results.json"), directory):
+        print(path)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    args = parser().parse_args(arguments)
+    args.run(args)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,21 @@
+"""`row_stats` beside plain torch: `pytest bench/bench_row_stats.py`.
+
+The names keep these files out of the plain test run; each is given to pytest by its path.
+"""
+
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+import impsamp_fast
+from bench.candidates import CANDIDATES, pick
+from bench.inputs import SIZES, logits_and_target
+from bench.peers import eager_row_stats
+
+
+@pytest.mark.parametrize(("K", "C"), SIZES)
+@pytest.mark.parametrize("candidate", CANDIDATES)
+def test_row_stats(benchmark: BenchmarkFixture, candidate: str, K: int, C: int) -> None:
+    benchmark.group = f"row_stats, K={K}, C={C}"
+    inputs = logits_and_target(K, C)
+    function = pick(candidate, impsamp_fast.row_stats, eager_row_stats, *inputs)
+    benchmark(function, *inputs)

@@ -1,0 +1,47 @@
+"""What a measurement was made on: every result file carries it."""
+
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import impsamp_fast
+
+
+def cpu_model() -> str:
+    """The processor's marketing name, or the bare architecture where the system does not say."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith(("model name", "Model")):
+                return line.split(":", 1)[1].strip()
+    if sys.platform == "darwin":
+        command = ["sysctl", "-n", "machdep.cpu.brand_string"]
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    return platform.processor() or platform.machine()
+
+
+def describe() -> dict[str, Any]:
+    """Machine and versions, as JSON-ready values. `threads` is torch's setting at the call."""
+    return {
+        "cpu": cpu_model(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "instruction_set": torch.backends.cpu.get_cpu_capability(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "impsamp_fast": impsamp_fast.__version__,
+    }
+
+
+def one_line(machine: dict[str, Any]) -> str:
+    """The machine as a sentence fragment for captions and tables."""
+    return (
+        f"{machine['cpu']}, {machine['cores']} cores, {machine['threads']} threads, "
+        f"{machine['instruction_set']}, torch {machine['torch']}, Python {machine['python']}"
+    )

@@ -1,0 +1,82 @@
+"""The measured parts of README.md: tables and figure, made from the results in bench/results.
+
+README.md marks each part with `<!-- bench: NAME -->` and `<!-- end of bench: NAME -->`; what stands
+between is replaced. No number in it is typed by hand.
+"""
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+from bench import figures, ratios, report
+from bench.files import read_json, write_atomically
+from bench.machine import one_line
+
+ROOT = Path(__file__).parent.parent
+RESULTS = Path(__file__).parent / "results"
+COMPARISON = RESULTS / "two-circles.json"
+FIGURE = RESULTS / "two-circles.png"
+
+
+def main(comparison: Path | None) -> None:
+    """Rewrite README.md; `comparison` is a finished Two Circles run to take over first."""
+    if comparison is not None:
+        take_over(comparison)
+    path = ROOT / "README.md"
+    text = path.read_text()
+    for name, part in (("two-circles", two_circles_part()), ("operators", operators_part())):
+        text = replace_part(text, name, part)
+    write_atomically(path, lambda partial: partial.write_text(text))
+    print(path)
+
+
+def take_over(directory: Path) -> None:
+    """Copy a comparison's results to where they are committed, and draw the README's figure."""
+    results = read_json(directory / "results.json")
+    if results["settings"]["task"] != "two-circles":
+        raise SystemExit(f"{directory} holds {results['settings']['task']}, expected two-circles")
+    shutil.copyfile(directory / "results.json", COMPARISON)
+    figures.draw_overview(results, directory / "pictures.npz", FIGURE)
+
+
+def replace_part(text: str, name: str, part: str) -> str:
+    begin, end = f"<!-- bench: {name} -->", f"<!-- end of bench: {name} -->"
+    pattern = re.compile(f"({re.escape(begin)}\n).*?({re.escape(end)})", re.DOTALL)
+    replaced, count = pattern.subn(lambda match: match[1] + part + match[2], text)
+    if count != 1:
+        raise SystemExit(f"README.md has {count} parts {begin} ... {end}, expected 1")
+    return replaced
+
+
+def two_circles_part() -> str:
+    return report.markdown(read_json(COMPARISON))
+
+
+def operators_part() -> str:
+    result = read_json(ratios.RESULT)
+    return operators_table(result) + f"\nMeasured on {one_line(result['machine'])}.\n"
+
+
+def operators_table(result: dict[str, Any]) -> str:
+    """One row per case and peer: ours, theirs, and how many times faster."""
+    rows = []
+    for case in result["cases"]:
+        times = {name: value["median"] for name, value in case["microseconds"].items()}
+        ours = times.pop(ratios.OURS)
+        rows += [
+            [case["name"], duration(ours), peer, duration(theirs), ratio(theirs / ours)]
+            for peer, theirs in times.items()
+        ]
+    headings = ["what", "impsamp_fast", "beside", "takes", "ratio"]
+    return "\n".join(report.table(headings, rows)) + "\n"
+
+
+def duration(microseconds: float) -> str:
+    if microseconds < 1e3:
+        return f"{microseconds:.1f} µs"
+    return f"{microseconds / 1e3:.1f} ms"
+
+
+def ratio(value: float) -> str:
+    return f"{value:.1f}" if value < 100 else f"{value:,.0f}"

@@ -1,0 +1,153 @@
+"""Numbers of a comparison, computed from its results alone, and the tables that show them.
+
+Accuracy is smoothed before it is judged: the mean of the last five evaluations. A single
+evaluation jumps up and down between steps, and the first lucky one would flatter a noisy strategy.
+"""
+
+from statistics import fmean, stdev
+from typing import Any
+
+from bench.machine import one_line
+from bench.split import STAGES
+
+WINDOW = 5  # evaluations averaged
+
+
+def smoothed(accuracy: list[float]) -> list[float]:
+    """Trailing means; entry i covers evaluations i - WINDOW + 1 .. i, fewer at the beginning."""
+    return [fmean(accuracy[max(0, i + 1 - WINDOW) : i + 1]) for i in range(len(accuracy))]
+
+
+def runs_of(results: dict[str, Any], strategy: str) -> list[dict[str, Any]]:
+    return [run for run in results["runs"] if run["strategy"] == strategy]
+
+
+def final_accuracy(run: dict[str, Any]) -> float:
+    return smoothed(run["curve"]["accuracy"])[-1]
+
+
+def target(results: dict[str, Any], chosen: float | None) -> float | None:
+    """`chosen`, or the mean over seeds of uniform sampling's accuracy at its end, if it ran."""
+    if chosen is not None:
+        return chosen
+    uniform = runs_of(results, "uniform")
+    return round(fmean(map(final_accuracy, uniform)), 6) if uniform else None
+
+
+def first_reaching(run: dict[str, Any], accuracy: float) -> tuple[int, float] | None:
+    """(step, seconds) of the first full window whose mean is at least `accuracy`."""
+    curve = run["curve"]
+    for i, value in enumerate(smoothed(curve["accuracy"])):
+        if i + 1 >= WINDOW and value >= accuracy:
+            return curve["step"][i], curve["seconds"][i]
+    return None
+
+
+def summarise(results: dict[str, Any]) -> list[dict[str, Any]]:
+    """One row per strategy; times are means over the seeds that reached the target."""
+    uniform = runs_of(results, "uniform")
+    uniform_seconds = fmean(run["curve"]["seconds"][-1] for run in uniform) if uniform else None
+    rows = []
+    for name in results["strategies"]:
+        runs = runs_of(results, name)
+        final = [final_accuracy(run) for run in runs]
+        goal = results["target"]
+        reached = [hit for run in runs if goal and (hit := first_reaching(run, goal))]
+        row = {
+            "strategy": name,
+            "accuracy": fmean(final),
+            "accuracy_deviation": stdev(final) if len(final) > 1 else None,
+            "reached": len(reached),
+            "runs": len(runs),
+            "steps_to_target": fmean(hit[0] for hit in reached) if reached else None,
+            "seconds_to_target": fmean(hit[1] for hit in reached) if reached else None,
+            "share_of_uniform": None,
+            "steps": fmean(run["curve"]["step"][-1] for run in runs),
+            "importance_steps": fmean(run["importance_steps"] for run in runs),
+            "seconds": fmean(run["curve"]["seconds"][-1] for run in runs),
+            "split_us": {
+                stage: fmean(run["split_us"][stage] for run in runs) for stage in (*STAGES, "step")
+            },
+        }
+        # A mean over the lucky seeds only is no time to the target.
+        if uniform_seconds and len(reached) == len(runs):
+            row["share_of_uniform"] = row["seconds_to_target"] / uniform_seconds
+        row["select_share"] = row["split_us"]["select"] / row["split_us"]["step"]
+        rows.append(row)
+    return rows
+
+
+def markdown(results: dict[str, Any]) -> str:
+    """Both tables and what they were measured on."""
+    settings, goal = results["settings"], results["target"]
+    labels = {name: entry["label"] for name, entry in results["strategies"].items()}
+    lines = [
+        f"{settings['task']}: mean of {len(results['seeds'])} seeds, "
+        f"K = {settings['large_batch']}, n = {settings['mini_batch']}, "
+        f"importance sampling starts by {settings['start']}"
+        + (f"; target accuracy {100 * goal:.2f}%." if goal else "."),
+        f"Measured on {one_line(results['machine'])}.",
+        "",
+        *table(OUTCOME_HEADINGS, [outcome_cells(labels, row) for row in results["summary"]]),
+        "",
+        "Time of a step in microseconds, medians measured after each run:",
+        "",
+        *table(SPLIT_HEADINGS, [split_cells(labels, row) for row in results["summary"]]),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+OUTCOME_HEADINGS = [
+    "strategy",
+    "accuracy at the end",
+    "steps",
+    "by importance",
+    "time",
+    "steps to target",
+    "time to target",
+    "share of uniform's time",
+]
+SPLIT_HEADINGS = ["strategy", *STAGES, "step", "select's share"]
+
+
+def outcome_cells(labels: dict[str, str], row: dict[str, Any]) -> list[str]:
+    deviation = row["accuracy_deviation"]
+    accuracy = f"{100 * row['accuracy']:.2f}%"
+    if deviation is not None:
+        accuracy += f" ± {100 * deviation:.2f}"
+    steps = time = "not reached"
+    if row["reached"]:
+        some = "" if row["reached"] == row["runs"] else f" ({row['reached']} of {row['runs']} runs)"
+        steps, time = (
+            f"{row['steps_to_target']:.0f}{some}",
+            f"{row['seconds_to_target']:.2f} s{some}",
+        )
+    share = row["share_of_uniform"]
+    return [
+        labels[row["strategy"]],
+        accuracy,
+        f"{row['steps']:.0f}",
+        f"{100 * row['importance_steps'] / row['steps']:.0f}%",
+        f"{row['seconds']:.2f} s",
+        steps,
+        time,
+        f"{share:.2f}" if share is not None else "-",
+    ]
+
+
+def split_cells(labels: dict[str, str], row: dict[str, Any]) -> list[str]:
+    times = [f"{row['split_us'][stage]:.0f}" for stage in (*STAGES, "step")]
+    return [labels[row["strategy"]], *times, f"{100 * row['select_share']:.1f}%"]
+
+
+def table(headings: list[str], rows: list[list[str]]) -> list[str]:
+    """A markdown table, padded so that it also reads well in a terminal; numbers to the right."""
+    widths = [max(len(row[i]) for row in [headings, *rows]) for i in range(len(headings))]
+
+    def line(cells: list[str]) -> str:
+        padded = [cells[0].ljust(widths[0])]
+        padded += [cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True)]
+        return f"| {' | '.join(padded)} |"
+
+    rule = ["-" * widths[0]] + ["-" * (width - 1) + ":" for width in widths[1:]]
+    return [line(headings), line(rule), *map(line, rows)]

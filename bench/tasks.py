@@ -1,0 +1,95 @@
+"""What is trained: data, network, optimiser and batch sizes, as in Knutsson et al. 2023."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from bench import mnist, two_circles
+
+
+@dataclass(frozen=True)
+class Data:
+    """A training pool and a test set, whole and in memory."""
+
+    x: Tensor
+    y: Tensor
+    test_x: Tensor
+    test_y: Tensor
+
+
+@dataclass(frozen=True)
+class Task:
+    """One experiment of the paper. Both batch sizes and the start rule hold for all strategies."""
+
+    name: str
+    title: str
+    load: Callable[[Path], Data]
+    network: Callable[[], nn.Module]
+    learning_rate: float  # of Adam, its other settings torch's defaults
+    start: str  # uniform sampling until then, see strategies.parse_start
+    steps: int
+    evaluate_every: int
+    snapshots: tuple[int, ...] = ()  # steps at which picked points and decision map are kept
+    count_picks: bool = False
+    large: int = 1024  # K, rows scored
+    mini: int = 128  # n, rows trained on
+
+
+def two_circles_network() -> nn.Module:
+    """2 -> 50 ReLU -> 2: 252 weights."""
+    return nn.Sequential(nn.Linear(2, 50), nn.ReLU(), nn.Linear(50, 2))
+
+
+def two_circles_data(_: Path) -> Data:
+    return Data(*two_circles.sample(2**17, seed=1), *two_circles.sample(2**15, seed=2))
+
+
+def mnist_network() -> nn.Module:
+    """Two 5x5 convolutions (10, 20), each max-pooled by 2, then 320-50-10: 21,840 weights."""
+    return nn.Sequential(
+        nn.Conv2d(1, 10, 5),
+        nn.MaxPool2d(2),
+        nn.ReLU(),
+        nn.Conv2d(10, 20, 5),
+        nn.MaxPool2d(2),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(320, 50),
+        nn.ReLU(),
+        nn.Linear(50, 10),
+    )
+
+
+def mnist_data(root: Path) -> Data:
+    return Data(*mnist.load(root, "train"), *mnist.load(root, "t10k"))
+
+
+TASKS = {
+    task.name: task
+    for task in (
+        Task(
+            name="two-circles",
+            title="Two Circles",
+            load=two_circles_data,
+            network=two_circles_network,
+            learning_rate=0.005,
+            start="ratio:0.9",
+            steps=3000,
+            evaluate_every=25,
+            snapshots=(100, 300, 1000, 3000),
+        ),
+        Task(
+            name="mnist",
+            title="MNIST",
+            load=mnist_data,
+            network=mnist_network,
+            learning_rate=0.01,
+            start="ratio:0.42",
+            steps=1000,
+            evaluate_every=20,
+            count_picks=True,
+        ),
+    )
+}

@@ -1,0 +1,40 @@
+// The operators on the CPU, over plain pointers: threads around the kernels of the best instruction
+// set.
+#pragma once
+
+#include <c10/util/ArrayRef.h>
+
+#include <cstdint>
+#include <string>
+
+#include "kernels.h"
+
+namespace isf {
+
+enum class Method { kMultinomial, kStratified, kSystematic, kRace, kPps, kTopk };
+
+inline bool with_replacement(Method method) {
+  return method == Method::kMultinomial || method == Method::kStratified ||
+         method == Method::kSystematic;
+}
+
+namespace cpu {
+
+// The kernels for this processor, as torch chose (ATEN_CPU_CAPABILITY lowers the choice).
+const Kernels& kernels();
+
+// Fills the statistics that the problem asks for. Returns the first faulty row, or -1.
+int64_t row_statistics(const RowProblem& problem, Element element, bool soft_target);
+
+void last_layer(Element element, const void* features, int64_t row_stride, int64_t width,
+                void* score, int64_t rows);
+
+// Draws n rows by their weights [rows] into index [n] and prob [n]. `name` and `method_name` are
+// for errors: a weight that is negative or not finite, or fewer positive weights than a method
+// without replacement needs. All zero means uniform. Returns the largest weight.
+template <class T>
+T draw(const T* weights, int64_t rows, int64_t n, Method method, uint64_t seed, int64_t* index,
+       T* prob, const char* name, const std::string& method_name);
+
+}  // namespace cpu
+}  // namespace isf

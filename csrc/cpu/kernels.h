@@ -1,0 +1,79 @@
+// What the kernels of an instruction set offer to the rest of the library. Nothing of torch here:
+// the files that are compiled for an instruction set must not emit code that another file could be
+// linked to.
+#pragma once
+
+#include <stdint.h>
+
+namespace isf {
+namespace cpu {
+
+enum Element { kFloat, kDouble, kHalf, kBFloat16, kElements };
+
+enum Statistic { kLoss, kGradNorm, kPTrue, kMargin, kEntropy, kPWrong, kMarginLack, kStatistics };
+
+// The result type is double for double logits and float for all others.
+struct RowProblem {
+  const void* logits;  // [rows, classes], strides in elements
+  int64_t rows, classes, row_stride, class_stride;
+
+  const void* target;  // [rows] class indices, unless probability is given
+  bool target_is_int64;
+  int64_t target_stride;
+  const void* probability;   // [rows, classes] of the result type, contiguous, or null
+  const void* class_weight;  // [classes] of the result type, contiguous, or null
+  double label_smoothing;
+  int64_t ignore_index;
+
+  void* statistic[kStatistics];  // [rows] of the result type each; null where it is not asked for
+};
+
+// Fills the statistics of the rows [begin, end). Returns the first row with a bad logit, target or
+// probability, or -1.
+typedef int64_t (*RowKernel)(const RowProblem&, int64_t begin, int64_t end);
+
+// score[i] *= sqrt(1 + |features[i]|^2) for the rows [begin, end); rows of `width` contiguous
+// elements.
+typedef void (*FeatureKernel)(const void* features, int64_t row_stride, int64_t width, void* score,
+                              int64_t begin, int64_t end);
+
+// What a scan over weights finds. `bad` is the first weight that is negative or not finite, or -1.
+struct WeightScan {
+  double largest;
+  int64_t positive, bad;
+};
+typedef WeightScan (*ScanKernel)(const void* weights, int64_t begin,
+                                 int64_t end);  // fewer than 2^31 rows at a time
+
+// fixed[i] = the fixed-point weight of row i, for the rows [begin, end). Returns their sum.
+typedef uint64_t (*FixedPointKernel)(const void* weights, int shift, int64_t* fixed, int64_t begin,
+                                     int64_t end);
+
+// key[i] = arrival time of row i in the exponential race, by its bits, over i; rows of weight 0
+// come last. For the rows [begin, end), with an even begin.
+typedef void (*RaceKernel)(const int64_t* fixed, uint64_t seed, uint64_t* key, int64_t begin,
+                           int64_t end);
+
+// How many searches advance together, which overlaps their cache misses.
+constexpr int kSearches = 16;
+
+// Moves each first[k] to the first of the `length` ascending sums from there that exceeds point[k],
+// given that the last one does. Sums and points are below 2^63, and signed because that is what
+// vector comparisons take.
+typedef void (*SearchKernel)(const int64_t* sums, int64_t length, const int64_t* point,
+                             int64_t* first);
+
+struct Kernels {
+  RowKernel hard_target[kElements];  // class indices without smoothing
+  RowKernel soft_target[kElements];  // everything else
+  FeatureKernel last_layer[kElements];
+  ScanKernel scan_weights[2];  // float, double
+  FixedPointKernel to_fixed_point[2];
+  RaceKernel race;
+  SearchKernel search;
+};
+
+extern const Kernels kernels_baseline, kernels_avx2, kernels_avx512;
+
+}  // namespace cpu
+}  // namespace isf

@@ -1,0 +1,37 @@
+// The kernels of one instruction set. level_*.cpp set ISF_LEVEL and the target pragma and include
+// this file once.
+//
+// Everything below lives in the namespace of its instruction set or has internal linkage, and
+// nothing of the C++ library that emits code is used: the linker must never take an AVX-512 copy of
+// a shared inline function for all.
+#include "../portable.h"
+#include "../cdf.h"
+#include "../philox.h"
+#include "../rowmath.h"
+#include "kernels.h"
+#include "simd.h"
+#include "load.h"
+#include "row_stats_kernel.h"
+#include "draw_kernel.h"
+
+namespace isf {
+namespace cpu {
+
+#define ISF_JOIN_(a, b) a##b
+#define ISF_JOIN(a, b) ISF_JOIN_(a, b)
+#define ISF_EACH_ELEMENT(kernel)                                                            \
+  {ISF_LEVEL::kernel<float>, ISF_LEVEL::kernel<double>, ISF_LEVEL::kernel<ISF_LEVEL::Half>, \
+   ISF_LEVEL::kernel<ISF_LEVEL::BFloat16>}
+
+const Kernels ISF_JOIN(kernels_, ISF_LEVEL) = {
+    ISF_EACH_ELEMENT(hard_target_kernel),
+    ISF_EACH_ELEMENT(soft_target_kernel),
+    ISF_EACH_ELEMENT(last_layer_kernel),
+    {ISF_LEVEL::scan_weights_kernel<float>, ISF_LEVEL::scan_weights_kernel<double>},
+    {ISF_LEVEL::to_fixed_point_kernel<float>, ISF_LEVEL::to_fixed_point_kernel<double>},
+    ISF_LEVEL::race_kernel,
+    ISF_LEVEL::search_kernel,
+};
+
+}  // namespace cpu
+}  // namespace isf

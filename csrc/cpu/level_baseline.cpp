@@ -1,0 +1,11 @@
+// Kernels for every processor of the architecture (SSE2 on x86-64, NEON on ARM).
+#include <float.h>
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <limits>
+
+#define ISF_LEVEL baseline
+#include "level.h"

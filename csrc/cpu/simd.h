@@ -1,0 +1,196 @@
+// A vector register of numbers for one instruction set, with the operations that rowmath.h asks of
+// its V.
+//
+// Included once per instruction set, inside its namespace and its target pragma. GCC's and Clang's
+// vector extension does the arithmetic; only what it cannot say (fused multiply-add, maximum,
+// conversions) is spelled out per instruction set.
+#pragma once
+
+namespace isf {
+namespace ISF_LEVEL {
+
+#if defined(ISF_AVX512)
+constexpr int kVectorBytes = 64;
+#elif defined(ISF_AVX2)
+constexpr int kVectorBytes = 32;
+#else
+constexpr int kVectorBytes = 16;
+#endif
+
+template <class T>
+struct VectorOf;
+template <>
+struct VectorOf<float> {
+  typedef float Type __attribute__((vector_size(kVectorBytes)));
+  typedef int32_t Mask __attribute__((vector_size(kVectorBytes)));
+  typedef int32_t Integer;
+};
+template <>
+struct VectorOf<double> {
+  typedef double Type __attribute__((vector_size(kVectorBytes)));
+  typedef int64_t Mask __attribute__((vector_size(kVectorBytes)));
+  typedef int64_t Integer;
+};
+
+template <class T>
+struct Lanes {
+  static constexpr int kCount = kVectorBytes / sizeof(T);
+  typedef T Scalar;
+  typedef typename VectorOf<T>::Type Vector;
+  typedef typename VectorOf<T>::Mask Mask;
+  typedef typename VectorOf<T>::Integer Integer;
+  Vector v;
+
+  Lanes() = default;
+  ISF_MEMBER Lanes(Vector vector) : v(vector) {}
+  ISF_MEMBER explicit Lanes(float x) : v(T(x) - Vector{}) {}
+
+  ISF_MEMBER static Lanes load(const T* p) {
+    Lanes x;
+    memcpy(&x.v, p, sizeof x.v);
+    return x;
+  }
+  ISF_MEMBER void store(T* p) const { memcpy(p, &v, sizeof v); }
+
+  ISF_MEMBER friend Lanes operator+(Lanes a, Lanes b) { return a.v + b.v; }
+  ISF_MEMBER friend Lanes operator-(Lanes a, Lanes b) { return a.v - b.v; }
+  ISF_MEMBER friend Lanes operator*(Lanes a, Lanes b) { return a.v * b.v; }
+  ISF_MEMBER friend Lanes operator/(Lanes a, Lanes b) { return a.v / b.v; }
+  ISF_MEMBER friend Mask operator<(Lanes a, Lanes b) { return a.v < b.v; }
+  ISF_MEMBER friend Mask operator>(Lanes a, Lanes b) { return a.v > b.v; }
+  ISF_MEMBER friend Mask operator>=(Lanes a, Lanes b) { return a.v >= b.v; }
+  ISF_MEMBER friend Mask operator==(Lanes a, Lanes b) { return a.v == b.v; }
+  ISF_MEMBER friend Lanes choose(Mask condition, Lanes a, Lanes b) { return condition ? a.v : b.v; }
+};
+
+typedef Lanes<float> Floats;
+typedef Lanes<double> Doubles;
+
+template <class To, class From>
+ISF_FN To same_bits(From from) {
+  static_assert(sizeof(To) == sizeof(From), "a reinterpretation keeps the size");
+  To to;
+  memcpy(&to, &from, sizeof to);
+  return to;
+}
+
+ISF_FN Floats fused(Floats a, Floats b, Floats c) {
+#if defined(ISF_AVX512)
+  return Floats::Vector(_mm512_fmadd_ps(a.v, b.v, c.v));
+#elif defined(ISF_AVX2)
+  return Floats::Vector(_mm256_fmadd_ps(a.v, b.v, c.v));
+#else
+  return a * b + c;
+#endif
+}
+
+// A NaN in b wins, as x86's maximum has it.
+ISF_FN Floats larger(Floats a, Floats b) {
+#if defined(ISF_AVX512)
+  return Floats::Vector(_mm512_max_ps(a.v, b.v));
+#elif defined(ISF_AVX2)
+  return Floats::Vector(_mm256_max_ps(a.v, b.v));
+#else
+  return choose(a > b, a, b);
+#endif
+}
+
+ISF_FN Floats root(Floats a) {
+#if defined(ISF_AVX512)
+  return Floats::Vector(_mm512_sqrt_ps(a.v));
+#elif defined(ISF_AVX2)
+  return Floats::Vector(_mm256_sqrt_ps(a.v));
+#else
+  for (int i = 0; i < Floats::kCount; ++i) a.v[i] = sqrtf(a.v[i]);
+  return a;
+#endif
+}
+
+ISF_FN Floats magnitude(Floats a) {
+  return same_bits<Floats::Vector>(same_bits<Floats::Mask>(a.v) & 0x7fffffff);
+}
+
+ISF_FN Floats power_of_two(Floats shifted) {
+  return same_bits<Floats::Vector>((same_bits<Floats::Mask>(shifted.v) << 23) + 0x3f800000);
+}
+
+ISF_FN Floats split(Floats x, Floats& exponent) {
+  const Floats::Mask offset = same_bits<Floats::Mask>(x.v) - 0x3f2aaaab;
+  exponent.v = __builtin_convertvector(offset >> 23, Floats::Vector);
+  return same_bits<Floats::Vector>((offset & 0x7fffff) + 0x3f2aaaab);
+}
+
+// Doubles take the C library's functions, lane by lane: that path is for accuracy.
+using isf::decay_of;
+using isf::exp_term;
+using isf::log1p_of;
+
+ISF_FN Doubles fused(Doubles a, Doubles b, Doubles c) { return a * b + c; }
+ISF_FN Doubles larger(Doubles a, Doubles b) { return choose(a > b, a, b); }
+ISF_FN Doubles root(Doubles a) {
+  for (int i = 0; i < Doubles::kCount; ++i) a.v[i] = sqrt(a.v[i]);
+  return a;
+}
+ISF_FN Doubles magnitude(Doubles a) { return choose(a > Doubles(0.0f), a, Doubles(0.0f) - a); }
+ISF_FN Doubles log1p_of(Doubles x) {
+  for (int i = 0; i < Doubles::kCount; ++i) x.v[i] = log1p(x.v[i]);
+  return x;
+}
+ISF_FN Doubles exp_term(Doubles d) {
+  for (int i = 0; i < Doubles::kCount; ++i) d.v[i] = exp(d.v[i]);
+  return d;
+}
+
+// Adds up the lanes pairwise: lane i and lane i + width, for the widths count / 2, ..., 1.
+template <class V>
+ISF_FN typename V::Scalar sum_of_lanes(V x) {
+  alignas(64) typename V::Scalar lane[V::kCount];
+  x.store(lane);
+#pragma GCC unroll 4
+  for (int width = V::kCount / 2; width > 0; width /= 2) {
+    for (int i = 0; i < width; ++i) lane[i] = lane[i] + lane[i + width];
+  }
+  return lane[0];
+}
+
+template <class V>
+ISF_FN typename V::Scalar largest_lane(V x) {
+  alignas(64) typename V::Scalar lane[V::kCount];
+  x.store(lane);
+#pragma GCC unroll 4
+  for (int width = V::kCount / 2; width > 0; width /= 2) {
+    for (int i = 0; i < width; ++i) lane[i] = lane[i] > lane[i + width] ? lane[i] : lane[i + width];
+  }
+  return lane[0];
+}
+
+#if defined(ISF_AVX512)
+ISF_FN float sum_of_lanes(Floats x) { return _mm512_reduce_add_ps(x.v); }
+ISF_FN float largest_lane(Floats x) { return _mm512_reduce_max_ps(x.v); }
+#endif
+
+ISF_FN Floats lowest(Floats) { return Floats(-FLT_MAX); }
+ISF_FN Doubles lowest(Doubles) { return Doubles::Vector(-DBL_MAX - Doubles::Vector{}); }
+
+}  // namespace ISF_LEVEL
+
+template <>
+struct Decay<ISF_LEVEL::Doubles> {
+  ISF_LEVEL::Doubles value, lost;
+  ISF_MEMBER ISF_LEVEL::Doubles times(ISF_LEVEL::Doubles v) const { return value * v; }
+  ISF_MEMBER ISF_LEVEL::Doubles complement() const { return ISF_LEVEL::Doubles(0.0f) - lost; }
+};
+
+namespace ISF_LEVEL {
+
+ISF_FN Decay<Doubles> decay_of(Doubles d, Doubles error) {
+  Decay<Doubles> result;
+  for (int i = 0; i < Doubles::kCount; ++i) {
+    result.lost.v[i] = expm1(-d.v[i] - error.v[i]);
+    result.value.v[i] = exp(-d.v[i]) * (1.0 - error.v[i]);
+  }
+  return result;
+}
+
+}  // namespace ISF_LEVEL
+}  // namespace isf

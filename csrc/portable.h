@@ -1,0 +1,60 @@
+// What differs between the compilers that read the shared headers: a host C++ compiler, nvcc and
+// Metal.
+#pragma once
+
+#if defined(__METAL_VERSION__)
+#include <metal_stdlib>
+#define ISF_FN static inline
+#define ISF_MEMBER inline
+#define ISF_CONSTANT constant constexpr
+#else
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+#define ISF_CONSTANT static constexpr
+#if defined(__CUDACC__)
+#define ISF_FN static __host__ __device__ __forceinline__
+#define ISF_MEMBER __host__ __device__ __forceinline__
+#else
+#define ISF_FN static inline __attribute__((always_inline))
+#define ISF_MEMBER inline __attribute__((always_inline))
+#endif
+#endif
+
+namespace isf {
+
+#if defined(__METAL_VERSION__)
+ISF_FN uint32_t bits_of(float x) { return metal::as_type<uint32_t>(x); }
+ISF_FN float float_from(uint32_t x) { return metal::as_type<float>(x); }
+ISF_FN uint64_t high_product(uint64_t a, uint64_t b) { return metal::mulhi(a, b); }
+#else
+ISF_FN uint32_t bits_of(float x) {
+  uint32_t bits;
+  memcpy(&bits, &x, sizeof bits);
+  return bits;
+}
+
+ISF_FN float float_from(uint32_t bits) {
+  float x;
+  memcpy(&x, &bits, sizeof x);
+  return x;
+}
+
+ISF_FN uint64_t bits_of(double x) {
+  uint64_t bits;
+  memcpy(&bits, &x, sizeof bits);
+  return bits;
+}
+
+// The upper 64 bits of a 128-bit product.
+ISF_FN uint64_t high_product(uint64_t a, uint64_t b) {
+#if defined(__CUDA_ARCH__)
+  return __umul64hi(a, b);
+#else
+  __extension__ typedef unsigned __int128 Wide;
+  return static_cast<uint64_t>((static_cast<Wide>(a) * b) >> 64);
+#endif
+}
+#endif
+
+}  // namespace isf

@@ -1,0 +1,153 @@
+#include "rows.h"
+
+#include <ATen/ATen.h>
+
+#include <cmath>
+
+namespace isf {
+
+namespace {
+
+bool is_supported_float(at::ScalarType type) {
+  return type == at::kFloat || type == at::kDouble || type == at::kHalf || type == at::kBFloat16;
+}
+
+// "target[3, 17]" for row number `row` of the leading dimensions, with one more index if `column`
+// is not negative.
+std::string element_name(const char* name, at::IntArrayRef shape, int64_t row, int64_t column) {
+  std::vector<int64_t> index(shape.size());
+  for (size_t d = shape.size(); d-- > 0; row /= shape[d]) index[d] = row % shape[d];
+  if (column >= 0) index.push_back(column);
+  std::string text = name;
+  for (size_t d = 0; d < index.size(); ++d) text += (d ? ", " : "[") + std::to_string(index[d]);
+  return index.empty() ? text : text + "]";
+}
+
+std::vector<double> to_vector(const Tensor& row) {
+  const Tensor values = row.detach().to(at::kCPU, at::kDouble).contiguous();
+  return std::vector<double>(values.const_data_ptr<double>(),
+                             values.const_data_ptr<double>() + values.numel());
+}
+
+void check_class_weight(const Tensor& weight, const Rows& rows) {
+  TORCH_CHECK_TYPE(is_supported_float(weight.scalar_type()), "class_weight has dtype ",
+                   weight.scalar_type(), ", but must be a floating-point tensor");
+  TORCH_CHECK_VALUE(weight.dim() == 1 && weight.size(0) == rows.classes(),
+                    "class_weight has shape ", weight.sizes(), ", but there are ", rows.classes(),
+                    " classes");
+  TORCH_CHECK_VALUE(weight.device() == rows.logits.device(), "class_weight is on ", weight.device(),
+                    ", but logits is on ", rows.logits.device());
+  if (!weight.is_cpu()) return;
+  const std::vector<double> values = to_vector(weight);
+  for (size_t c = 0; c < values.size(); ++c) {
+    TORCH_CHECK_VALUE(values[c] >= 0 && std::isfinite(values[c]), "class_weight[", c, "] is ",
+                      values[c], ", but class weights must be finite and not negative");
+  }
+}
+
+void check_target(const Tensor& target, const Tensor& logits) {
+  const at::IntArrayRef rows = logits.sizes().slice(0, logits.dim() - 1);
+  const bool indices = target.scalar_type() == at::kLong || target.scalar_type() == at::kInt;
+  TORCH_CHECK_TYPE(
+      indices || is_supported_float(target.scalar_type()), "target has dtype ",
+      target.scalar_type(),
+      ", but must be class indices (int64 or int32) or class probabilities (floating point)");
+  TORCH_CHECK_VALUE(!indices || target.sizes() == rows, "target has shape ", target.sizes(),
+                    ", but class indices for logits of shape ", logits.sizes(), " have shape ",
+                    rows);
+  TORCH_CHECK_VALUE(indices || target.sizes() == logits.sizes(), "target has shape ",
+                    target.sizes(), ", but class probabilities have the shape of logits, ",
+                    logits.sizes());
+  TORCH_CHECK_VALUE(target.device() == logits.device(), "target is on ", target.device(),
+                    ", but logits is on ", logits.device());
+}
+
+}  // namespace
+
+Tensor Rows::empty_statistic() const {
+  return at::empty(shape, logits.options().dtype(result_type));
+}
+
+void Rows::explain(int64_t row) const {
+  if (target.defined()) {
+    const int64_t y = target[row].item<int64_t>();
+    TORCH_CHECK_INDEX(y == ignore_index || (y >= 0 && y < classes()),
+                      element_name("target", shape, row, -1), " is ", y, ", but there are ",
+                      classes(), " classes");
+  } else {
+    const std::vector<double> t = to_vector(probability[row]);
+    for (size_t c = 0; c < t.size(); ++c) {
+      TORCH_CHECK_VALUE(t[c] >= 0 && std::isfinite(t[c]),
+                        element_name("target", shape, row, static_cast<int64_t>(c)), " is ", t[c],
+                        ", but class probabilities must be finite and not negative");
+    }
+  }
+  const std::vector<double> z = to_vector(logits[row]);
+  for (size_t c = 0; c < z.size(); ++c) {
+    TORCH_CHECK_VALUE(z[c] < INFINITY, element_name("logits", shape, row, static_cast<int64_t>(c)),
+                      " is ", z[c], ", but logits must be finite, or -inf for a masked class");
+  }
+  TORCH_CHECK_VALUE(false, element_name("logits", shape, row, -1),
+                    " is -inf in every class, but a row must keep at least one class");
+  __builtin_unreachable();
+}
+
+Rows check_rows(const Tensor& logits, const Tensor& target, double label_smoothing,
+                const std::optional<Tensor>& class_weight, int64_t ignore_index) {
+  check_device(logits, "logits");
+  TORCH_CHECK_TYPE(is_supported_float(logits.scalar_type()), "logits has dtype ",
+                   logits.scalar_type(), ", but must be float32, float64, float16 or bfloat16");
+  TORCH_CHECK_VALUE(logits.dim() >= 1 && logits.size(-1) >= 1, "logits has shape ", logits.sizes(),
+                    ", but must be [..., C] with at least one class");
+  TORCH_CHECK_VALUE(logits.size(-1) <= INT32_MAX, "logits has ", logits.size(-1),
+                    " classes, but at most 2^31 - 1 fit");
+  check_target(target, logits);
+  TORCH_CHECK_VALUE(label_smoothing >= 0 && label_smoothing <= 1, "label_smoothing is ",
+                    label_smoothing, ", but must be between 0 and 1");
+
+  Rows rows;
+  rows.shape = logits.sizes().slice(0, logits.dim() - 1);
+  const int64_t count = c10::multiply_integers(rows.shape);
+  rows.result_type = logits.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+  rows.logits = logits.dim() == 2 ? logits : logits.reshape({count, logits.size(-1)});
+  if (at::isIntegralType(target.scalar_type(), /*includeBool=*/false)) {
+    rows.target = target.dim() == 1 ? target : target.reshape({count});
+  } else {
+    rows.probability = target.to(rows.result_type).reshape({count, logits.size(-1)}).contiguous();
+  }
+  if (class_weight) {
+    check_class_weight(*class_weight, rows);
+    rows.class_weight = class_weight->to(rows.result_type).contiguous();
+  }
+  rows.label_smoothing = label_smoothing;
+  rows.ignore_index = ignore_index;
+  return rows;
+}
+
+Tensor check_features(const Rows& rows, const std::optional<Tensor>& features) {
+  TORCH_CHECK_VALUE(
+      features, "features is None, but \"last_layer\" needs the input of the last layer, [..., D]");
+  const Tensor& h = *features;
+  TORCH_CHECK_TYPE(is_supported_float(h.scalar_type()), "features has dtype ", h.scalar_type(),
+                   ", but must be float32, float64, float16 or bfloat16");
+  TORCH_CHECK_VALUE(h.dim() >= 1 && h.sizes().slice(0, h.dim() - 1) == at::IntArrayRef(rows.shape),
+                    "features has shape ", h.sizes(),
+                    ", but must be [..., D] with the rows of logits, ",
+                    at::IntArrayRef(rows.shape));
+  TORCH_CHECK_VALUE(h.device() == rows.logits.device(), "features is on ", h.device(),
+                    ", but logits is on ", rows.logits.device());
+  // A float64 result wants float64 features, and the other way about.
+  const bool same_result = (h.scalar_type() == at::kDouble) == (rows.result_type == at::kDouble);
+  const Tensor flat =
+      (same_result ? h : h.to(rows.result_type)).reshape({rows.count(), h.size(-1)});
+  return flat.stride(1) == 1 || flat.size(1) <= 1 ? flat : flat.contiguous();
+}
+
+void check_device(const Tensor& tensor, const char* name) {
+  TORCH_CHECK_VALUE(tensor.is_cpu(), name, " is on ", tensor.device(),
+                    ", but this build has kernels for: cpu");
+  TORCH_CHECK_TYPE(tensor.layout() == at::kStrided, name, " has layout ", tensor.layout(),
+                   ", but must be strided");
+}
+
+}  // namespace isf

@@ -1,0 +1,43 @@
+// The rows of an operator's arguments, checked and brought to the form that kernels take.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <optional>
+#include <string>
+
+namespace isf {
+
+using at::Tensor;
+
+struct Rows {
+  Tensor logits;       // [K, C], any strides
+  Tensor target;       // [K] class indices, int64 or int32; undefined if there are probabilities
+  Tensor probability;  // [K, C] of the result type, contiguous; or undefined
+  std::optional<Tensor> class_weight;  // [C] of the result type, contiguous
+  double label_smoothing;
+  int64_t ignore_index;
+  at::DimVector shape;         // of the rows: logits' leading dimensions
+  at::ScalarType result_type;  // float64 for float64 logits, float32 for all others
+
+  int64_t count() const { return logits.size(0); }
+  int64_t classes() const { return logits.size(1); }
+  bool soft_target() const { return probability.defined() || label_smoothing != 0; }
+
+  // A new tensor with one number for each row.
+  Tensor empty_statistic() const;
+
+  // Throws the error that says what is wrong with a row that a kernel found faulty.
+  [[noreturn]] void explain(int64_t row) const;
+};
+
+Rows check_rows(const Tensor& logits, const Tensor& target, double label_smoothing,
+                const std::optional<Tensor>& class_weight, int64_t ignore_index);
+
+// Features [..., D] of the same rows as [K, D] with unit stride in D.
+Tensor check_features(const Rows& rows, const std::optional<Tensor>& features);
+
+// Only the CPU has kernels so far; CUDA and Metal join here.
+void check_device(const Tensor& tensor, const char* name);
+
+}  // namespace isf

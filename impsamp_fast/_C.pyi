@@ -1,0 +1,48 @@
+"""The operators as csrc/bindings.cpp binds them; impsamp_fast.ops gives them names and defaults."""
+
+import torch
+from torch import Tensor
+
+def row_stats(
+    logits: Tensor,
+    target: Tensor,
+    label_smoothing: float,
+    class_weight: Tensor | None,
+    ignore_index: int,
+    /,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]: ...
+def score(
+    logits: Tensor,
+    target: Tensor,
+    kind: str,
+    features: Tensor | None,
+    label_smoothing: float,
+    class_weight: Tensor | None,
+    ignore_index: int,
+    /,
+) -> Tensor: ...
+def draw(
+    weights: Tensor,
+    n: int,
+    method: str,
+    seed: int | None,
+    generator: torch.Generator | None,
+    /,
+) -> tuple[Tensor, Tensor]: ...
+def select(
+    logits: Tensor,
+    target: Tensor,
+    n: int,
+    score: str,
+    method: str,
+    correction: str,
+    exponent: float,
+    features: Tensor | None,
+    smoothing: float,
+    seed: int | None,
+    generator: torch.Generator | None,
+    label_smoothing: float,
+    class_weight: Tensor | None,
+    ignore_index: int,
+    /,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]: ...

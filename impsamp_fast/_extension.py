@@ -1,0 +1,84 @@
+"""Loads the compiled extension, once it is certain that it fits the torch that is installed.
+
+With another torch the loader would stop at an undefined symbol. So versions are compared before
+the extension is touched, and whatever is wrong is one line that says what to type.
+"""
+
+import shlex
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+
+def _release(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".")[:2])
+
+
+def _build_command() -> str:
+    source = Path(__file__).resolve().parents[1]
+    if (source / "setup.py").is_file():
+        return f"pip install --no-build-isolation -e {shlex.quote(str(source))}"
+    return "pip install --no-build-isolation . # in the source folder of impsamp_fast"
+
+
+def _problem() -> str | None:
+    """What keeps the extension from being loaded and what to type, or None."""
+    if find_spec("torch") is None:
+        return "impsamp_fast needs torch; type: pip install torch"
+    if find_spec("impsamp_fast._C") is None or find_spec("impsamp_fast._built_with") is None:
+        python = ".".join(map(str, sys.version_info[:2]))
+        return f"impsamp_fast has not been built for Python {python}; type: {_build_command()}"
+
+    import torch
+
+    from impsamp_fast import _built_with as built
+
+    running = str(torch.__version__)
+    if _release(running) < _release(built.MINIMUM_TORCH):
+        return (
+            f"impsamp_fast needs torch {built.MINIMUM_TORCH} or later, and {running} is installed; "
+            f"type: pip install --upgrade 'torch>={built.MINIMUM_TORCH}' && {_build_command()}"
+        )
+    if running != built.TORCH:
+        return (
+            f"impsamp_fast was built with torch {built.TORCH}, and {running} is installed; "
+            f"to build it again, type: {_build_command()}"
+        )
+    return None
+
+
+if problem := _problem():
+    raise ImportError(problem)
+
+import torch  # noqa: E402 (it is there)
+
+from impsamp_fast import _C, _built_with  # noqa: E402 (it fits)
+
+__all__ = ["_C", "build_info"]
+
+
+def build_info() -> dict[str, Any]:
+    """What was built, and what it runs on.
+
+    Returns:
+        A dict with
+
+        - ``version``: of impsamp_fast, when it was built,
+        - ``torch``: the torch it was built with, and ``torch_running``, the one in use,
+        - ``cuda``: the CUDA version it was built with; None for a build without CUDA,
+        - ``compiler`` and ``flags``: what it was compiled with,
+        - ``levels``: the CPU instruction sets with kernels of their own,
+        - ``cpu_capability``: the level that torch chose for this machine, and so the kernels that
+          run: ``DEFAULT`` (baseline), ``AVX2`` or ``AVX512``.
+    """
+    return {
+        "version": _built_with.VERSION,
+        "torch": _built_with.TORCH,
+        "torch_running": str(torch.__version__),
+        "cuda": _built_with.CUDA,
+        "compiler": _built_with.COMPILER,
+        "flags": _built_with.FLAGS,
+        "levels": list(_built_with.LEVELS),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+    }

@@ -1,0 +1,80 @@
+"""What each operator returns, without its values: shapes and dtypes for ``torch.compile``."""
+
+import torch
+from torch import Tensor
+
+import impsamp_fast._extension  # noqa: F401 (defines the operators)
+
+
+def _result_dtype(tensor: Tensor) -> torch.dtype:
+    return torch.float64 if tensor.dtype == torch.float64 else torch.float32
+
+
+def _fake_statistic(logits: Tensor) -> Tensor:
+    return logits.new_empty(logits.shape[:-1], dtype=_result_dtype(logits))
+
+
+def fake_row_stats(
+    logits: Tensor,
+    target: Tensor,
+    label_smoothing: float = 0.0,
+    class_weight: Tensor | None = None,
+    ignore_index: int = -100,
+) -> tuple[Tensor, ...]:
+    return tuple(_fake_statistic(logits) for _ in range(5))
+
+
+def fake_score(
+    logits: Tensor,
+    target: Tensor,
+    kind: str = "grad_norm",
+    features: Tensor | None = None,
+    label_smoothing: float = 0.0,
+    class_weight: Tensor | None = None,
+    ignore_index: int = -100,
+) -> Tensor:
+    return _fake_statistic(logits)
+
+
+def fake_draw(
+    weights: Tensor,
+    n: int,
+    method: str = "multinomial",
+    seed: int | None = None,
+    generator: torch.Generator | None = None,
+) -> tuple[Tensor, Tensor]:
+    return weights.new_empty(n, dtype=torch.int64), weights.new_empty(
+        n, dtype=_result_dtype(weights)
+    )
+
+
+def fake_select(
+    logits: Tensor,
+    target: Tensor,
+    n: int,
+    score: str = "grad_norm",
+    method: str = "multinomial",
+    correction: str = "unbiased",
+    exponent: float = 1.0,
+    features: Tensor | None = None,
+    smoothing: float = 0.0,
+    seed: int | None = None,
+    generator: torch.Generator | None = None,
+    label_smoothing: float = 0.0,
+    class_weight: Tensor | None = None,
+    ignore_index: int = -100,
+) -> tuple[Tensor, ...]:
+    return (
+        logits.new_empty(n, dtype=torch.int64),
+        logits.new_empty(n, dtype=_result_dtype(logits)),
+        _fake_statistic(logits),
+        _fake_statistic(logits),
+        logits.new_empty((), dtype=_result_dtype(logits)),
+        logits.new_empty((), dtype=torch.int64),
+    )
+
+
+torch.library.register_fake("impsamp_fast::row_stats", fake_row_stats)
+torch.library.register_fake("impsamp_fast::score", fake_score)
+torch.library.register_fake("impsamp_fast::draw", fake_draw)
+torch.library.register_fake("impsamp_fast::select", fake_select)

@@ -1,0 +1,123 @@
+"""Memories of the data set's samples."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+# An index on an accelerator is fetched together with this many others: fetching makes the host
+# wait for the device, which no training step should.
+_FETCH_TOGETHER = 64
+
+
+class PickCounts:
+    """How often each sample of the data set was picked: its importance over a training run.
+
+    The measure of Knutsson et al. (2023): counts, not summed scores. Give it to a ``Selector`` as
+    ``counts``, or call ``update`` yourself.
+
+    Args:
+        size: the number of samples in the data set, at least 1.
+
+    Raises:
+        ValueError: if ``size`` is less than 1.
+    """
+
+    def __init__(self, size: int) -> None:
+        if size < 1:
+            raise ValueError(f"size is {size}, expected at least 1")
+        self.size = size
+        self._counts = torch.zeros(size, dtype=torch.int64, device="cpu")
+        self._waiting: list[Tensor] = []
+
+    @property
+    def counts(self) -> Tensor:
+        """The picks of each sample, [size] int64, on the CPU. Not a copy: do not write to it."""
+        self._fetch()
+        return self._counts
+
+    def update(self, index: Tensor) -> None:
+        """Counts the samples of one mini-batch; a sample that is there twice counts twice.
+
+        An index on an accelerator is fetched later, together with others, and its errors are
+        raised then.
+
+        Args:
+            index: [n], int64 or int32, numbers of samples in the data set.
+
+        Raises:
+            TypeError: if ``index`` is not an integer tensor.
+            ValueError: if it does not have one dimension.
+            IndexError: if a number is not in [0, size); then nothing of ``index`` is counted.
+        """
+        if not isinstance(index, Tensor) or index.dtype not in (torch.int64, torch.int32):
+            kind = index.dtype if isinstance(index, Tensor) else type(index).__name__
+            raise TypeError(f"index is {kind}, expected an int64 or int32 tensor")
+        if index.dim() != 1:
+            raise ValueError(f"index has shape {list(index.shape)}, expected one dimension")
+        if index.device.type == "cpu":
+            self._add(index)
+            return
+        self._waiting.append(index.clone())
+        if len(self._waiting) >= _FETCH_TOGETHER:
+            self._fetch()
+
+    def most(self, k: int) -> Tensor:
+        """The k most picked samples, [k] int64, most picked first, ties to the lower number.
+
+        Raises:
+            ValueError: if k is not in [0, size].
+        """
+        return self._ranked(k, descending=True)
+
+    def least(self, k: int) -> Tensor:
+        """The k least picked samples, [k] int64, least picked first, ties to the lower number.
+
+        Raises:
+            ValueError: if k is not in [0, size].
+        """
+        return self._ranked(k, descending=False)
+
+    def state_dict(self) -> dict[str, Any]:
+        """A copy of the counts."""
+        return {"counts": self.counts.clone()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continues from a state that ``state_dict`` returned.
+
+        Raises:
+            KeyError: if it has no counts.
+            ValueError: if they are of a data set of another size.
+        """
+        if "counts" not in state:
+            raise KeyError(f"the state has the keys {sorted(state)}, expected ['counts']")
+        counts = state["counts"]
+        if counts.shape != (self.size,):
+            raise ValueError(
+                f"the state counts {list(counts.shape)} samples, but this PickCounts has size "
+                f"{self.size}: make it with the size of the data set that was saved"
+            )
+        self._waiting = []
+        self._counts = counts.to("cpu", torch.int64, copy=True)
+
+    def _ranked(self, k: int, *, descending: bool) -> Tensor:
+        if not 0 <= k <= self.size:
+            raise ValueError(f"k is {k}, expected 0 <= k <= {self.size}, the size of the data set")
+        return self.counts.argsort(descending=descending, stable=True)[:k]
+
+    def _fetch(self) -> None:
+        while self._waiting:
+            # Out of the list first: an index that raises must not be raised for ever.
+            self._add(self._waiting.pop(0).cpu())
+
+    def _add(self, index: Tensor) -> None:
+        if index.numel() == 0:
+            return
+        low, high = torch.aminmax(index)
+        if low.item() < 0 or high.item() >= self.size:
+            position = int(((index < 0) | (index >= self.size)).nonzero()[0])
+            raise IndexError(
+                f"index[{position}] is {int(index[position])}, but there are {self.size} samples"
+            )
+        self._counts.index_add_(0, index, torch.ones_like(index, dtype=torch.int64))
