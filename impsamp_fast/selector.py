@@ -6,10 +6,10 @@ from typing import Any, SupportsIndex
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _NormBase
 
 from impsamp_fast.memory import PickCounts
 from impsamp_fast.ops import Selection, draw, select
+from impsamp_fast.scoring import LastLinear, forward_without_trace
 from impsamp_fast.start import Always, StartRule
 
 # The increment of a Weyl sequence over the 64-bit integers (2^64 / golden ratio, odd): the seeds of
@@ -105,6 +105,9 @@ class Selector:
             Modules that keep other statistics while training (spectral norm) then update them.
         counts: counts the picks of each sample of the data set. Calls then need ``index``, unless
             the large batch is the whole data set.
+        label_smoothing: as in the loss that is trained, see :func:`~impsamp_fast.row_stats`.
+        class_weight: likewise, [C].
+        ignore_index: likewise; rows with this class index are not drawn by importance.
         seed: of the draws, an integer in [-2^63, 2^64). None takes one from torch's default
             generator now, so that ``torch.manual_seed`` decides.
 
@@ -124,6 +127,9 @@ class Selector:
         start: StartRule | None = None,
         dropout: bool = False,
         counts: PickCounts | None = None,
+        label_smoothing: float = 0.0,
+        class_weight: Tensor | None = None,
+        ignore_index: int = -100,
         seed: int | None = None,
     ) -> None:
         if not isinstance(model, nn.Module):
@@ -132,6 +138,8 @@ class Selector:
             raise TypeError(
                 f"start is {start!r}, expected a start rule such as Always() or After(100)"
             )
+        if class_weight is not None and not isinstance(class_weight, Tensor):
+            raise TypeError(f"class_weight is {class_weight!r}, expected a tensor or None")
         if not isinstance(n, SupportsIndex):
             raise TypeError(f"n is {n!r}, expected an integer")
         if n < 1:
@@ -147,13 +155,19 @@ class Selector:
         self.start = start
         self.dropout = dropout
         self.counts = counts
+        self.label_smoothing = label_smoothing
+        self.class_weight = class_weight
+        self.ignore_index = ignore_index
         self.seed = seed
         self._rule = Always() if start is None else start
         self._seed = _random_seed() if seed is None else seed
         self._step = 0
-        # The operator knows the names: an unknown one is an error now, not after a uniform phase.
-        with torch.device("cpu"):
-            logits, y = torch.zeros(1, 2), torch.zeros(1, dtype=torch.int64)
+        # The operator knows what fits: a wrong argument is an error now, not after a uniform phase.
+        classes = 2 if class_weight is None else class_weight.numel()
+        logits = torch.zeros(
+            1, classes, device="cpu" if class_weight is None else class_weight.device
+        )
+        y = torch.tensor([int(ignore_index == 0)], device=logits.device)
         self._select(logits, y, 1, logits if score == "last_layer" else None, seed=0)
 
     def __call__(self, x: Any, y: Tensor, index: Tensor | None = None) -> MiniBatch:
@@ -264,9 +278,9 @@ class Selector:
         return K
 
     def _score_and_select(self, x: Any, y: Tensor, n: int, seed: int) -> Selection:
-        tap = _LastLinear(self.model) if self.score == "last_layer" else None
+        tap = LastLinear(self.model) if self.score == "last_layer" else None
         try:
-            logits = _forward_without_trace(self.model, x, y, self.dropout)
+            logits = forward_without_trace(self.model, x, y, self.dropout)
         finally:
             if tap is not None:
                 tap.remove()
@@ -296,81 +310,15 @@ class Selector:
             features=features,
             smoothing=self.smoothing,
             seed=seed,
+            label_smoothing=self.label_smoothing,
+            class_weight=self.class_weight,
+            ignore_index=self.ignore_index,
         )
 
 
 def _random_seed() -> int:
     """A seed from torch's default generator, which stays on the CPU."""
     return int(torch.randint((1 << 63) - 1, (), device="cpu"))
-
-
-def _forward_without_trace(model: nn.Module, x: Any, y: Tensor, dropout: bool) -> Any:
-    """The model's output without gradients; its modes and the random state are as before."""
-    random_state = torch.default_generator.get_state()
-    cuda_state = torch.cuda.get_rng_state(y.device) if y.is_cuda else None
-    switched: list[nn.Module] = []
-    try:
-        # The list grows while it is walked. Nothing is remembered between steps, for the user may
-        # change the model or its modes; the walk takes 0.2 us per module.
-        modules: list[nn.Module | None] = [model]
-        for module in modules:
-            if module is None:
-                continue
-            if module.training and (not dropout or isinstance(module, _NormBase)):
-                _set_training(module, False)
-                switched.append(module)
-            modules += module._modules.values()
-        with torch.no_grad():
-            return _call(model, x)
-    finally:
-        for module in switched:
-            _set_training(module, True)
-        torch.default_generator.set_state(random_state)
-        if cuda_state is not None:
-            torch.cuda.set_rng_state(cuda_state, y.device)
-
-
-def _set_training(module: nn.Module, mode: bool) -> None:
-    """Sets the mode of this module alone."""
-    # nn.Module.__setattr__ takes ten times as long, since it looks for a parameter of that name. A
-    # scripted module keeps its mode elsewhere.
-    attributes = module.__dict__
-    if "training" in attributes:
-        attributes["training"] = mode
-    else:
-        module.training = mode
-
-
-class _LastLinear:
-    """Watches the linear layer that was registered last, until removed."""
-
-    def __init__(self, model: nn.Module) -> None:
-        layers = [module for module in model.modules() if isinstance(module, nn.Linear)]
-        if not layers:
-            raise ValueError('score is "last_layer", but the model has no nn.Linear')
-        self._seen: tuple[Tensor, Tensor] | None = None
-        self._hook = layers[-1].register_forward_hook(self._see)
-
-    def _see(self, module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
-        self._seen = (inputs[0], output) if inputs else None
-
-    def remove(self) -> None:
-        self._hook.remove()
-
-    def input_that_gave(self, logits: Tensor) -> Tensor:
-        """The layer's input, if its output is what the model returned."""
-        if self._seen is None or self._seen[1] is not logits:
-            raise ValueError(
-                'score is "last_layer", but the model does not return the output of its last '
-                "nn.Linear as it is: call select(..., features=...) with that layer's input"
-            )
-        return self._seen[0]
-
-
-def _call(model: nn.Module, x: Any) -> Any:
-    if isinstance(x, Tensor):
-        return model(x)
-    return model(**x) if isinstance(x, Mapping) else model(*x)
 
 
 def _check_rows(name: str, x: Any, K: int) -> None:

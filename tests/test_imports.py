@@ -13,8 +13,9 @@ FILES = sorted(PACKAGE.glob("*.py"))
 LAYERS = [
     {"_built_with", "_C"},
     {"_extension"},
+    {"_fakes"},
     {"ops"},
-    {"reference", "strategies", "start", "memory"},
+    {"scoring", "reference", "strategies", "start", "memory"},
     {"selector", "samplers", "plot"},
     {"__init__"},
 ]

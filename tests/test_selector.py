@@ -116,6 +116,19 @@ class TestPicking:
         assert torch.equal(batch.index, expected.index)
         torch.testing.assert_close(batch.weight.double(), expected.weight.double())
 
+    def test_scores_with_the_loss_that_is_trained(self, model, data):
+        x, y = data
+        options = {
+            "label_smoothing": 0.2,
+            "class_weight": torch.tensor([1.0, 5.0, 0.5]),
+            "ignore_index": 2,
+        }
+        batch = Selector(model, N, seed=3, **options)(x, y)
+        expected = select(model(x), y, N, seed=seed_of_step(3, 0), **options)
+        torch.testing.assert_close(batch.index, expected.index)
+        torch.testing.assert_close(batch.weight, expected.weight)
+        assert not (batch.y == 2).any()
+
     def test_takes_class_probabilities(self, model, data):
         x, _ = data
         y = torch.softmax(torch.randn(K, C), dim=-1)
