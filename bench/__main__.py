@@ -10,8 +10,7 @@ from bench import figures, ratios, readme, report
 from bench.files import read_json, write_atomically
 from bench.runner import Comparison, run_all
 from bench.strategies import STRATEGIES, find, parse_start
-from bench.tasks import TASKS
-from bench.train import Budget
+from bench.tasks import TASKS, Budget
 
 
 def parser() -> argparse.ArgumentParser:
@@ -26,12 +25,16 @@ def parser() -> argparse.ArgumentParser:
     compare.add_argument("--seeds", type=positive_int, default=5, help="runs per strategy (5)")
     length = compare.add_mutually_exclusive_group()
     length.add_argument("--steps", type=positive_int, help="training steps of each run")
-    length.add_argument("--seconds", type=float, help="training time of each run instead")
+    length.add_argument("--seconds", type=positive_float, help="training time of each run")
     compare.add_argument(
         "--start", help='when importance sampling begins: "always", "after:STEPS", "ratio:R"'
     )
     compare.add_argument("--target", type=float, help="accuracy to reach (uniform's at its end)")
-    compare.add_argument("--threads", type=positive_int, help="of torch, for all strategies")
+    compare.add_argument(
+        "--threads",
+        type=positive_int,
+        help="of torch, for all strategies (two-circles 1, else torch's)",
+    )
     compare.add_argument(
         "--data-root", type=Path, default=Path("data"), help="has MNIST/raw (data)"
     )
@@ -62,13 +65,23 @@ def positive_int(text: str) -> int:
     return value
 
 
+def positive_float(text: str) -> float:
+    value = float(text)
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f"{value} is not positive")
+    return value
+
+
 def run_compare(args: argparse.Namespace) -> None:
-    if args.threads:
-        torch.set_num_threads(args.threads)
     task = TASKS[args.task]
+    threads = args.threads or task.threads
+    if threads:
+        torch.set_num_threads(threads)
     start = args.start or task.start
     parse_start(start)  # a wrong one should not surface after minutes
-    budget = Budget(seconds=args.seconds) if args.seconds else Budget(args.steps or task.steps)
+    budget = task.budget
+    if args.steps or args.seconds:
+        budget = Budget(args.steps, args.seconds)
     comparison = Comparison(
         task=task,
         strategies=find(args.strategies or list(STRATEGIES)),

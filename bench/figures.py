@@ -66,7 +66,7 @@ def draw_curves(results: dict[str, Any], path: Path) -> None:
         axes[row, 0].set_ylabel(label)
     for ax in axes[0]:
         draw_target(ax, results)
-    label_target(axes[0, 0], results)
+    label_target(axes[0, 1], results)
     axes[0, 0].set_ylim(*accuracy_limits(results))
     axes[1, 0].set_yscale("log")
     axes[1, 0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -122,15 +122,15 @@ def draw_target(ax: Axes, results: dict[str, Any]) -> None:
 
 
 def label_target(ax: Axes, results: dict[str, Any]) -> None:
+    """Beside the axes, where no curve runs."""
     if results["target"] is not None:
         ax.annotate(
-            f"target {100 * results['target']:.2f}%",
+            f"target\n{100 * results['target']:.2f}%",
             (1.0, results["target"]),
             xycoords=("axes fraction", "data"),
-            xytext=(-2, -3),
+            xytext=(4, 0),
             textcoords="offset points",
-            ha="right",
-            va="top",
+            va="center",
             fontsize=8,
             color="#555555",
         )
@@ -178,9 +178,12 @@ def draw_digits(arrays: dict[str, np.ndarray], name: str, label: str, path: Path
     images, classes = arrays[f"{name}/images"], arrays[f"{name}/classes"]
     half, columns = len(chosen) // 2, 10
     rows = half // columns
-    figure = plt.figure(figsize=(8.5, 8.2))
+    figure = plt.figure(figsize=(7.5, 7.6), layout="constrained")
     never = (counts == 0).mean()
-    titles = (f"{label}: most picked", f"least picked ({100 * never:.0f}% were never picked)")
+    titles = (
+        f"{label}: most picked (class: picks)",
+        f"least picked ({100 * never:.0f}% were never picked)",
+    )
     parts = figure.subfigures(2, 1)
     for part, title, first in zip(parts, titles, (0, half), strict=True):
         part.suptitle(title, fontsize=10)
@@ -196,7 +199,7 @@ def draw_overview(results: dict[str, Any], pictures: Path, path: Path) -> None:
     with plt.rc_context(STYLE):
         figure = plt.figure(figsize=(10, 3.5), layout="constrained")
         ax, *maps = figure.subplots(1, 3, width_ratios=(1.6, 1, 1))
-        for name in ("uniform", "highest-loss-cdf", "gradient-norm-cdf", "kf18"):
+        for name in ("uniform", "highest-loss", "highest-loss-cdf", "gradient-norm-cdf"):
             if name in results["strategies"]:
                 entry = results["strategies"][name]
                 draw_band(ax, runs_of(results, name), "seconds", "accuracy", entry)
@@ -208,7 +211,7 @@ def draw_overview(results: dict[str, Any], pictures: Path, path: Path) -> None:
         with np.load(pictures) as arrays:
             for map_ax, name in zip(maps, ("uniform", "gradient-norm-cdf"), strict=True):
                 draw_map(map_ax, dict(arrays), name, 1000)
-                map_ax.set_title(f"{results['strategies'][name]['label']}: picks at step 1000")
+                map_ax.set_title(f"{results['strategies'][name]['label']}, step 1000")
         save(figure, path)
 
 

@@ -1,6 +1,6 @@
 """Numbers of a comparison, computed from its results alone, and the tables that show them.
 
-Accuracy is smoothed before it is judged: the mean of the last five evaluations. A single
+Accuracy is smoothed before it is judged: the mean of the last three evaluations. A single
 evaluation jumps up and down between steps, and the first lucky one would flatter a noisy strategy.
 """
 
@@ -10,7 +10,7 @@ from typing import Any
 from bench.machine import one_line
 from bench.split import STAGES
 
-WINDOW = 5  # evaluations averaged
+WINDOW = 3  # evaluations averaged
 
 
 def smoothed(accuracy: list[float]) -> list[float]:

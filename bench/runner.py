@@ -17,8 +17,8 @@ from tqdm import tqdm
 from bench import machine, mnist, report, split
 from bench.files import read_json, write_atomically, write_json
 from bench.strategies import Strategy
-from bench.tasks import Data, Task
-from bench.train import Budget, Training
+from bench.tasks import Budget, Data, Task
+from bench.train import Training
 
 CHECKPOINT_SECONDS = 10.0
 WARM_UP_STEPS = 20

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bench.peers import row_loop_grad_norm
-from bench.strategies import make_selector
+from bench.strategies import SelectorPicker, make_selector
 from bench.train import Training
 from impsamp_fast import Always, select
 
@@ -78,9 +78,14 @@ def selector_step(training: Training) -> Callable[[], dict[str, float]]:
     selector = make_selector(strategy, model, n, Always(), None, seed=0)
     score, method, correction = strategy.score, strategy.method, strategy.correction
 
+    picker = SelectorPicker(model, training.task.large, selector)
+
     def train(x: Tensor, y: Tensor, weight: Tensor) -> None:
-        losses = F.cross_entropy(model(x), y, reduction="none")
-        training.update((losses * weight).mean())
+        if correction == "none":  # as the picker does
+            training.update(F.cross_entropy(model(x), y))
+        else:
+            losses = F.cross_entropy(model(x), y, reduction="none")
+            training.update((losses * weight).mean())
 
     def step() -> dict[str, float]:
         x, y, _ = training.stream.next()
@@ -98,9 +103,7 @@ def selector_step(training: Training) -> Callable[[], dict[str, float]]:
 
         x, y, _ = training.stream.next()
         begin = time.perf_counter()
-        batch = selector(x, y)
-        losses = F.cross_entropy(model(batch.x), batch.y, reduction="none")
-        training.update(batch.mean(losses))
+        training.update(picker.loss(x, y, None))
         return parts | {"step": time.perf_counter() - begin}
 
     return step

@@ -122,7 +122,12 @@ class SelectorPicker:
         batch = self.selector(x, y, index)
         self.picked = batch.x, batch.y
         self.importance_steps += batch.importance
-        return batch.mean(F.cross_entropy(self.model(batch.x), batch.y, reduction="none"))
+        logits = self.model(batch.x)
+        if batch.importance and self.selector.correction == "none":
+            # All weights are 1 and the start rule has latched, so this is batch.mean by torch's
+            # own fused loss, which uniform sampling has as well.
+            return F.cross_entropy(logits, batch.y)
+        return batch.mean(F.cross_entropy(logits, batch.y, reduction="none"))
 
     def state_dict(self) -> dict[str, Any]:
         return {"selector": self.selector.state_dict(), "importance_steps": self.importance_steps}

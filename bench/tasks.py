@@ -20,6 +20,20 @@ class Data:
 
 
 @dataclass(frozen=True)
+class Budget:
+    """When a run ends: after `steps`, or once its clock shows `seconds`."""
+
+    steps: int | None = None
+    seconds: float | None = None
+
+    def spent(self, steps: int, seconds: float) -> bool:
+        if self.steps is not None:
+            return steps >= self.steps
+        assert self.seconds is not None
+        return seconds >= self.seconds
+
+
+@dataclass(frozen=True)
 class Task:
     """One experiment of the paper. Both batch sizes and the start rule hold for all strategies."""
 
@@ -29,8 +43,9 @@ class Task:
     network: Callable[[], nn.Module]
     learning_rate: float  # of Adam, its other settings torch's defaults
     start: str  # uniform sampling until then, see strategies.parse_start
-    steps: int
+    budget: Budget  # of each run
     evaluate_every: int
+    threads: int | None = None  # of torch; None: as many as it takes
     snapshots: tuple[int, ...] = ()  # steps at which picked points and decision map are kept
     count_picks: bool = False
     large: int = 1024  # K, rows scored
@@ -38,12 +53,15 @@ class Task:
 
 
 def two_circles_network() -> nn.Module:
-    """2 -> 50 ReLU -> 2: 252 weights."""
-    return nn.Sequential(nn.Linear(2, 50), nn.ReLU(), nn.Linear(50, 2))
+    """2 -> 50 ReLU -> 2: 252 weights.
+
+    In place, the ReLU spares the large batch half of its memory traffic, for all strategies alike.
+    """
+    return nn.Sequential(nn.Linear(2, 50), nn.ReLU(inplace=True), nn.Linear(50, 2))
 
 
 def two_circles_data(_: Path) -> Data:
-    return Data(*two_circles.sample(2**17, seed=1), *two_circles.sample(2**15, seed=2))
+    return Data(*two_circles.sample(2**17, seed=1), *two_circles.sample(2**14, seed=2))
 
 
 def mnist_network() -> nn.Module:
@@ -51,13 +69,13 @@ def mnist_network() -> nn.Module:
     return nn.Sequential(
         nn.Conv2d(1, 10, 5),
         nn.MaxPool2d(2),
-        nn.ReLU(),
+        nn.ReLU(inplace=True),
         nn.Conv2d(10, 20, 5),
         nn.MaxPool2d(2),
-        nn.ReLU(),
+        nn.ReLU(inplace=True),
         nn.Flatten(),
         nn.Linear(320, 50),
-        nn.ReLU(),
+        nn.ReLU(inplace=True),
         nn.Linear(50, 10),
     )
 
@@ -75,9 +93,14 @@ TASKS = {
             load=two_circles_data,
             network=two_circles_network,
             learning_rate=0.005,
-            start="ratio:0.9",
-            steps=3000,
-            evaluate_every=25,
+            # All of the authors' thresholds win in the end, the early ones soonest; their latest
+            # is ratio:0.26.
+            start="always",
+            budget=Budget(steps=3000),
+            evaluate_every=20,
+            # Its operations last microseconds: a second thread gains nothing, and whenever another
+            # program takes a core, the first one waits for it.
+            threads=1,
             snapshots=(100, 300, 1000, 3000),
         ),
         Task(
@@ -87,7 +110,7 @@ TASKS = {
             network=mnist_network,
             learning_rate=0.01,
             start="ratio:0.42",
-            steps=1000,
+            budget=Budget(seconds=15.0),
             evaluate_every=20,
             count_picks=True,
         ),

@@ -1,7 +1,6 @@
 """One training run: a strategy, a seed, a clock that runs only while training does."""
 
 import time
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,23 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bench.strategies import Strategy, make_picker
-from bench.tasks import Data, Task
+from bench.tasks import Budget, Data, Task
 
 MAP_SIZE = 160  # pixels along each side of a decision map
-
-
-@dataclass(frozen=True)
-class Budget:
-    """When a run ends: after `steps`, or once its clock shows `seconds`."""
-
-    steps: int | None = None
-    seconds: float | None = None
-
-    def spent(self, steps: int, seconds: float) -> bool:
-        if self.steps is not None:
-            return steps >= self.steps
-        assert self.seconds is not None
-        return seconds >= self.seconds
 
 
 class Stream:
@@ -37,21 +22,22 @@ class Stream:
     blocks are not the same ones again.
     """
 
-    def __init__(self, data: Data, rows: int, seed: int) -> None:
+    def __init__(self, data: Data, rows: int, seed: int, with_index: bool) -> None:
         self.generator = torch.Generator().manual_seed(seed)
         self.order = torch.randperm(len(data.y), generator=self.generator)
         self.x, self.y = data.x[self.order], data.y[self.order]
-        self.rows, self.position = rows, 0
+        self.rows, self.position, self.with_index = rows, 0, with_index
 
-    def next(self) -> tuple[Tensor, Tensor, Tensor]:
-        """x and y of the next block, and its rows' indices in the data set."""
+    def next(self) -> tuple[Tensor, Tensor, Tensor | None]:
+        """x and y of the next block, and its rows' indices in the data set if they are wanted."""
         if self.position + self.rows > len(self.y):
             last_start = len(self.y) - self.rows
             offset = torch.randint(min(self.rows, last_start + 1), (), generator=self.generator)
             self.position = int(offset)
         block = slice(self.position, self.position + self.rows)
         self.position += self.rows
-        return self.x[block], self.y[block], self.order[block]
+        index = self.order[block] if self.with_index else None
+        return self.x[block], self.y[block], index
 
     def state_dict(self) -> dict[str, Any]:
         return {"position": self.position, "generator": self.generator.get_state()}
@@ -74,7 +60,7 @@ class Training:
         self.model = task.network()
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=task.learning_rate)
         self.picker = make_picker(strategy, self.model, task, start, seed, len(data.y))
-        self.stream = Stream(data, self.picker.rows, seed)
+        self.stream = Stream(data, self.picker.rows, seed, task.count_picks)
         self.steps, self.seconds = 0, 0.0
         self.curve: dict[str, list[float]] = {"step": [], "seconds": [], "accuracy": [], "loss": []}
         self.pictures: dict[str, np.ndarray] = {}
@@ -95,9 +81,7 @@ class Training:
             self.take_snapshot()
 
     def step(self) -> None:
-        x, y, index = self.stream.next()
-        loss = self.picker.loss(x, y, index if self.task.count_picks else None)
-        self.update(loss)
+        self.update(self.picker.loss(*self.stream.next()))
 
     def update(self, loss: Tensor) -> None:
         self.optimizer.zero_grad()

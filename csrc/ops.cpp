@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <limits>
 #include <mutex>
 
 #include "cpu/cpu.h"
@@ -69,13 +70,15 @@ Method method_of(const std::string& name) {
 
 enum class Correction { kNone, kUnbiased, kNormalized, kPower };
 
-Correction correction_of(const std::string& name) {
-  static constexpr std::array<std::pair<const char*, Correction>, 4> corrections = {
+Correction correction_of(const std::string& name, std::optional<double> exponent) {
+  static constexpr std::array<std::pair<const char*, Correction>, 3> corrections = {
       {{"none", Correction::kNone},
        {"unbiased", Correction::kUnbiased},
-       {"normalized", Correction::kNormalized},
-       {"power", Correction::kPower}}};
-  return named(corrections, name, "correction");
+       {"normalized", Correction::kNormalized}}};
+  if (!exponent) return named(corrections, name, "correction");
+  TORCH_CHECK_VALUE(std::isfinite(*exponent), "correction is ", *exponent,
+                    ", but a power must be finite");
+  return Correction::kPower;
 }
 
 void row_statistics(const Rows& rows,
@@ -141,52 +144,26 @@ void check_count(int64_t n, int64_t rows, const char* name) {
                     " rows, but at most 2^31 - 1 can be drawn from");
 }
 
-// The sum and the sum of squares of numbers divided by the largest, in a fixed order, several at a
-// time.
-template <class T>
-std::pair<double, double> scaled_moments(const T* x, int64_t count, double scale) {
-  constexpr int abreast = 8;
-  double sum[abreast] = {}, square[abreast] = {};
-  int64_t i = 0;
-  for (; i + abreast <= count; i += abreast) {
-    for (int k = 0; k < abreast; ++k) {
-      const double v = static_cast<double>(x[i + k]) * scale;
-      sum[k] += v;
-      square[k] += v * v;
-    }
-  }
-  for (; i < count; ++i) {
-    const double v = static_cast<double>(x[i]) * scale;
-    sum[0] += v;
-    square[0] += v * v;
-  }
-  for (int k = 1; k < abreast; ++k) {
-    sum[0] += sum[k];
-    square[0] += square[k];
-  }
-  return {sum[0], square[0]};
-}
-
 // The weights that select() draws by: the scores, smoothed, with ignored rows at zero and all zero
 // meaning uniform.
 template <class T>
 Tensor sampling_weights(const Rows& rows, const Tensor& score, double smoothing) {
   const T* s = score.const_data_ptr<T>();
   const int64_t count = rows.count();
-  const double sum = scaled_moments(s, count, 1.0).first;
-  if (sum != 0 && smoothing == 0) return score;
-  Tensor weights = at::empty({count}, score.options());
+  const bool all_zero = std::all_of(s, s + count, [](T x) { return x == 0; });
+  if (!all_zero && smoothing == 0) return score;
+  Tensor weights = new_tensor({count}, rows.result_type, score.device());
   T* w = weights.mutable_data_ptr<T>();
   Tensor valid;
   if (rows.target.defined()) valid = rows.target.ne(rows.ignore_index);
   const int64_t valid_count = valid.defined() ? valid.sum().item<int64_t>() : count;
   TORCH_CHECK_VALUE(valid_count > 0, "target is ignore_index (", rows.ignore_index,
                     ") in every row, so none can be drawn");
-  const double mean = sum / static_cast<double>(valid_count);
+  const double mean = cpu::moments(s, 1.0, count).sum / static_cast<double>(valid_count);
   const bool* is_valid = valid.defined() ? valid.const_data_ptr<bool>() : nullptr;
   for (int64_t i = 0; i < count; ++i) {
     const double smoothed =
-        sum == 0 ? 1.0 : (1.0 - smoothing) * static_cast<double>(s[i]) + smoothing * mean;
+        all_zero ? 1.0 : (1.0 - smoothing) * static_cast<double>(s[i]) + smoothing * mean;
     w[i] = is_valid && !is_valid[i] ? T(0) : static_cast<T>(smoothed);
   }
   return weights;
@@ -232,7 +209,8 @@ void select_rows(const Rows& rows, const Tensor& score, double smoothing, int64_
                               "score", method_name);
   fill_weights(correction, exponent, method, count, w, index.const_data_ptr<int64_t>(), out, out,
                n);
-  const auto [sum, square] = scaled_moments(w, count, 1.0 / static_cast<double>(largest));
+  const auto [sum, square] = cpu::moments(
+      w, std::min(1.0 / static_cast<double>(largest), std::numeric_limits<double>::max()), count);
   *tau.mutable_data_ptr<T>() = static_cast<T>(std::sqrt(static_cast<double>(count) * square) / sum);
 }
 
@@ -273,7 +251,7 @@ std::tuple<Tensor, Tensor> draw(const Tensor& weights, int64_t n, const std::str
   const Method how = method_of(method);
   const at::ScalarType type = weights.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
   const Tensor w = weights.to(type).contiguous();
-  Tensor index = at::empty({n}, w.options().dtype(at::kLong)), prob = at::empty({n}, w.options());
+  Tensor index = new_tensor({n}, at::kLong, w.device()), prob = new_tensor({n}, type, w.device());
   const uint64_t number = seed_of(seed, generator);
   int64_t* picked = index.mutable_data_ptr<int64_t>();
   if (type == at::kDouble) {
@@ -288,7 +266,7 @@ std::tuple<Tensor, Tensor> draw(const Tensor& weights, int64_t n, const std::str
 
 std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> select(
     const Tensor& logits, const Tensor& target, int64_t n, const std::string& score,
-    const std::string& method, const std::string& correction, double exponent,
+    const std::string& method, const std::string& correction, std::optional<double> exponent,
     const std::optional<Tensor>& features, double smoothing, std::optional<int64_t> seed,
     const std::optional<at::Generator>& generator, double label_smoothing,
     const std::optional<Tensor>& class_weight, int64_t ignore_index) {
@@ -297,23 +275,23 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> select(
   TORCH_CHECK_VALUE(smoothing >= 0 && smoothing <= 1, "smoothing is ", smoothing,
                     ", but must be between 0 and 1");
   const Method how = method_of(method);
-  const Correction what = correction_of(correction);
-  TORCH_CHECK_VALUE(std::isfinite(exponent), "correction is ", exponent,
-                    ", but a power must be finite");
+  const Correction what = correction_of(correction, exponent);
   const bool only_loss = score == "loss";
   Tensor loss = rows.empty_statistic();
   Tensor worth = only_loss ? loss : rows.empty_statistic();
   fill_score(rows, score, "score", features, worth, only_loss ? nullptr : &loss);
-  Tensor index = at::empty({n}, worth.options().dtype(at::kLong)),
-         weight = at::empty({n}, worth.options());
-  Tensor tau = at::empty({}, worth.options()), status = at::zeros({}, index.options());
+  const at::Device device = logits.device();
+  Tensor index = new_tensor({n}, at::kLong, device),
+         weight = new_tensor({n}, rows.result_type, device);
+  Tensor tau = new_tensor({}, rows.result_type, device), status = new_tensor({}, at::kLong, device);
+  *status.mutable_data_ptr<int64_t>() = 0;
   const uint64_t number = seed_of(seed, generator);
   if (rows.result_type == at::kDouble) {
-    select_rows<double>(rows, worth, smoothing, n, how, method, what, exponent, number, index,
-                        weight, tau);
+    select_rows<double>(rows, worth, smoothing, n, how, method, what, exponent.value_or(1.0),
+                        number, index, weight, tau);
   } else {
-    select_rows<float>(rows, worth, smoothing, n, how, method, what, exponent, number, index,
-                       weight, tau);
+    select_rows<float>(rows, worth, smoothing, n, how, method, what, exponent.value_or(1.0), number,
+                       index, weight, tau);
   }
   return {index, weight, only_loss ? loss.clone() : worth, loss, tau, status};
 }
@@ -336,7 +314,7 @@ TORCH_LIBRARY(impsamp_fast, m) {
   m.def(
       "select(Tensor logits, Tensor target, SymInt n, str score=\"grad_norm\", str "
       "method=\"multinomial\", "
-      "str correction=\"unbiased\", float exponent=1.0, Tensor? features=None, float "
+      "str correction=\"unbiased\", float? exponent=None, Tensor? features=None, float "
       "smoothing=0.0, "
       "SymInt? seed=None, Generator? generator=None, float label_smoothing=0.0, Tensor? "
       "class_weight=None, "
@@ -349,6 +327,13 @@ TORCH_LIBRARY_IMPL(impsamp_fast, CPU, m) {
   m.impl("score", score);
   m.impl("draw", draw);
   m.impl("select", select);
+}
+
+// Nothing here is differentiated: the tensors that ask for gradients pass through to the kernels.
+TORCH_LIBRARY_IMPL(impsamp_fast, Autograd, m) {
+  for (const char* name : {"row_stats", "score", "draw", "select"}) {
+    m.impl(name, torch::CppFunction::makeFallthrough());
+  }
 }
 
 }  // namespace isf

@@ -39,7 +39,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> select(
     const Tensor& logits,  // [..., C]
     const Tensor& target,  // [...] or [..., C]
     int64_t n, const std::string& score, const std::string& method, const std::string& correction,
-    double exponent,
+    std::optional<double> exponent,
     const std::optional<Tensor>& features,  // [..., D]
     double smoothing, std::optional<int64_t> seed, const std::optional<at::Generator>& generator,
     double label_smoothing, const std::optional<Tensor>& class_weight, int64_t ignore_index);

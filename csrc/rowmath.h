@@ -98,20 +98,21 @@ ISF_FN Decay<V> decay_of(V d, V error) {
   return result;
 }
 
-// log(1 + x) for x >= 0: 2 atanh(s) of the fraction, plus what 1 + x lost to rounding.
+// log(1 + x) for x >= 0: 2 atanh(s) of the fraction of 1 + x. Where the exponent is 0 (x < 1/3) the
+// fraction less 1 is x itself, as it was before 1 + x rounded; elsewhere that rounding is small
+// beside the logarithm.
 template <class V>
 ISF_FN V log1p_of(V x) {
-  const V u = x + V(1.0f);
   V exponent;
-  const V f = split(u, exponent) - V(1.0f);
+  const V fraction = split(x + V(1.0f), exponent);
+  const V f = choose(exponent == V(0.0f), x, fraction - V(1.0f));
   const V s = f / (f + V(2.0f));
   const V s2 = s * s;
   V tail = fused(V(1.0f / 9.0f), s2, V(1.0f / 7.0f));
   tail = fused(tail, s2, V(1.0f / 5.0f));
   tail = fused(tail, s2, V(1.0f / 3.0f));
-  const V lost = choose(x < V(1.0f), x - (u - V(1.0f)), V(1.0f) - (u - x)) / u;
   const V twice = s + s;
-  const V low = fused(exponent, V(-2.12194440e-4f), fused(twice, tail * s2, lost));
+  const V low = fused(exponent, V(-2.12194440e-4f), twice * (tail * s2));
   return fused(exponent, V(0.693359375f), twice + low);
 }
 

@@ -1,6 +1,7 @@
 #include "rows.h"
 
 #include <ATen/ATen.h>
+#include <ATen/EmptyTensor.h>
 
 #include <cmath>
 
@@ -64,9 +65,7 @@ void check_target(const Tensor& target, const Tensor& logits) {
 
 }  // namespace
 
-Tensor Rows::empty_statistic() const {
-  return at::empty(shape, logits.options().dtype(result_type));
-}
+Tensor Rows::empty_statistic() const { return new_tensor(shape, result_type, logits.device()); }
 
 void Rows::explain(int64_t row) const {
   if (target.defined()) {
@@ -141,6 +140,12 @@ Tensor check_features(const Rows& rows, const std::optional<Tensor>& features) {
   const Tensor flat =
       (same_result ? h : h.to(rows.result_type)).reshape({rows.count(), h.size(-1)});
   return flat.stride(1) == 1 || flat.size(1) <= 1 ? flat : flat.contiguous();
+}
+
+Tensor new_tensor(at::IntArrayRef shape, at::ScalarType type, at::Device device) {
+  const at::TensorOptions options = at::TensorOptions().dtype(type).device(device);
+  return device.is_cpu() ? Tensor(at::detail::empty_cpu(shape, options))
+                         : at::empty(shape, options);
 }
 
 void check_device(const Tensor& tensor, const char* name) {

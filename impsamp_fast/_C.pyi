@@ -36,7 +36,7 @@ def select(
     score: str,
     method: str,
     correction: str,
-    exponent: float,
+    exponent: float | None,
     features: Tensor | None,
     smoothing: float,
     seed: int | None,

@@ -32,7 +32,7 @@ def _problem() -> str | None:
 
     import torch
 
-    from impsamp_fast import _built_with as built
+    import impsamp_fast._built_with as built
 
     running = str(torch.__version__)
     if _release(running) < _release(built.MINIMUM_TORCH):
@@ -53,7 +53,8 @@ if problem := _problem():
 
 import torch  # noqa: E402 (it is there)
 
-from impsamp_fast import _C, _built_with  # noqa: E402 (it fits)
+import impsamp_fast._built_with as built  # noqa: E402 (it fits)
+from impsamp_fast import _C  # noqa: E402
 
 __all__ = ["_C", "build_info"]
 
@@ -73,12 +74,12 @@ def build_info() -> dict[str, Any]:
           run: ``DEFAULT`` (baseline), ``AVX2`` or ``AVX512``.
     """
     return {
-        "version": _built_with.VERSION,
-        "torch": _built_with.TORCH,
+        "version": built.VERSION,
+        "torch": built.TORCH,
         "torch_running": str(torch.__version__),
-        "cuda": _built_with.CUDA,
-        "compiler": _built_with.COMPILER,
-        "flags": _built_with.FLAGS,
-        "levels": list(_built_with.LEVELS),
+        "cuda": built.CUDA,
+        "compiler": built.COMPILER,
+        "flags": built.FLAGS,
+        "levels": list(built.LEVELS),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
     }

@@ -55,7 +55,7 @@ def fake_select(
     score: str = "grad_norm",
     method: str = "multinomial",
     correction: str = "unbiased",
-    exponent: float = 1.0,
+    exponent: float | None = None,
     features: Tensor | None = None,
     smoothing: float = 0.0,
     seed: int | None = None,

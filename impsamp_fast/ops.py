@@ -90,7 +90,7 @@ def row_stats(
     """
     if torch.compiler.is_compiling():
         found = torch.ops.impsamp_fast.row_stats(
-            logits.detach(), target, label_smoothing, class_weight, ignore_index
+            logits, target, label_smoothing, class_weight, ignore_index
         )
         return RowStats(*found)
     try:
@@ -135,7 +135,7 @@ def score(
     """
     if torch.compiler.is_compiling():
         compiled: Tensor = torch.ops.impsamp_fast.score(
-            logits.detach(), target, kind, features, label_smoothing, class_weight, ignore_index
+            logits, target, kind, features, label_smoothing, class_weight, ignore_index
         )
         return compiled
     try:
@@ -170,7 +170,8 @@ def draw(
     Methods without replacement; ``prob`` is the row's probability to be among the n:
 
     - ``"race"``: the first n arrivals of independent exponential clocks (Efraimidis and Spirakis
-      2006), in order of arrival; ``prob`` is conditional, given the (n+1)-th arrival;
+      2006), in order of arrival; ``prob`` is conditional, given the (n+1)-th arrival, whose time
+      varies: where scores are close to the losses, its estimates vary more than the others';
     - ``"pps"``: inclusion probability exactly proportional to size, capped at 1 (systematic; Madow
       1949), in ascending order;
     - ``"topk"``: the n largest, ties to the lower row; deterministic, ``prob`` is 1.
@@ -184,6 +185,7 @@ def draw(
             with any number of threads, eager or compiled. The i-th draw uses the i-th random
             number.
         generator: without a seed, the ``torch.Generator`` that decides; torch's default otherwise.
+            ``torch.compile`` cannot trace a generator: pass a seed there.
 
     Returns:
         ``Draw(index, prob)``: index ``[n]`` int64; prob ``[n]``, float64 for float64 weights and
@@ -195,7 +197,8 @@ def draw(
         TypeError: a dtype or the kind of an argument does not fit.
     """
     if torch.compiler.is_compiling():
-        return Draw(*torch.ops.impsamp_fast.draw(weights.detach(), n, method, seed, generator))
+        found = torch.ops.impsamp_fast.draw(weights, n, method, _signed(seed), generator)
+        return Draw(*found)
     try:
         found = _C.draw(weights, n, method, _signed(seed), generator)
     except TypeError as error:
@@ -258,13 +261,14 @@ def select(
         ValueError: as in :func:`score` and :func:`draw`.
         TypeError: as in :func:`row_stats`.
     """
-    exponent = 1.0
-    rule = correction
-    if type(correction) is not str and isinstance(correction, float | int):
-        rule, exponent = "power", float(correction)
+    exponent: float | None = None
+    if isinstance(correction, (float, int)):
+        rule, exponent = "unbiased", correction
+    else:
+        rule = correction
     if torch.compiler.is_compiling():
         found = torch.ops.impsamp_fast.select(
-            logits.detach(),
+            logits,
             target,
             n,
             score,
@@ -273,7 +277,7 @@ def select(
             exponent,
             features,
             smoothing,
-            seed,
+            _signed(seed),
             generator,
             label_smoothing,
             class_weight,
@@ -337,6 +341,8 @@ def _explain(error: TypeError, arguments: dict[str, Any]) -> NoReturn:
         if expected and not isinstance(value, expected[0]):
             found = f"{type(value).__name__} {value!r}"
             raise TypeError(f"{name} is {found:.80}, but must be {expected[1]}") from None
-        if isinstance(value, int) and not -(2**63) <= value < 2**64:
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
             raise ValueError(f"{name} is {value}, but must be an integer of 64 bits") from None
+        if isinstance(value, str) and not value.isprintable():
+            raise ValueError(f"{name} is {value!r}, which is no known name") from None
     raise error

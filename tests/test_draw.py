@@ -41,7 +41,7 @@ def test_the_same_rows_as_the_reference(method: str, weights: Tensor) -> None:
     for n in (1, 2, 7, 32, 1000):
         n = largest_n(weights, method, n)
         for seed in SEEDS:
-            actual, truth = isf.draw(weights, n, method, seed), None
+            actual = isf.draw(weights, n, method, seed)
             truth = reference.draw(weights, n, method, seed)
             assert actual.index.dtype == torch.int64
             assert actual.index.shape == actual.prob.shape == (n,)

@@ -41,7 +41,7 @@ def batches(draw: st.DrawFn) -> tuple[torch.Tensor, torch.Tensor, dict[str, obje
     return logits, target, options
 
 
-@settings(max_examples=1500)
+@settings(max_examples=500)
 @given(batches(), st.sampled_from(KINDS))
 def test_row_stats_and_score(
     batch: tuple[torch.Tensor, torch.Tensor, dict[str, object]], kind: str
@@ -61,7 +61,7 @@ def test_row_stats_and_score(
     )
 
 
-@settings(max_examples=2000)
+@settings(max_examples=1000)
 @given(
     weights=st.lists(
         st.one_of(st.just(0.0), st.floats(0, 1), st.floats(0, 2.0**127, width=32)), min_size=1

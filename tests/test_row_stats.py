@@ -238,5 +238,7 @@ def test_threads_change_nothing(shape: tuple[int, int], dtype: torch.dtype) -> N
 
 def test_gradients_are_not_tracked() -> None:
     """Scores choose rows; nothing is differentiated through the choice."""
-    logits = torch.randn(4, 3, requires_grad=True)
-    assert not any(value.requires_grad for value in isf.row_stats(logits, torch.zeros(4).long()))
+    logits, target = torch.randn(4, 3, requires_grad=True), torch.rand(4, 3, requires_grad=True)
+    weight = torch.rand(3, requires_grad=True)
+    stats = isf.row_stats(logits, target, class_weight=weight)
+    assert not any(value.requires_grad for value in stats)

@@ -36,5 +36,11 @@ template <class T>
 T draw(const T* weights, int64_t rows, int64_t n, Method method, uint64_t seed, int64_t* index,
        T* prob, const char* name, const std::string& method_name);
 
+// In a fixed order, so that the result does not depend on the threads.
+template <class T>
+Moments moments(const T* weights, double scale, int64_t count) {
+  return kernels().moments[sizeof(T) == sizeof(double)](weights, scale, count);
+}
+
 }  // namespace cpu
 }  // namespace isf

@@ -101,20 +101,19 @@ class Cumulative {
   int64_t rows_;
 };
 
-// The points of the draws [begin, begin + count), for an even begin.
+// The points of the kSearches draws from an even `begin`; those from n on are of no use.
 void fill_points(Method method, uint64_t seed, uint64_t offset, uint64_t total, int64_t n,
-                 int64_t begin, int count, int64_t* point) {
-  if (method == Method::kSystematic) {
-    for (int k = 0; k < count; ++k) point[k] = systematic_point(begin + k, offset, total, n);
-    return;
-  }
-  for (int k = 0; k < count; k += 2) {
-    const PhiloxBlock random = philox_block(seed, static_cast<uint64_t>(begin + k) / 2);
-    for (int j = k; j < std::min(k + 2, count); ++j) {
-      point[j] = method == Method::kStratified
-                     ? stratified_point(begin + j, random.number[j - k], total, n)
-                     : uniform_point(random.number[j - k], total);
-    }
+                 int64_t begin, int64_t* point) {
+  static_assert(kSearches == kNumbers, "a group of searches takes one group of random numbers");
+  uint64_t random[kNumbers];
+  if (method != Method::kSystematic)
+    kernels().random_numbers(seed, static_cast<uint64_t>(begin), random);
+  for (int k = 0; k < kSearches; ++k) {
+    const auto i = static_cast<uint64_t>(std::min(begin + k, n - 1));
+    point[k] = static_cast<int64_t>(
+        method == Method::kSystematic   ? systematic_point(i, offset, total, n)
+        : method == Method::kStratified ? stratified_point(i, random[k], total, n)
+                                        : uniform_point(random[k], total));
   }
 }
 
@@ -131,7 +130,7 @@ void draw_with_replacement(FixedPoint fixed, int64_t rows, int64_t n, Method met
     for (int64_t begin = first * kSearches; begin < std::min(n, stop * kSearches);
          begin += kSearches) {
       const int count = static_cast<int>(std::min<int64_t>(kSearches, n - begin));
-      fill_points(method, seed, offset, total, n, begin, count, point);
+      fill_points(method, seed, offset, total, n, begin, point);
       cumulative.search(point, row);
       for (int k = 0; k < count; ++k) {
         index[begin + k] = row[k];
@@ -218,7 +217,7 @@ WideKey descending(double weight, uint64_t row) { return WideKey{~bits_of(weight
 template <class T>
 void draw_topk(const T* weights, int64_t rows, int64_t n, int64_t* index, T* prob) {
   std::vector<decltype(descending(T{}, 0))> keys(rows);
-  for (int64_t i = 0; i < rows; ++i) keys[i] = descending(weights[i], i);
+  for (int64_t i = 0; i < rows; ++i) keys[i] = descending(weights[i] + T(0), i);  // -0 is 0
   order_smallest(keys, n);
   for (int64_t k = 0; k < n; ++k) {
     index[k] = static_cast<int64_t>(keys[k] & 0xffffffffu);

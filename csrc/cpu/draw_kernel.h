@@ -5,22 +5,56 @@
 namespace isf {
 namespace ISF_LEVEL {
 
+// Non-negative numbers order like their bits, NaN and inf come above them and negative numbers
+// above those. Integers, since the compiler may reorder no maximum of floats.
 template <class T>
 cpu::WeightScan scan_weights_kernel(const void* weights, int64_t begin, int64_t end) {
+  typedef decltype(bits_of(T())) Bits;
   const T* w = static_cast<const T*>(weights);
-  T largest = 0;
-  int32_t positive = 0, wrong = 0;
+  const Bits largest_finite = bits_of(std::numeric_limits<T>::max());
+  Bits largest = 0, positive = 0;
   for (int64_t i = begin; i < end; ++i) {
-    largest = w[i] > largest ? w[i] : largest;
-    positive += w[i] > 0;
-    wrong += !(w[i] >= 0 && w[i] <= std::numeric_limits<T>::max());
+    const Bits bits = bits_of(w[i] + T(0));  // -0 becomes 0
+    largest = bits > largest ? bits : largest;
+    positive += bits != 0;
   }
-  cpu::WeightScan scan = {static_cast<double>(largest), positive, -1};
-  if (wrong) {
-    scan.bad = begin;
-    while (w[scan.bad] >= 0 && w[scan.bad] <= std::numeric_limits<T>::max()) ++scan.bad;
+  cpu::WeightScan scan = {0, static_cast<int64_t>(positive), -1};
+  if (largest <= largest_finite) {
+    T value;
+    memcpy(&value, &largest, sizeof value);
+    scan.largest = static_cast<double>(value);
+  } else {
+    for (scan.bad = begin; bits_of(w[scan.bad] + T(0)) <= largest_finite;) ++scan.bad;
   }
   return scan;
+}
+
+// The sum and the sum of squares of the scaled weights; the order of the additions is the same on
+// every instruction set.
+template <class T>
+cpu::Moments moments_kernel(const void* weights, double scale, int64_t count) {
+  constexpr int abreast = 16;
+  const T* w = static_cast<const T*>(weights);
+  double sum[abreast] = {}, square[abreast] = {};
+  int64_t i = 0;
+  for (; i + abreast <= count; i += abreast) {
+    for (int k = 0; k < abreast; ++k) {
+      const double x = static_cast<double>(w[i + k]) * scale;
+      sum[k] += x;
+      square[k] += x * x;
+    }
+  }
+  for (int k = 0; i < count; ++i, ++k) {
+    const double x = static_cast<double>(w[i]) * scale;
+    sum[k] += x;
+    square[k] += x * x;
+  }
+  cpu::Moments total = {0, 0};
+  for (int k = 0; k < abreast; ++k) {
+    total.sum += sum[k];
+    total.square += square[k];
+  }
+  return total;
 }
 
 template <class T>
@@ -36,22 +70,33 @@ uint64_t to_fixed_point_kernel(const void* weights, int shift, int64_t* fixed, i
   return sum;
 }
 
+inline void random_numbers_kernel(uint64_t seed, uint64_t first, uint64_t* number) {
+  uint64_t even[cpu::kNumbers / 2], odd[cpu::kNumbers / 2];
+  for (int b = 0; b < cpu::kNumbers / 2; ++b) {
+    const PhiloxBlock block = philox_block(seed, first / 2 + static_cast<uint64_t>(b));
+    even[b] = block.number[0];
+    odd[b] = block.number[1];
+  }
+  for (int b = 0; b < cpu::kNumbers / 2; ++b) {
+    number[2 * b] = even[b];
+    number[2 * b + 1] = odd[b];
+  }
+}
+
 inline void race_kernel(const int64_t* fixed, uint64_t seed, uint64_t* key, int64_t begin,
                         int64_t end) {
-  constexpr int64_t abreast = 32;
-  uint64_t random[abreast];
-  for (; begin < end; begin += abreast) {
-    const int64_t count = end - begin < abreast ? end - begin : abreast;
-    for (int64_t k = 0; k < abreast; k += 2) {
-      const PhiloxBlock block = philox_block(seed, static_cast<uint64_t>(begin + k) / 2);
-      random[k] = block.number[0];
-      random[k + 1] = block.number[1];
+  uint64_t number[cpu::kNumbers], time[cpu::kNumbers];
+  int64_t weight[cpu::kNumbers] = {};
+  for (; begin < end; begin += cpu::kNumbers) {
+    const int64_t count = end - begin < cpu::kNumbers ? end - begin : cpu::kNumbers;
+    random_numbers_kernel(seed, static_cast<uint64_t>(begin), number);
+    memcpy(weight, fixed + begin, static_cast<size_t>(count) * sizeof *weight);
+    for (int k = 0; k < cpu::kNumbers; ++k) {
+      const uint64_t bits = bits_of(arrival(number[k], static_cast<uint64_t>(weight[k])));
+      time[k] =
+          bits << 32 | static_cast<uint64_t>(begin + k) | -static_cast<uint64_t>(weight[k] == 0);
     }
-    for (int64_t k = 0; k < count; ++k) {
-      const uint64_t weight = static_cast<uint64_t>(fixed[begin + k]);
-      const uint64_t time = bits_of(arrival(random[k], weight));
-      key[begin + k] = weight ? time << 32 | static_cast<uint64_t>(begin + k) : ~uint64_t{0};
-    }
+    memcpy(key + begin, time, static_cast<size_t>(count) * sizeof *time);
   }
 }
 

@@ -45,9 +45,19 @@ struct WeightScan {
 typedef WeightScan (*ScanKernel)(const void* weights, int64_t begin,
                                  int64_t end);  // fewer than 2^31 rows at a time
 
+// The sum of scale * weight over `count` weights, and of its square.
+struct Moments {
+  double sum, square;
+};
+typedef Moments (*MomentsKernel)(const void* weights, double scale, int64_t count);
+
 // fixed[i] = the fixed-point weight of row i, for the rows [begin, end). Returns their sum.
 typedef uint64_t (*FixedPointKernel)(const void* weights, int shift, int64_t* fixed, int64_t begin,
                                      int64_t end);
+
+// number[i] = random number first + i of a seed, for i < kNumbers and an even first.
+constexpr int kNumbers = 32;
+typedef void (*NumbersKernel)(uint64_t seed, uint64_t first, uint64_t* number);
 
 // key[i] = arrival time of row i in the exponential race, by its bits, over i; rows of weight 0
 // come last. For the rows [begin, end), with an even begin.
@@ -55,7 +65,7 @@ typedef void (*RaceKernel)(const int64_t* fixed, uint64_t seed, uint64_t* key, i
                            int64_t end);
 
 // How many searches advance together, which overlaps their cache misses.
-constexpr int kSearches = 16;
+constexpr int kSearches = 32;
 
 // Moves each first[k] to the first of the `length` ascending sums from there that exceeds point[k],
 // given that the last one does. Sums and points are below 2^63, and signed because that is what
@@ -68,7 +78,9 @@ struct Kernels {
   RowKernel soft_target[kElements];  // everything else
   FeatureKernel last_layer[kElements];
   ScanKernel scan_weights[2];  // float, double
+  MomentsKernel moments[2];
   FixedPointKernel to_fixed_point[2];
+  NumbersKernel random_numbers;
   RaceKernel race;
   SearchKernel search;
 };

@@ -28,7 +28,9 @@ const Kernels ISF_JOIN(kernels_, ISF_LEVEL) = {
     ISF_EACH_ELEMENT(soft_target_kernel),
     ISF_EACH_ELEMENT(last_layer_kernel),
     {ISF_LEVEL::scan_weights_kernel<float>, ISF_LEVEL::scan_weights_kernel<double>},
+    {ISF_LEVEL::moments_kernel<float>, ISF_LEVEL::moments_kernel<double>},
     {ISF_LEVEL::to_fixed_point_kernel<float>, ISF_LEVEL::to_fixed_point_kernel<double>},
+    ISF_LEVEL::random_numbers_kernel,
     ISF_LEVEL::race_kernel,
     ISF_LEVEL::search_kernel,
 };

@@ -16,11 +16,13 @@ using cpu::RowProblem;
 template <class V>
 constexpr int64_t kFewClasses = 12 * V::kCount;
 // Columns of a row that share one search for the peak: they stay in the first-level cache for the
-// second look.
+// second look. No sum has more than 16 terms before it is added to the running sums.
 template <class V>
-constexpr int64_t kSegment = 128 * V::kCount;
-// Running sums side by side: hides the latency of the additions and keeps each sum short.
+constexpr int64_t kSegment = 64 * V::kCount;
+// Sums side by side: hides the latency of the additions and keeps each sum short.
 constexpr int kAbreast = 4;
+// Columns that are summed up before they join the running sums, where the lanes are rows.
+constexpr int64_t kFewTerms = 32;
 
 // The class indices of a tile.
 template <class V>
@@ -30,25 +32,32 @@ struct Targets {
   int64_t fault = -1;        // the first row whose index is out of range
 
   Targets(const RowProblem& problem, int64_t row, int64_t end) {
-    int64_t y[V::kCount];
-    if (problem.target_is_int64) {
-      read(static_cast<const int64_t*>(problem.target), problem.target_stride, row, end, y);
+    alignas(kVectorBytes) int64_t copy[V::kCount];
+    const int64_t* y = copy;
+    if (!problem.target_is_int64) {
+      read(static_cast<const int32_t*>(problem.target), problem.target_stride, row, end, copy);
+    } else if (problem.target_stride == 1 && end - row >= V::kCount) {
+      y = static_cast<const int64_t*>(problem.target) + row;
     } else {
-      read(static_cast<const int32_t*>(problem.target), problem.target_stride, row, end, y);
+      read(static_cast<const int64_t*>(problem.target), problem.target_stride, row, end, copy);
     }
-    typename V::Integer indices[V::kCount], skips[V::kCount];
-    bool wrong = false;
-    for (int lane = 0; lane < V::kCount; ++lane) {
-      const bool skip = y[lane] == problem.ignore_index;
-      const bool good = y[lane] >= 0 && y[lane] < problem.classes;
-      indices[lane] = static_cast<typename V::Integer>(good && !skip ? y[lane] : 0);
-      skips[lane] = skip ? -1 : 0;
-      wrong |= !(skip || good);
+    typedef VectorOf<double>::Mask Wide;
+    constexpr int kWide = kVectorBytes / 8, kParts = V::kCount / kWide;
+    Wide indices[kParts], skips[kParts], wrong = {};
+    for (int part = 0; part < kParts; ++part) {
+      Wide x;
+      memcpy(&x, y + part * kWide, sizeof x);
+      const Wide good = (x >= 0) & (x < problem.classes);
+      skips[part] = x == problem.ignore_index;
+      wrong |= ~(skips[part] | good);
+      indices[part] = x & good & ~skips[part];
     }
-    memcpy(&index, indices, sizeof index);
-    memcpy(&ignored, skips, sizeof ignored);
-    for (int lane = 0; wrong && fault < 0; ++lane) {
-      if (!skips[lane] && (y[lane] < 0 || y[lane] >= problem.classes)) fault = row + lane;
+    narrow(indices, index);
+    narrow(skips, ignored);
+    if (any_bit(wrong)) {
+      while (y[++fault] == problem.ignore_index || (y[fault] >= 0 && y[fault] < problem.classes)) {
+      }
+      fault += row;
     }
   }
 
@@ -56,32 +65,84 @@ struct Targets {
   template <class Index>
   static void read(const Index* p, int64_t stride, int64_t row, int64_t end, int64_t* y) {
     p += row * stride;
-    if (stride == 1 && end - row >= V::kCount) {
-      for (int lane = 0; lane < V::kCount; ++lane) y[lane] = p[lane];
-    } else {
-      for (int64_t lane = 0; lane < V::kCount; ++lane)
-        y[lane] = p[(row + lane < end ? lane : end - row - 1) * stride];
+    for (int64_t lane = 0; lane < V::kCount; ++lane) {
+      y[lane] = p[(row + lane < end ? lane : end - row - 1) * stride];
     }
   }
 };
 
-// Sums of a tile whose lanes are rows, from a scratch copy of its columns.
-template <bool kWithSlope, class V>
-RowSums<V> sum_columns(const V* column, int64_t classes, typename V::Mask target) {
-  const V masked = V(-__builtin_inff());
-  RowSums<V> sums = empty_row_sums<V>();
-  typename V::Mask c = {};
-  for (int64_t j = 0; j < classes; ++j, c += 1)
-    sums.peak = larger(sums.peak, choose(c == target, masked, column[j]));
-  RowSums<V> part[2] = {sums, sums};
-  c = c - c;
-  for (int64_t j = 0; j < classes; ++j, c += 1) {
-    add_logit<kWithSlope>(part[j & 1], choose(c == target, masked, column[j]));
+// A sum and what its additions lost to rounding (Knuth's TwoSum): many small terms beside a large
+// one would be rounded away one by one.
+template <class V>
+struct ExactSum {
+  V high, low;
+
+  ISF_MEMBER ExactSum() : high(V(0.0f)), low(V(0.0f)) {}
+
+  ISF_MEMBER void add(V x) {
+    const V next = high + x, back = next - high;
+    low = low + ((high - (next - back)) + (x - back));
+    high = next;
   }
-  sums.sum = part[0].sum + part[1].sum;
-  sums.square = part[0].square + part[1].square;
-  sums.slope = part[0].slope + part[1].slope;
-  return sums;
+
+  // An infinite sum has lost nothing.
+  ISF_MEMBER V total() const { return choose(high < V(__builtin_inff()), high + low, high); }
+};
+
+// RowSums of many parts, without loss.
+template <bool kWithSlope, class V>
+struct RunningSums {
+  V peak;
+  ExactSum<V> sum, square, slope;
+
+  ISF_MEMBER RunningSums() : peak(lowest(V(0.0f))) {}
+
+  ISF_MEMBER void raise_peak_to(V next) {
+    RowSums<V> high = {peak, sum.high, square.high, slope.high};
+    RowSums<V> low = {peak, sum.low, square.low, slope.low};
+    raise_peak(high, next);
+    raise_peak(low, next);
+    peak = next;
+    sum.high = high.sum, square.high = high.square, slope.high = high.slope;
+    sum.low = low.sum, square.low = low.square, slope.low = low.slope;
+  }
+
+  ISF_MEMBER void add(V part_sum, V part_square, V part_slope) {
+    sum.add(part_sum);
+    square.add(part_square);
+    if (kWithSlope) slope.add(part_slope);
+  }
+
+  ISF_MEMBER RowSums<V> total() const { return {peak, sum.total(), square.total(), slope.total()}; }
+};
+
+// Sums of a tile whose lanes are rows, from a scratch copy of its columns; and the logit of each
+// row's target class y.
+template <bool kWithSlope, class V>
+ISF_FN RowSums<V> sum_columns(const V* column, int64_t classes, typename V::Mask y, V& target) {
+  const V masked = V(-__builtin_inff());
+  RunningSums<kWithSlope, V> sums;
+  typename V::Mask c = {};
+  V peak = sums.peak;
+  target = masked;
+  for (int64_t j = 0; j < classes; ++j, c += 1) {
+    target = choose(c == y, column[j], target);
+    peak = larger(peak, choose(c == y, masked, column[j]));
+  }
+  RowSums<V> none = empty_row_sums<V>();
+  none.peak = sums.peak = peak;
+  c = c - c;
+  for (int64_t j = 0; j < classes;) {
+    RowSums<V> even = none, odd = none;
+    const int64_t stop = classes - j < kFewTerms ? classes : j + kFewTerms;
+    for (; j + 2 <= stop; j += 2, c += 2) {
+      add_logit<kWithSlope>(even, choose(c == y, masked, column[j]));
+      add_logit<kWithSlope>(odd, choose(c + 1 == y, masked, column[j + 1]));
+    }
+    for (; j < stop; ++j, c += 1) add_logit<kWithSlope>(even, choose(c == y, masked, column[j]));
+    sums.add(even.sum + odd.sum, even.square + odd.square, even.slope + odd.slope);
+  }
+  return sums.total();
 }
 
 // Calls body(k, vector) for the vectors [0, split) and [split + 1, vectors) of p, with k = 0, 1,
@@ -103,7 +164,7 @@ ISF_FN void for_each_vector(const Element* p, int64_t split, int64_t vectors, co
 // Adds `count` contiguous logits to the sums of a row, whose lanes are columns, without the one at
 // `skip` if it is among them.
 template <bool kWithSlope, class Element, class V>
-void sum_segment(const Element* p, int64_t count, int64_t skip, RowSums<V>& sums) {
+void sum_segment(const Element* p, int64_t count, int64_t skip, RunningSums<kWithSlope, V>& sums) {
   const V masked = V(-__builtin_inff());
   // The vector that holds `skip` and the incomplete one at the end are set apart; [0, split) and
   // [split + 1, vectors) remain.
@@ -122,7 +183,7 @@ void sum_segment(const Element* p, int64_t count, int64_t skip, RowSums<V>& sums
   V peak[kAbreast];
   for (int k = 0; k < kAbreast; ++k) peak[k] = larger(sums.peak, apart[k & 1]);
   for_each_vector(p, split, vectors, [&](int k, V z) { peak[k] = larger(peak[k], z); });
-  raise_peak(sums, larger(larger(peak[0], peak[1]), larger(peak[2], peak[3])));
+  sums.raise_peak_to(larger(larger(peak[0], peak[1]), larger(peak[2], peak[3])));
 
   RowSums<V> part[kAbreast];
   for (RowSums<V>& one : part) {
@@ -132,20 +193,20 @@ void sum_segment(const Element* p, int64_t count, int64_t skip, RowSums<V>& sums
   for_each_vector(p, split, vectors, [&](int k, V z) { add_logit<kWithSlope>(part[k], z); });
   add_logit<kWithSlope>(part[0], apart[0]);
   add_logit<kWithSlope>(part[1], apart[1]);
-  sums.sum = sums.sum + ((part[0].sum + part[1].sum) + (part[2].sum + part[3].sum));
-  sums.square =
-      sums.square + ((part[0].square + part[1].square) + (part[2].square + part[3].square));
-  sums.slope = sums.slope + ((part[0].slope + part[1].slope) + (part[2].slope + part[3].slope));
+  sums.add((part[0].sum + part[1].sum) + (part[2].sum + part[3].sum),
+           (part[0].square + part[1].square) + (part[2].square + part[3].square),
+           (part[0].slope + part[1].slope) + (part[2].slope + part[3].slope));
 }
 
 // The sums of one contiguous row without its target class y, put into a lane of the tile.
 template <bool kWithSlope, class Element, class V>
 void sum_row(const Element* row, int64_t classes, int64_t y, int lane, RowSums<V>& tile) {
-  RowSums<V> sums = empty_row_sums<V>();
+  RunningSums<kWithSlope, V> running;
   for (int64_t done = 0; done < classes; done += kSegment<V>) {
-    sum_segment<kWithSlope>(row + done, classes - done < kSegment<V> ? classes - done : kSegment<V>,
-                            y - done, sums);
+    sum_segment(row + done, classes - done < kSegment<V> ? classes - done : kSegment<V>, y - done,
+                running);
   }
+  RowSums<V> sums = running.total();
   const typename V::Scalar peak = largest_lane(sums.peak);
   raise_peak(sums, V(peak - typename V::Vector{}));
   tile.peak.v[lane] = peak;
@@ -157,43 +218,61 @@ void sum_row(const Element* row, int64_t classes, int64_t y, int lane, RowSums<V
 // The first lane among `count` whose logits cannot be a row's: a NaN, +inf, or every class masked.
 // -1 if there is none.
 template <class V>
-int64_t faulty_lane(const RowSums<V>& sums, V target, typename V::Mask ignored, int64_t count) {
+ISF_FN int64_t faulty_lane(const RowSums<V>& sums, V target, typename V::Mask ignored,
+                           int64_t count) {
   const V infinity = V(__builtin_inff());
   const typename V::Mask fine =
       (target < infinity) & (sums.sum < infinity) & (sums.peak < infinity);
   const typename V::Mask alive = (sums.sum >= V(0.5f)) | (target > V(-__builtin_inff()));
-  const typename V::Mask good = (fine & alive) | ignored;
-  for (int64_t lane = 0; lane < count; ++lane) {
-    if (!good[lane]) return lane;
+  return first_lane(~((fine & alive) | ignored), count);
+}
+
+template <class V>
+ISF_FN void store_lanes(void* base, int64_t row, int64_t count, V v) {
+  typename V::Scalar* p = static_cast<typename V::Scalar*>(base) + row;
+  if (count == V::kCount) {
+    v.store(p);
+  } else {
+    memcpy(p, &v.v, static_cast<size_t>(count) * sizeof *p);
   }
-  return -1;
 }
 
+// What depends on the whole target; each computed when it is asked for.
 template <class V>
-void store_lanes(void* base, int64_t row, int64_t count, V v) {
-  typedef typename V::Scalar T;
-  memcpy(static_cast<T*>(base) + row, &v.v, static_cast<size_t>(count) * sizeof(T));
-}
+struct HardTarget {
+  const RowResult<V>& result;
+  V weight;
 
-// What depends on more of the target than its largest class.
+  ISF_MEMBER V loss() const { return weight * result.loss(); }
+  ISF_MEMBER V grad_norm() const { return weight * result.grad_norm(); }
+  ISF_MEMBER V p_true() const { return result.p_true(); }
+  ISF_MEMBER V p_wrong() const { return result.p_wrong(); }
+};
+
+// The same for a target of several classes, which takes passes over all of them: all at once.
 template <class V>
-struct TargetResult {
-  V loss, grad_norm, p_true, p_wrong;
+struct SoftTarget {
+  V values[4];
+
+  ISF_MEMBER V loss() const { return values[0]; }
+  ISF_MEMBER V grad_norm() const { return values[1]; }
+  ISF_MEMBER V p_true() const { return values[2]; }
+  ISF_MEMBER V p_wrong() const { return values[3]; }
 };
 
 // Stores the statistics of a tile that are asked for.
-template <class V>
-void store_tile(const RowProblem& problem, int64_t row, int64_t count, const RowResult<V>& result,
-                const TargetResult<V>& target, typename V::Mask ignored) {
+template <class V, class Target>
+ISF_FN void store_tile(const RowProblem& problem, int64_t row, int64_t count,
+                       const RowResult<V>& result, const Target& target, typename V::Mask ignored) {
   const auto put = [&](cpu::Statistic statistic, V v) {
     store_lanes(problem.statistic[statistic], row, count, choose(ignored, V(0.0f), v));
   };
-  if (problem.statistic[cpu::kLoss]) put(cpu::kLoss, target.loss);
-  if (problem.statistic[cpu::kGradNorm]) put(cpu::kGradNorm, target.grad_norm);
-  if (problem.statistic[cpu::kPTrue]) put(cpu::kPTrue, target.p_true);
+  if (problem.statistic[cpu::kLoss]) put(cpu::kLoss, target.loss());
+  if (problem.statistic[cpu::kGradNorm]) put(cpu::kGradNorm, target.grad_norm());
+  if (problem.statistic[cpu::kPTrue]) put(cpu::kPTrue, target.p_true());
   if (problem.statistic[cpu::kMargin]) put(cpu::kMargin, result.margin());
   if (problem.statistic[cpu::kEntropy]) put(cpu::kEntropy, result.entropy());
-  if (problem.statistic[cpu::kPWrong]) put(cpu::kPWrong, target.p_wrong);
+  if (problem.statistic[cpu::kPWrong]) put(cpu::kPWrong, target.p_wrong());
   if (problem.statistic[cpu::kMarginLack]) put(cpu::kMarginLack, result.margin_lack());
 }
 
@@ -212,8 +291,7 @@ int64_t hard_target_rows(const RowProblem& problem, int64_t begin, int64_t end,
     if (scratch) {
       load_columns<Element>(problem.logits, problem.row_stride, problem.class_stride, classes, row,
                             end, scratch);
-      for (int lane = 0; lane < V::kCount; ++lane) target.v[lane] = scratch[y.index[lane]].v[lane];
-      sums = sum_columns<kWithSlope>(scratch, classes, y.index);
+      sums = sum_columns<kWithSlope>(scratch, classes, y.index, target);
     } else {
       const Element* p = static_cast<const Element*>(problem.logits) + row * problem.row_stride;
       for (int lane = 0; lane < count; ++lane, p += problem.row_stride) {
@@ -230,9 +308,8 @@ int64_t hard_target_rows(const RowProblem& problem, int64_t begin, int64_t end,
         weight.v[lane] = static_cast<const T*>(problem.class_weight)[y.index[lane]];
       }
     }
-    const TargetResult<V> by_target = {weight * result.loss(), weight * result.grad_norm(),
-                                       result.p_true(), result.p_wrong()};
-    store_tile(problem, row, count, result, by_target, y.ignored);
+    const HardTarget<V> hard = {result, weight};
+    store_tile(problem, row, count, result, hard, y.ignored);
   }
   return -1;
 }
@@ -288,42 +365,42 @@ struct TargetColumns {
 // loses nothing to cancellation; the norm is scaled by the largest component, so that nothing
 // underflows. `component` is scratch.
 template <class V>
-TargetResult<V> finish_soft(const RowResult<V>& result, const V* column,
-                            const TargetColumns<V>& target, typename V::Mask y, int64_t classes,
-                            V* component) {
+SoftTarget<V> finish_soft(const RowResult<V>& result, const V* column,
+                          const TargetColumns<V>& target, typename V::Mask y, int64_t classes,
+                          V* component) {
   const V zero = V(0.0f), one = V(1.0f);
-  V own = zero, others = zero, cross = zero, p_true = zero, p_wrong = zero;
+  V own = zero;
+  ExactSum<V> others, cross, p_true, p_wrong;
   typename V::Mask c = {};
   for (int64_t j = 0; j < classes; ++j, c += 1) {
     const V t = target.smoothed(j), behind = result.sums.peak - column[j];
     const V p =
         choose(c == y, result.p_true(), result.scaled(exp_term(zero - behind)) / result.total);
     own = choose(c == y, t, own);
-    others = choose(c == y, others, others + t);
-    cross = choose((c != y) & (t > zero), fused(t, behind, cross), cross);
-    p_true = fused(p, target.given[j], p_true);
-    p_wrong = fused(p, one - target.given[j], p_wrong);
+    others.add(choose(c == y, zero, t));
+    cross.add(choose((c != y) & (t > zero), t * behind, zero));
+    p_true.add(p * target.given[j]);
+    p_wrong.add(p * (one - target.given[j]));
     component[j] = p;
   }
-  const V total = own + others;
+  const V other = others.total(), total = own + other;
   V largest = zero;
   c = c - c;
   for (int64_t j = 0; j < classes; ++j, c += 1) {
-    const V gradient = choose(c == y, others - total * result.p_wrong(),
-                              total * component[j] - target.smoothed(j));
+    const V gradient =
+        choose(c == y, other - total * result.p_wrong(), total * component[j] - target.smoothed(j));
     component[j] = gradient;
     largest = larger(magnitude(gradient), largest);
   }
   const V scale = choose(largest > zero, largest, one);
-  V square = zero;
+  ExactSum<V> square;
   for (int64_t j = 0; j < classes; ++j) {
     const V ratio = component[j] / scale;
-    square = fused(ratio, ratio, square);
+    square.add(ratio * ratio);
   }
   const V own_loss = choose(own > zero, own * result.loss(), zero);
-  const V other_loss = choose(others > zero, fused(others, result.log_total(), cross), zero);
-  const TargetResult<V> by_target = {own_loss + other_loss, scale * root(square), p_true, p_wrong};
-  return by_target;
+  const V other_loss = choose(other > zero, fused(other, result.log_total(), cross.total()), zero);
+  return {{own_loss + other_loss, scale * root(square.total()), p_true.total(), p_wrong.total()}};
 }
 
 // Reads a tile's target into columns and finds its largest class. False where a probability is
@@ -366,12 +443,9 @@ int64_t soft_target_kernel(const RowProblem& problem, int64_t begin, int64_t end
     load_columns<Element>(problem.logits, problem.row_stride, problem.class_stride, classes, row,
                           end, column);
     V target = V(0.0f);
-    for (int lane = 0; lane < V::kCount; ++lane) target.v[lane] = column[y[lane]].v[lane];
-    const RowSums<V> sums = sum_columns<true>(column, classes, y);
-    for (int64_t lane = 0; lane < count; ++lane) {
-      if (!fine[lane]) return row + lane;
-    }
-    const int64_t bad = faulty_lane(sums, target, ignored, count);
+    const RowSums<V> sums = sum_columns<true>(column, classes, y, target);
+    int64_t bad = first_lane(~fine, count);
+    if (bad < 0) bad = faulty_lane(sums, target, ignored, count);
     if (bad >= 0) return row + bad;
     const RowResult<V> result = finish(sums, target);
     const TargetColumns<V> target_columns(problem, given);

@@ -74,6 +74,51 @@ ISF_FN To same_bits(From from) {
   return to;
 }
 
+// 64-bit integers to those of a mask, all of which fit; in registers, since a load of two halves
+// just stored has to wait.
+ISF_FN void narrow(const VectorOf<double>::Mask (&wide)[2], VectorOf<float>::Mask& result) {
+  typedef int32_t Half __attribute__((vector_size(kVectorBytes / 2)));
+  const Half low = __builtin_convertvector(wide[0], Half),
+             high = __builtin_convertvector(wide[1], Half);
+#if defined(ISF_AVX512)
+  result = same_bits<VectorOf<float>::Mask>(_mm512_inserti64x4(
+      _mm512_castsi256_si512(same_bits<__m256i>(low)), same_bits<__m256i>(high), 1));
+#elif defined(ISF_AVX2)
+  result = same_bits<VectorOf<float>::Mask>(_mm256_inserti128_si256(
+      _mm256_castsi128_si256(same_bits<__m128i>(low)), same_bits<__m128i>(high), 1));
+#else
+  memcpy(&result, &low, sizeof low);
+  memcpy(reinterpret_cast<char*>(&result) + sizeof low, &high, sizeof high);
+#endif
+}
+ISF_FN void narrow(const VectorOf<double>::Mask (&wide)[1], VectorOf<double>::Mask& result) {
+  result = wide[0];
+}
+
+// Whether a bit is set in any lane of a mask.
+template <class Mask>
+ISF_FN bool any_bit(Mask mask) {
+#if defined(ISF_AVX512)
+  return _mm512_test_epi64_mask(same_bits<__m512i>(mask), same_bits<__m512i>(mask)) != 0;
+#else
+  const VectorOf<double>::Mask words = same_bits<VectorOf<double>::Mask>(mask);
+  int64_t all = 0;
+  for (int i = 0; i < kVectorBytes / 8; ++i) all |= words[i];
+  return all != 0;
+#endif
+}
+
+// The first of `count` lanes whose bits are set, or -1.
+template <class Mask>
+ISF_FN int64_t first_lane(Mask mask, int64_t count) {
+  if (any_bit(mask)) {
+    for (int64_t lane = 0; lane < count; ++lane) {
+      if (mask[lane]) return lane;
+    }
+  }
+  return -1;
+}
+
 ISF_FN Floats fused(Floats a, Floats b, Floats c) {
 #if defined(ISF_AVX512)
   return Floats::Vector(_mm512_fmadd_ps(a.v, b.v, c.v));
