@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from bench import figures, ratios, readme, report
+from bench import figures, ratios, readme, report, variance
 from bench.files import read_json, write_atomically
 from bench.runner import Comparison, run_all
 from bench.strategies import STRATEGIES, find, parse_start
@@ -27,7 +27,7 @@ def parser() -> argparse.ArgumentParser:
     length.add_argument("--steps", type=positive_int, help="training steps of each run")
     length.add_argument("--seconds", type=positive_float, help="training time of each run")
     compare.add_argument(
-        "--start", help='when importance sampling begins: "always", "after:STEPS", "ratio:R"'
+        "--start", help='when importance sampling begins: "always", "after:STEPS", "ratio:R", ...'
     )
     compare.add_argument("--target", type=float, help="accuracy to reach (uniform's at its end)")
     compare.add_argument(
@@ -49,6 +49,10 @@ def parser() -> argparse.ArgumentParser:
     ratio.add_argument("--out", type=Path, default=ratios.RESULT)
     ratio.add_argument("--threads", type=positive_int, default=2)
     ratio.set_defaults(run=lambda args: ratios.main(args.out, args.threads))
+
+    saving = commands.add_parser("variance", help="what each way to draw saves")
+    saving.add_argument("--out", type=Path, default=variance.RESULT)
+    saving.set_defaults(run=lambda args: variance.main(args.out))
 
     write = commands.add_parser("readme", help="table and figure of README.md from bench/results")
     write.add_argument(

@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from bench import figures, ratios, report
+from bench import figures, ratios, report, variance
 from bench.files import read_json, write_atomically
 from bench.machine import one_line
 
@@ -25,8 +25,8 @@ def main(comparison: Path | None) -> None:
         take_over(comparison)
     path = ROOT / "README.md"
     text = path.read_text()
-    for name, part in (("two-circles", two_circles_part()), ("operators", operators_part())):
-        text = replace_part(text, name, part)
+    for name, part in PARTS.items():
+        text = replace_part(text, name, part())
     write_atomically(path, lambda partial: partial.write_text(text))
     print(path)
 
@@ -56,6 +56,17 @@ def two_circles_part() -> str:
 def operators_part() -> str:
     result = read_json(ratios.RESULT)
     return operators_table(result) + f"\nMeasured on {one_line(result['machine'])}.\n"
+
+
+def variance_part() -> str:
+    return variance.markdown(read_json(variance.RESULT))
+
+
+PARTS = {
+    "two-circles": two_circles_part,
+    "operators": operators_part,
+    "variance": variance_part,
+}
 
 
 def operators_table(result: dict[str, Any]) -> str:

@@ -294,6 +294,8 @@ def test_unknown_names_are_named(arguments: list[str], message: str) -> None:
 def test_start_rules_are_parsed() -> None:
     assert isinstance(parse_start("always"), impsamp_fast.Always)
     assert isinstance(parse_start("variance"), impsamp_fast.VarianceReduction)
+    assert parse_start("variance").threshold is None
+    assert parse_start("variance:1.5").threshold == 1.5
     after, ratio = parse_start("after:7"), parse_start("ratio:0.42")
     assert isinstance(after, impsamp_fast.After)
     assert after.steps == 7

@@ -11,10 +11,10 @@ namespace ISF_LEVEL {
 
 using cpu::RowProblem;
 
-// Up to this many classes the lanes are rows: the reduction across lanes costs more than a strided
-// load does.
+// Up to this many classes the lanes are rows: until then the reduction across lanes costs more than
+// reading columns, which with AVX-512 takes a transposition in registers and elsewhere a gather.
 template <class V>
-constexpr int64_t kFewClasses = 12 * V::kCount;
+constexpr int64_t kFewClasses = (kVectorBytes == 64 ? 32 : 12) * V::kCount;
 // Columns of a row that share one search for the peak: they stay in the first-level cache for the
 // second look. No sum has more than 16 terms before it is added to the running sums.
 template <class V>
@@ -116,31 +116,48 @@ struct RunningSums {
   ISF_MEMBER RowSums<V> total() const { return {peak, sum.total(), square.total(), slope.total()}; }
 };
 
-// Sums of a tile whose lanes are rows, from a scratch copy of its columns; and the logit of each
-// row's target class y.
-template <bool kWithSlope, class V>
-ISF_FN RowSums<V> sum_columns(const V* column, int64_t classes, typename V::Mask y, V& target) {
+// Takes the logit of each row's target class y out of a tile's columns, and leaves a masked class
+// there.
+template <class V>
+ISF_FN V take_target(V* column, int64_t classes, typename V::Mask y) {
   const V masked = V(-__builtin_inff());
-  RunningSums<kWithSlope, V> sums;
-  typename V::Mask c = {};
-  V peak = sums.peak;
-  target = masked;
-  for (int64_t j = 0; j < classes; ++j, c += 1) {
-    target = choose(c == y, column[j], target);
-    peak = larger(peak, choose(c == y, masked, column[j]));
+  V target = masked;
+  if (classes <= V::kCount) {
+    typename V::Mask c = {};
+    for (int64_t j = 0; j < classes; ++j, c += 1) {
+      target = choose(c == y, column[j], target);
+      column[j] = choose(c == y, masked, column[j]);
+    }
+  } else {
+    // One access per lane instead of a comparison per column; the vectors are loaded much later.
+    for (int lane = 0; lane < V::kCount; ++lane) {
+      typename V::Scalar* logit = reinterpret_cast<typename V::Scalar*>(column + y[lane]) + lane;
+      target.v[lane] = *logit;
+      *logit = masked.v[0];
+    }
   }
+  return target;
+}
+
+// Sums of a tile whose lanes are rows, from its columns without the target class.
+template <bool kWithSlope, class V>
+ISF_FN RowSums<V> sum_columns(const V* column, int64_t classes) {
   RowSums<V> none = empty_row_sums<V>();
-  none.peak = sums.peak = peak;
-  c = c - c;
+  for (int64_t j = 0; j < classes; ++j) none.peak = larger(none.peak, column[j]);
+  RunningSums<kWithSlope, V> sums;
+  sums.peak = none.peak;
   for (int64_t j = 0; j < classes;) {
     RowSums<V> even = none, odd = none;
     const int64_t stop = classes - j < kFewTerms ? classes : j + kFewTerms;
-    for (; j + 2 <= stop; j += 2, c += 2) {
-      add_logit<kWithSlope>(even, choose(c == y, masked, column[j]));
-      add_logit<kWithSlope>(odd, choose(c + 1 == y, masked, column[j + 1]));
+    for (; j + 2 <= stop; j += 2) {
+      add_logit<kWithSlope>(even, column[j]);
+      add_logit<kWithSlope>(odd, column[j + 1]);
     }
-    for (; j < stop; ++j, c += 1) add_logit<kWithSlope>(even, choose(c == y, masked, column[j]));
-    sums.add(even.sum + odd.sum, even.square + odd.square, even.slope + odd.slope);
+    for (; j < stop; ++j) add_logit<kWithSlope>(even, column[j]);
+    const RowSums<V> block = {none.peak, even.sum + odd.sum, even.square + odd.square,
+                              even.slope + odd.slope};
+    if (classes <= kFewTerms) return block;
+    sums.add(block.sum, block.square, block.slope);
   }
   return sums.total();
 }
@@ -291,7 +308,8 @@ int64_t hard_target_rows(const RowProblem& problem, int64_t begin, int64_t end,
     if (scratch) {
       load_columns<Element>(problem.logits, problem.row_stride, problem.class_stride, classes, row,
                             end, scratch);
-      sums = sum_columns<kWithSlope>(scratch, classes, y.index, target);
+      target = take_target(scratch, classes, y.index);
+      sums = sum_columns<kWithSlope>(scratch, classes);
     } else {
       const Element* p = static_cast<const Element*>(problem.logits) + row * problem.row_stride;
       for (int lane = 0; lane < count; ++lane, p += problem.row_stride) {
@@ -442,8 +460,8 @@ int64_t soft_target_kernel(const RowProblem& problem, int64_t begin, int64_t end
     }
     load_columns<Element>(problem.logits, problem.row_stride, problem.class_stride, classes, row,
                           end, column);
-    V target = V(0.0f);
-    const RowSums<V> sums = sum_columns<true>(column, classes, y, target);
+    const V target = take_target(column, classes, y);
+    const RowSums<V> sums = sum_columns<true>(column, classes);
     int64_t bad = first_lane(~fine, count);
     if (bad < 0) bad = faulty_lane(sums, target, ignored, count);
     if (bad >= 0) return row + bad;

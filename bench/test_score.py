@@ -1,4 +1,4 @@
-"""`score` of each kind beside plain torch: `pytest bench/bench_score.py`."""
+"""`score` of each kind beside plain torch: `pytest bench/test_score.py`."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""`select` beside plain torch: `pytest bench/bench_select.py`."""
+"""`select` beside plain torch: `pytest bench/test_select.py`."""
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture

@@ -1,4 +1,4 @@
-"""`draw` by each method beside torch.multinomial and topk: `pytest bench/bench_draw.py`."""
+"""`draw` by each method beside torch.multinomial and topk: `pytest bench/test_draw.py`."""
 
 from collections.abc import Callable
 

@@ -1,7 +1,4 @@
-"""`row_stats` beside plain torch: `pytest bench/bench_row_stats.py`.
-
-The names keep these files out of the plain test run; each is given to pytest by its path.
-"""
+"""`row_stats` beside plain torch: `pytest bench/test_row_stats.py`."""
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
