@@ -16,7 +16,7 @@ from matplotlib.patches import Circle
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from bench import two_circles
-from bench.report import runs_of, smoothed
+from bench.report import number_of_seeds, runs_of, smoothed
 
 STYLE = {
     "axes.spines.top": False,
@@ -83,9 +83,8 @@ def draw_curves(results: dict[str, Any], path: Path) -> None:
 
 def caption(results: dict[str, Any]) -> str:
     settings = results["settings"]
-    seeds = len(results["seeds"])
     return (
-        f"{settings['task']}: mean of {seeds} seeds and their range, "
+        f"{settings['task']}: mean of {number_of_seeds(results)} and their range, "
         f"K = {settings['large_batch']}, n = {settings['mini_batch']}"
     )
 
@@ -106,12 +105,15 @@ def draw_band(
 
 
 def accuracy_limits(results: dict[str, Any]) -> tuple[float, float]:
-    """Where the curves differ: from what the slowest had reached after a tenth of its run."""
+    """Where the curves differ: from what the slowest had reached after a tenth of its run.
+
+    The row-by-row loop is left out: it would stretch the axis for a curve that goes nowhere.
+    """
     low, high = [], []
     for run in results["runs"]:
         accuracy = smoothed(run["curve"]["accuracy"])
         if run["strategy"] != "gradient-norm-cdf-loop":
-            low.append(accuracy[len(accuracy) // 10])
+            low.append(accuracy[max(len(accuracy) // 10, min(2, len(accuracy) - 1))])
         high.append(max(accuracy))
     return min(low, default=0.0), max(high) + 0.05 * (max(high) - min(low, default=0.0))
 

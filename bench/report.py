@@ -22,6 +22,11 @@ def runs_of(results: dict[str, Any], strategy: str) -> list[dict[str, Any]]:
     return [run for run in results["runs"] if run["strategy"] == strategy]
 
 
+def number_of_seeds(results: dict[str, Any]) -> str:
+    count = len(results["seeds"])
+    return f"{count} seeds" if count > 1 else "1 seed"
+
+
 def final_accuracy(run: dict[str, Any]) -> float:
     return smoothed(run["curve"]["accuracy"])[-1]
 
@@ -82,7 +87,7 @@ def markdown(results: dict[str, Any]) -> str:
     settings, goal = results["settings"], results["target"]
     labels = {name: entry["label"] for name, entry in results["strategies"].items()}
     lines = [
-        f"{settings['task']}: mean of {len(results['seeds'])} seeds, "
+        f"{settings['task']}: mean of {number_of_seeds(results)}, "
         f"K = {settings['large_batch']}, n = {settings['mini_batch']}, "
         f"importance sampling starts by {settings['start']}"
         + (f"; target accuracy {100 * goal:.2f}%." if goal else "."),

@@ -412,6 +412,7 @@ def test_peers_compute_what_the_operators_compute() -> None:
 
 
 def test_ratios_table_divides_medians(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ratios, "wait_until_quiet", lambda: None)
     monkeypatch.setattr(ratios, "TURNS", 2)
     monkeypatch.setattr(ratios, "TURN_SECONDS", 1e-5)
     monkeypatch.setattr(peers, "compiled", lambda *_: None)
@@ -425,6 +426,13 @@ def test_ratios_table_divides_medians(monkeypatch: pytest.MonkeyPatch) -> None:
     row = readme.operators_table({"cases": [case]}).splitlines()[-1]
     cells = [cell.strip() for cell in row.strip("|").split("|")]
     assert cells == ["select, K=16, n=2, C=3", "4.0 µs", "plain torch", "5.0 ms", "1,250"]
+
+
+def test_ratios_are_not_measured_on_a_busy_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ratios, "PATIENCE_SECONDS", 0)
+    monkeypatch.setattr(ratios, "DISTURBED_SECONDS", 0.0)
+    with pytest.raises(SystemExit, match="when the machine is idle"):
+        ratios.in_turns({"anything": lambda: None})
 
 
 def test_readme_parts_are_replaced_between_their_marks() -> None:
