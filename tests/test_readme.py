@@ -4,7 +4,11 @@ import re
 import runpy
 from pathlib import Path
 
+import pytest
 import torch
+
+import impsamp_fast as isf
+from bench import readme
 
 README = Path(__file__).parent.parent / "README.md"
 
@@ -23,8 +27,6 @@ def test_the_example_runs_and_learns(tmp_path):
 def test_the_operators_are_called_as_described():
     text = README.read_text()
     example = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)[1]
-    import impsamp_fast as isf
-
     logits, target = torch.randn(64, 3), torch.randint(3, (64,))
     names = {"isf": isf, "logits": logits, "target": target, "n": 8, "weights": torch.rand(64)}
     exec(example, names)
@@ -33,7 +35,11 @@ def test_the_operators_are_called_as_described():
 
 
 def test_the_quoted_loss_is_what_comes_out():
-    import impsamp_fast as isf
-
     loss = isf.row_stats(torch.tensor([[20.0, 0.0, 0.0]]), torch.tensor([0])).loss
     assert f"{loss.item():.3g}" == "4.12e-09"
+
+
+@pytest.mark.parametrize("name", readme.PARTS)
+def test_the_tables_are_those_of_the_committed_results(name):
+    text = README.read_text()
+    assert readme.replace_part(text, name, readme.PARTS[name]()) == text
