@@ -29,7 +29,8 @@ struct RowProblem {
 };
 
 // Fills the statistics of the rows [begin, end). Returns the first row with a bad logit, target or
-// probability, or -1.
+// probability, or one of the two values here.
+constexpr int64_t kNoFault = -1, kNoMemory = INT64_MIN;
 typedef int64_t (*RowKernel)(const RowProblem&, int64_t begin, int64_t end);
 
 // score[i] *= sqrt(1 + |features[i]|^2) for the rows [begin, end); rows of `width` contiguous

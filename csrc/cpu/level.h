@@ -11,7 +11,10 @@
 #include "kernels.h"
 #include "simd.h"
 #include "load.h"
+#include "row_sums.h"
 #include "row_stats_kernel.h"
+#include "soft_target_kernel.h"
+#include "last_layer_kernel.h"
 #include "draw_kernel.h"
 
 namespace isf {

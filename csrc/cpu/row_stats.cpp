@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <atomic>
 #include <limits>
+#include <new>
 
 #include "cpu.h"
 
@@ -38,14 +39,16 @@ const Kernels& kernels() {
 int64_t row_statistics(const RowProblem& problem, Element element, bool soft_target) {
   const RowKernel kernel = (soft_target ? kernels().soft_target : kernels().hard_target)[element];
   constexpr int64_t none = std::numeric_limits<int64_t>::max();
-  std::atomic<int64_t> fault{none};
+  std::atomic<int64_t> first{none};
   const int64_t tiles = (problem.rows + kTile - 1) / kTile;
   at::parallel_for(0, tiles, tiles_per_task(problem.classes), [&](int64_t begin, int64_t end) {
-    const int64_t bad = kernel(problem, begin * kTile, std::min(end * kTile, problem.rows));
-    for (int64_t seen = fault; bad >= 0 && bad < seen && !fault.compare_exchange_weak(seen, bad);) {
+    const int64_t fault = kernel(problem, begin * kTile, std::min(end * kTile, problem.rows));
+    if (fault == kNoFault) return;
+    for (int64_t seen = first; fault < seen && !first.compare_exchange_weak(seen, fault);) {
     }
   });
-  return fault == none ? -1 : fault.load();
+  if (first == kNoMemory) throw std::bad_alloc();
+  return first == none ? kNoFault : first.load();
 }
 
 void last_layer(Element element, const void* features, int64_t row_stride, int64_t width,

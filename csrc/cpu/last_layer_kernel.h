@@ -1,0 +1,36 @@
+// The norm of a last linear layer's gradient, from that of its output, for one instruction set.
+#pragma once
+
+namespace isf {
+namespace ISF_LEVEL {
+
+// score[i] *= sqrt(1 + |h_i|^2): the gradient of a last linear layer's weight and bias, from that
+// of its output.
+template <class Element>
+void last_layer_kernel(const void* features, int64_t row_stride, int64_t width, void* score,
+                       int64_t begin, int64_t end) {
+  typedef typename Column<Element>::V V;
+  typedef typename V::Scalar T;
+  for (int64_t row = begin; row < end; ++row) {
+    const Element* p = static_cast<const Element*>(features) + row * row_stride;
+    V square[kAbreast];
+    for (V& part : square) part = V(0.0f);
+    int64_t i = 0;
+    for (; i + kAbreast * V::kCount <= width; i += kAbreast * V::kCount) {
+#pragma GCC unroll 4
+      for (int k = 0; k < kAbreast; ++k) {
+        const V h = load(p + i + k * V::kCount);
+        square[k] = fused(h, h, square[k]);
+      }
+    }
+    for (; i < width; i += V::kCount) {
+      const V h = width - i < V::kCount ? load_part(p + i, width - i, 0.0f) : load(p + i);
+      square[0] = fused(h, h, square[0]);
+    }
+    const T sum = sum_of_lanes((square[0] + square[1]) + (square[2] + square[3]));
+    static_cast<T*>(score)[row] *= static_cast<T>(__builtin_sqrt(T(1) + sum));
+  }
+}
+
+}  // namespace ISF_LEVEL
+}  // namespace isf
