@@ -88,13 +88,9 @@ def row_stats(
             throughout.
         TypeError: a dtype or the kind of an argument does not fit.
     """
-    if torch.compiler.is_compiling():
-        found = torch.ops.impsamp_fast.row_stats(
-            logits, target, label_smoothing, class_weight, ignore_index
-        )
-        return RowStats(*found)
+    operator = _operators().row_stats
     try:
-        found = _C.row_stats(logits, target, label_smoothing, class_weight, ignore_index)
+        found = operator(logits, target, label_smoothing, class_weight, ignore_index)
     except TypeError as error:
         _explain(error, locals())
     return RowStats(*found)
@@ -133,13 +129,9 @@ def score(
         ValueError: as in :func:`row_stats`; an unknown kind; features missing or not asked for.
         TypeError: as in :func:`row_stats`.
     """
-    if torch.compiler.is_compiling():
-        compiled: Tensor = torch.ops.impsamp_fast.score(
-            logits, target, kind, features, label_smoothing, class_weight, ignore_index
-        )
-        return compiled
+    operator = _operators().score
     try:
-        found: Tensor = _C.score(
+        found: Tensor = operator(
             logits, target, kind, features, label_smoothing, class_weight, ignore_index
         )
     except TypeError as error:
@@ -196,11 +188,9 @@ def draw(
             and generator are given.
         TypeError: a dtype or the kind of an argument does not fit.
     """
-    if torch.compiler.is_compiling():
-        found = torch.ops.impsamp_fast.draw(weights, n, method, _signed(seed), generator)
-        return Draw(*found)
+    operator = _operators().draw
     try:
-        found = _C.draw(weights, n, method, _signed(seed), generator)
+        found = operator(weights, n, method, _signed(seed), generator)
     except TypeError as error:
         _explain(error, locals())
     return Draw(*found)
@@ -266,26 +256,9 @@ def select(
         rule, exponent = "unbiased", correction
     else:
         rule = correction
-    if torch.compiler.is_compiling():
-        found = torch.ops.impsamp_fast.select(
-            logits,
-            target,
-            n,
-            score,
-            method,
-            rule,
-            exponent,
-            features,
-            smoothing,
-            _signed(seed),
-            generator,
-            label_smoothing,
-            class_weight,
-            ignore_index,
-        )
-        return Selection(*found)
+    operator = _operators().select
     try:
-        found = _C.select(
+        found = operator(
             logits,
             target,
             n,
@@ -304,6 +277,11 @@ def select(
     except TypeError as error:
         _explain(error, locals())
     return Selection(*found)
+
+
+def _operators() -> Any:
+    """The compiled operators: by pybind11, which costs least, or where torch.compile sees them."""
+    return torch.ops.impsamp_fast if torch.compiler.is_compiling() else _C
 
 
 def _signed(seed: int | None) -> int | None:
