@@ -115,7 +115,9 @@ def accuracy_limits(results: dict[str, Any]) -> tuple[float, float]:
         if run["strategy"] != "gradient-norm-cdf-loop":
             low.append(accuracy[max(len(accuracy) // 10, min(2, len(accuracy) - 1))])
         high.append(max(accuracy))
-    return min(low, default=0.0), max(high) + 0.05 * (max(high) - min(low, default=0.0))
+    bottom, top = min(low, default=0.0), max(high)
+    # The margin must not vanish with the span: after one evaluation, bottom and top are the same.
+    return bottom, top + max(0.05 * (top - bottom), 0.005)
 
 
 def draw_target(ax: Axes, results: dict[str, Any]) -> None:

@@ -1,15 +1,18 @@
 """What a measurement was made on: every result file carries it."""
 
+import hashlib
 import os
 import platform
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
 
 import impsamp_fast
+from impsamp_fast import _C
 
 
 def cpu_model() -> str:
@@ -37,6 +40,12 @@ def describe() -> dict[str, Any]:
         "torch": torch.__version__,
         "impsamp_fast": impsamp_fast.__version__,
     }
+
+
+@cache
+def extension_hash() -> str:
+    """The first 16 hexadecimal digits of the SHA-256 of the compiled extension's file."""
+    return hashlib.sha256(Path(_C.__file__).read_bytes()).hexdigest()[:16]
 
 
 def one_line(machine: dict[str, Any]) -> str:

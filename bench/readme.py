@@ -5,22 +5,20 @@ between is replaced. No number in it is typed by hand.
 """
 
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
 from bench import figures, ratios, report, variance
-from bench.files import read_json, write_atomically
+from bench.files import read_json, write_atomically, write_json
 from bench.machine import one_line
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
-COMPARISON = RESULTS / "two-circles.json"
-FIGURE = RESULTS / "two-circles.png"
+MOST_EVALUATIONS = 100  # of each run of MNIST, whose evaluations are many: only the table is shown
 
 
 def main(comparison: Path | None) -> None:
-    """Rewrite README.md; `comparison` is a finished Two Circles run to take over first."""
+    """Rewrite README.md; `comparison` is a finished `bench compare` to take over first."""
     if comparison is not None:
         take_over(comparison)
     path = ROOT / "README.md"
@@ -32,12 +30,20 @@ def main(comparison: Path | None) -> None:
 
 
 def take_over(directory: Path) -> None:
-    """Copy a comparison's results to where they are committed, and draw the README's figure."""
+    """Copy a comparison's results to where they are committed; for Two Circles draw the figure."""
     results = read_json(directory / "results.json")
-    if results["settings"]["task"] != "two-circles":
-        raise SystemExit(f"{directory} holds {results['settings']['task']}, expected two-circles")
-    shutil.copyfile(directory / "results.json", COMPARISON)
-    figures.draw_overview(results, directory / "pictures.npz", FIGURE)
+    task = results["settings"]["task"]
+    if task == "two-circles":
+        figures.draw_overview(results, directory / "pictures.npz", RESULTS / "two-circles.png")
+    else:
+        results["runs"] = [run | {"curve": thinned(run["curve"])} for run in results["runs"]]
+    write_json(RESULTS / f"{task}.json", results)
+
+
+def thinned(curve: dict[str, list[float]]) -> dict[str, list[float]]:
+    """At most MOST_EVALUATIONS of a curve, evenly spaced, the last one among them."""
+    stride = -(-len(curve["step"]) // MOST_EVALUATIONS)
+    return {quantity: values[::-stride][::-1] for quantity, values in curve.items()}
 
 
 def replace_part(text: str, name: str, part: str) -> str:
@@ -50,7 +56,13 @@ def replace_part(text: str, name: str, part: str) -> str:
 
 
 def two_circles_part() -> str:
-    return report.markdown(read_json(COMPARISON))
+    return report.markdown(read_json(RESULTS / "two-circles.json"))
+
+
+def mnist_part() -> str:
+    """Nothing as long as no MNIST comparison has been taken over: its data have to be at hand."""
+    path = RESULTS / "mnist.json"
+    return report.markdown(read_json(path)) if path.exists() else ""
 
 
 def operators_part() -> str:
@@ -64,6 +76,7 @@ def variance_part() -> str:
 
 PARTS = {
     "two-circles": two_circles_part,
+    "mnist": mnist_part,
     "operators": operators_part,
     "variance": variance_part,
 }

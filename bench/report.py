@@ -85,25 +85,26 @@ def summarise(results: dict[str, Any]) -> list[dict[str, Any]]:
 def markdown(results: dict[str, Any]) -> str:
     """Both tables and what they were measured on."""
     settings, goal = results["settings"], results["target"]
-    labels = {name: entry["label"] for name, entry in results["strategies"].items()}
+    rows = [(results["strategies"][row["strategy"]], row) for row in results["summary"]]
     lines = [
         f"{settings['task']}: mean of {number_of_seeds(results)}, "
-        f"K = {settings['large_batch']}, n = {settings['mini_batch']}, "
-        f"importance sampling starts by {settings['start']}"
+        f"K = {settings['large_batch']}, n = {settings['mini_batch']}"
         + (f"; target accuracy {100 * goal:.2f}%." if goal else "."),
         f"Measured on {one_line(results['machine'])}.",
         "",
-        *table(OUTCOME_HEADINGS, [outcome_cells(labels, row) for row in results["summary"]]),
+        *table(OUTCOME_HEADINGS, [outcome_cells(strategy, row) for strategy, row in rows]),
         "",
         "Time of a step in microseconds, medians measured after each run:",
         "",
-        *table(SPLIT_HEADINGS, [split_cells(labels, row) for row in results["summary"]]),
+        *table(SPLIT_HEADINGS, [split_cells(strategy, row) for strategy, row in rows]),
     ]
     return "\n".join(lines) + "\n"
 
 
 OUTCOME_HEADINGS = [
     "strategy",
+    "correction",
+    "start rule",
     "accuracy at the end",
     "steps",
     "by importance",
@@ -115,7 +116,7 @@ OUTCOME_HEADINGS = [
 SPLIT_HEADINGS = ["strategy", *STAGES, "step", "select's share"]
 
 
-def outcome_cells(labels: dict[str, str], row: dict[str, Any]) -> list[str]:
+def outcome_cells(strategy: dict[str, Any], row: dict[str, Any]) -> list[str]:
     deviation = row["accuracy_deviation"]
     accuracy = f"{100 * row['accuracy']:.2f}%"
     if deviation is not None:
@@ -129,7 +130,9 @@ def outcome_cells(labels: dict[str, str], row: dict[str, Any]) -> list[str]:
         )
     share = row["share_of_uniform"]
     return [
-        labels[row["strategy"]],
+        strategy["label"],
+        strategy["correction"],
+        strategy["start"] or "-",
         accuracy,
         f"{row['steps']:.0f}",
         f"{100 * row['importance_steps'] / row['steps']:.0f}%",
@@ -140,13 +143,13 @@ def outcome_cells(labels: dict[str, str], row: dict[str, Any]) -> list[str]:
     ]
 
 
-def split_cells(labels: dict[str, str], row: dict[str, Any]) -> list[str]:
+def split_cells(strategy: dict[str, Any], row: dict[str, Any]) -> list[str]:
     times = [f"{row['split_us'][stage]:.0f}" for stage in (*STAGES, "step")]
-    return [labels[row["strategy"]], *times, f"{100 * row['select_share']:.1f}%"]
+    return [strategy["label"], *times, f"{100 * row['select_share']:.1f}%"]
 
 
 def table(headings: list[str], rows: list[list[str]]) -> list[str]:
-    """A markdown table, padded so that it also reads well in a terminal; numbers to the right."""
+    """A markdown table, padded to read well in a terminal; the first column left, others right."""
     widths = [max(len(row[i]) for row in [headings, *rows]) for i in range(len(headings))]
 
     def line(cells: list[str]) -> str:

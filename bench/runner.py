@@ -63,6 +63,7 @@ def run_all(comparison: Comparison, data: Data) -> dict[str, Any]:
     # Seed by seed, so that a machine that slows down in between hits all strategies alike.
     plan = [(s, seed) for seed in range(comparison.seeds) for s in comparison.strategies]
     warmed_up = False
+    from_disk = 0
     runs = []
     with tqdm(total=len(plan), unit="run", disable=None) as bar:
         for strategy, seed in plan:
@@ -73,8 +74,12 @@ def run_all(comparison: Comparison, data: Data) -> dict[str, Any]:
                     warm_up(comparison, data)
                     warmed_up = True
                 run = run_one(comparison, data, strategy, seed, bar)
+            else:
+                from_disk += 1
             runs.append(run)
             bar.update(round(bar.n) + 1 - bar.n)
+    if from_disk:
+        print(f"{from_disk} of {len(plan)} runs taken from {comparison.out / 'runs'}")
     results = collect(comparison, runs)
     write_json(comparison.out / "results.json", results)
     pictures = collect_pictures(comparison, data)
@@ -137,13 +142,14 @@ def warm_up(comparison: Comparison, data: Data) -> None:
 
 
 def key(comparison: Comparison, strategy: Strategy, seed: int) -> dict[str, Any]:
-    """What must agree for a run on disk to stand for this one: settings, machine, versions."""
+    """What must agree for a run on disk to stand for this one: settings, machine and build."""
     appearance = {"label", "colour", "line"}
     return {
         **comparison.settings(),
         "strategy": {k: v for k, v in asdict(strategy).items() if k not in appearance},
         "seed": seed,
         "machine": machine.describe(),
+        "extension": machine.extension_hash(),
     }
 
 
@@ -176,12 +182,18 @@ def restore(training: Training, path: Path, key: dict[str, Any]) -> None:
 
 def collect(comparison: Comparison, runs: list[dict[str, Any]]) -> dict[str, Any]:
     results = {
-        "format": 1,
+        "format": 2,
         "machine": machine.describe(),
         "settings": comparison.settings(),
         "seeds": list(range(comparison.seeds)),
         "strategies": {
-            s.name: {"label": s.label, "colour": s.colour, "line": s.line}
+            s.name: {
+                "label": s.label,
+                "colour": s.colour,
+                "line": s.line,
+                "correction": s.correction,
+                "start": s.start_rule(comparison.start),
+            }
             for s in comparison.strategies
         },
         "runs": [{k: v for k, v in run.items() if k != "key"} for run in runs],

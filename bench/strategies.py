@@ -27,6 +27,10 @@ class Strategy:
     start: str | None = None  # None: the task's
     row_loop: bool = False
 
+    def start_rule(self, start: str) -> str | None:
+        """When it begins to draw by importance, where `start` is the comparison's rule."""
+        return None if self.score is None else self.start or start
+
 
 STRATEGIES = {
     strategy.name: strategy
@@ -37,6 +41,15 @@ STRATEGIES = {
         # With two classes it ranks as the loss does; dashed, both curves are seen.
         Strategy("gradient-norm", "gradient norm", "#56B4E9", line="--", method="topk"),
         Strategy("gradient-norm-cdf", "gradient norm CDF", "#0072B2"),
+        # The library's default: the same draws, but weighted so that the mean loss is estimated
+        # without bias.
+        Strategy(
+            "gradient-norm-cdf-unbiased",
+            "gradient norm CDF, unbiased",
+            "#0072B2",
+            line="--",
+            correction="unbiased",
+        ),
         # The threshold of its authors' runs. With these batches the break-even ("variance") is 3.7,
         # which Two Circles does not reach in 3,000 steps.
         Strategy("kf18", "KF18", "#009E73", correction="unbiased", start="variance:1.5"),
@@ -176,8 +189,9 @@ def make_picker(
     if strategy.row_loop:
         return RowLoopPicker(model, task.large, task.mini, seed)
     counts = PickCounts(size) if task.count_picks else None
-    rule = parse_start(strategy.start or start)
-    selector = make_selector(strategy, model, task.mini, rule, counts, seed)
+    rule = strategy.start_rule(start)
+    assert rule is not None
+    selector = make_selector(strategy, model, task.mini, parse_start(rule), counts, seed)
     return SelectorPicker(model, task.large, selector)
 
 

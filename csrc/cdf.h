@@ -47,6 +47,14 @@ ISF_FN Decomposed decompose(double w) {
 }
 #endif
 
+// The bits of a weight, with -0 as 0. Weights are compared by their bits, which order like they do:
+// a processor that is told to flush subnormal numbers would take those for zero.
+template <class T>
+ISF_FN auto weight_bits(T w) -> decltype(bits_of(w)) {
+  const auto bits = bits_of(w);
+  return bits << 1 ? bits : 0;
+}
+
 // The shift s of the weights of `count` rows, the largest of which is `largest` > 0.
 template <class T>
 ISF_FN int fixed_point_shift(T largest, uint64_t count) {

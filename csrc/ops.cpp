@@ -11,12 +11,14 @@
 #include <mutex>
 
 #include "cpu/cpu.h"
+#include "cpu/select.h"
 #include "rows.h"
 
 namespace isf {
 
 namespace {
 
+using cpu::Correction;
 using cpu::Element;
 using cpu::Statistic;
 
@@ -68,8 +70,6 @@ Method method_of(const std::string& name) {
   return named(methods, name, "method");
 }
 
-enum class Correction { kNone, kUnbiased, kNormalized, kPower };
-
 Correction correction_of(const std::string& name, std::optional<double> exponent) {
   static constexpr std::array<std::pair<const char*, Correction>, 3> corrections = {
       {{"none", Correction::kNone},
@@ -120,98 +120,42 @@ void fill_score(const Rows& rows, const std::string& kind, const char* argument,
     row_statistics(rows, {{statistic, &score}});
   }
   if (last_layer) {
-    cpu::last_layer(element_of(h.scalar_type()), h.const_data_ptr(), h.stride(0), h.size(1),
-                    score.mutable_data_ptr(), rows.count());
+    const int64_t fault =
+        cpu::last_layer(element_of(h.scalar_type()), h.const_data_ptr(), h.stride(0), h.size(1),
+                        score.mutable_data_ptr(), rows.count());
+    if (fault >= 0) rows.explain_features(h, fault);
   }
 }
 
-uint64_t seed_of(std::optional<int64_t> seed, const std::optional<at::Generator>& generator) {
-  TORCH_CHECK_VALUE(!seed || !generator,
-                    "seed and generator are both given, but only one of them can decide");
-  if (seed) return static_cast<uint64_t>(*seed);
-  TORCH_CHECK_VALUE(!generator || generator->device().is_cpu(), "generator is on ",
-                    generator->device(), ", but the draw is on cpu");
-  auto* source = at::get_generator_or_default<at::CPUGeneratorImpl>(
-      generator, at::detail::getDefaultCPUGenerator());
-  const std::lock_guard<std::mutex> lock(source->mutex_);
-  return source->random64();
-}
+// Where the seed of a draw comes from; it is taken when the draw asks for it.
+class SeedSource {
+ public:
+  SeedSource(std::optional<int64_t> seed, const std::optional<at::Generator>& generator)
+      : seed_(seed), generator_(generator) {
+    TORCH_CHECK_VALUE(!seed || !generator,
+                      "seed and generator are both given, but only one of them can decide");
+    TORCH_CHECK_VALUE(!generator || generator->device().is_cpu(), "generator is on ",
+                      generator->device(), ", but the draw is on cpu");
+  }
+
+  uint64_t operator()() const {
+    if (seed_) return static_cast<uint64_t>(*seed_);
+    auto* source = at::get_generator_or_default<at::CPUGeneratorImpl>(
+        generator_, at::detail::getDefaultCPUGenerator());
+    const std::lock_guard<std::mutex> lock(source->mutex_);
+    return source->random64();
+  }
+
+ private:
+  std::optional<int64_t> seed_;
+  const std::optional<at::Generator>& generator_;
+};
 
 void check_count(int64_t n, int64_t rows, const char* name) {
   TORCH_CHECK_VALUE(n >= 1 && n <= INT32_MAX, "n is ", n, ", but must be between 1 and 2^31 - 1");
   TORCH_CHECK_VALUE(rows >= 1, name, " has no rows to draw from");
   TORCH_CHECK_VALUE(rows <= INT32_MAX, name, " has ", rows,
                     " rows, but at most 2^31 - 1 can be drawn from");
-}
-
-// The weights that select() draws by: the scores, smoothed, with ignored rows at zero and all zero
-// meaning uniform.
-template <class T>
-Tensor sampling_weights(const Rows& rows, const Tensor& score, double smoothing) {
-  const T* s = score.const_data_ptr<T>();
-  const int64_t count = rows.count();
-  const bool all_zero = std::all_of(s, s + count, [](T x) { return x == 0; });
-  if (!all_zero && smoothing == 0) return score;
-  Tensor weights = new_tensor({count}, rows.result_type, score.device());
-  T* w = weights.mutable_data_ptr<T>();
-  Tensor valid;
-  if (rows.target.defined()) valid = rows.target.ne(rows.ignore_index);
-  const int64_t valid_count = valid.defined() ? valid.sum().item<int64_t>() : count;
-  TORCH_CHECK_VALUE(valid_count > 0, "target is ignore_index (", rows.ignore_index,
-                    ") in every row, so none can be drawn");
-  const double mean = cpu::moments(s, 1.0, count).sum / static_cast<double>(valid_count);
-  const bool* is_valid = valid.defined() ? valid.const_data_ptr<bool>() : nullptr;
-  for (int64_t i = 0; i < count; ++i) {
-    const double smoothed =
-        all_zero ? 1.0 : (1.0 - smoothing) * static_cast<double>(s[i]) + smoothing * mean;
-    w[i] = is_valid && !is_valid[i] ? T(0) : static_cast<T>(smoothed);
-  }
-  return weights;
-}
-
-// prob [n] -> weight [n], for the rows picked from `count`; `drawn_by` [count] are the weights they
-// were drawn by.
-template <class T>
-void fill_weights(Correction correction, double exponent, Method method, int64_t count,
-                  const T* drawn_by, const int64_t* index, const T* prob, T* weight, int64_t n) {
-  if (correction == Correction::kNone || method == Method::kTopk) {
-    std::fill(weight, weight + n, T(1));
-    return;
-  }
-  const double numerator =
-      (with_replacement(method) ? 1.0 : static_cast<double>(n)) / static_cast<double>(count);
-  double sum = 0, kept = 0, raised = 0;
-  for (int64_t i = 0; i < n; ++i) {
-    const double unbiased = numerator / static_cast<double>(prob[i]);
-    const double power = correction == Correction::kPower ? std::pow(unbiased, exponent) : unbiased;
-    sum += unbiased;
-    kept += unbiased * static_cast<double>(drawn_by[index[i]]);
-    raised += power * static_cast<double>(drawn_by[index[i]]);
-    weight[i] = static_cast<T>(power);
-  }
-  if (correction == Correction::kUnbiased) return;
-  const double rescale =
-      correction == Correction::kNormalized ? static_cast<double>(n) / sum : kept / raised;
-  for (int64_t i = 0; i < n; ++i)
-    weight[i] = static_cast<T>(static_cast<double>(weight[i]) * rescale);
-}
-
-// Draws by the scores and fills index, weight and tau.
-template <class T>
-void select_rows(const Rows& rows, const Tensor& score, double smoothing, int64_t n, Method method,
-                 const std::string& method_name, Correction correction, double exponent,
-                 uint64_t seed, const Tensor& index, const Tensor& weight, const Tensor& tau) {
-  const Tensor weights = sampling_weights<T>(rows, score, smoothing);
-  const T* w = weights.const_data_ptr<T>();
-  const int64_t count = rows.count();
-  T* out = weight.mutable_data_ptr<T>();
-  const T largest = cpu::draw(w, count, n, method, seed, index.mutable_data_ptr<int64_t>(), out,
-                              "score", method_name);
-  fill_weights(correction, exponent, method, count, w, index.const_data_ptr<int64_t>(), out, out,
-               n);
-  const auto [sum, square] = cpu::moments(
-      w, std::min(1.0 / static_cast<double>(largest), std::numeric_limits<double>::max()), count);
-  *tau.mutable_data_ptr<T>() = static_cast<T>(std::sqrt(static_cast<double>(count) * square) / sum);
 }
 
 }  // namespace
@@ -252,13 +196,13 @@ std::tuple<Tensor, Tensor> draw(const Tensor& weights, int64_t n, const std::str
   const at::ScalarType type = weights.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
   const Tensor w = weights.to(type).contiguous();
   Tensor index = new_tensor({n}, at::kLong, w.device()), prob = new_tensor({n}, type, w.device());
-  const uint64_t number = seed_of(seed, generator);
+  const SeedSource source(seed, generator);
   int64_t* picked = index.mutable_data_ptr<int64_t>();
   if (type == at::kDouble) {
-    cpu::draw(w.const_data_ptr<double>(), w.size(0), n, how, number, picked,
+    cpu::draw(w.const_data_ptr<double>(), w.size(0), n, how, source, picked,
               prob.mutable_data_ptr<double>(), "weights", method);
   } else {
-    cpu::draw(w.const_data_ptr<float>(), w.size(0), n, how, number, picked,
+    cpu::draw(w.const_data_ptr<float>(), w.size(0), n, how, source, picked,
               prob.mutable_data_ptr<float>(), "weights", method);
   }
   return {index, prob};
@@ -274,8 +218,12 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> select(
   check_count(n, rows.count(), "logits");
   TORCH_CHECK_VALUE(smoothing >= 0 && smoothing <= 1, "smoothing is ", smoothing,
                     ", but must be between 0 and 1");
-  const Method how = method_of(method);
-  const Correction what = correction_of(correction, exponent);
+  const cpu::Choice choice = {n,
+                              method_of(method),
+                              method,
+                              correction_of(correction, exponent),
+                              exponent.value_or(1.0),
+                              smoothing};
   const bool only_loss = score == "loss";
   Tensor loss = rows.empty_statistic();
   Tensor worth = only_loss ? loss : rows.empty_statistic();
@@ -285,14 +233,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> select(
          weight = new_tensor({n}, rows.result_type, device);
   Tensor tau = new_tensor({}, rows.result_type, device), status = new_tensor({}, at::kLong, device);
   *status.mutable_data_ptr<int64_t>() = 0;
-  const uint64_t number = seed_of(seed, generator);
-  if (rows.result_type == at::kDouble) {
-    select_rows<double>(rows, worth, smoothing, n, how, method, what, exponent.value_or(1.0),
-                        number, index, weight, tau);
-  } else {
-    select_rows<float>(rows, worth, smoothing, n, how, method, what, exponent.value_or(1.0), number,
-                       index, weight, tau);
-  }
+  cpu::select_rows(rows, worth, choice, SeedSource(seed, generator), index, weight, tau);
   return {index, weight, only_loss ? loss.clone() : worth, loss, tau, status};
 }
 

@@ -25,25 +25,27 @@ std::string element_name(const char* name, at::IntArrayRef shape, int64_t row, i
 }
 
 std::vector<double> to_vector(const Tensor& row) {
-  const Tensor values = row.detach().to(at::kCPU, at::kDouble).contiguous();
+  const Tensor values = row.detach().to(at::kDouble).contiguous();
   return std::vector<double>(values.const_data_ptr<double>(),
                              values.const_data_ptr<double>() + values.numel());
 }
 
-void check_class_weight(const Tensor& weight, const Rows& rows) {
-  TORCH_CHECK_TYPE(is_supported_float(weight.scalar_type()), "class_weight has dtype ",
-                   weight.scalar_type(), ", but must be a floating-point tensor");
-  TORCH_CHECK_VALUE(weight.dim() == 1 && weight.size(0) == rows.classes(),
-                    "class_weight has shape ", weight.sizes(), ", but there are ", rows.classes(),
-                    " classes");
-  TORCH_CHECK_VALUE(weight.device() == rows.logits.device(), "class_weight is on ", weight.device(),
+// The class weights as the kernels take them, checked as they are then: a float64 may not fit
+// float32.
+Tensor checked_class_weight(const Tensor& given, const Rows& rows) {
+  TORCH_CHECK_TYPE(is_supported_float(given.scalar_type()), "class_weight has dtype ",
+                   given.scalar_type(), ", but must be a floating-point tensor");
+  TORCH_CHECK_VALUE(given.dim() == 1 && given.size(0) == rows.classes(), "class_weight has shape ",
+                    given.sizes(), ", but there are ", rows.classes(), " classes");
+  TORCH_CHECK_VALUE(given.device() == rows.logits.device(), "class_weight is on ", given.device(),
                     ", but logits is on ", rows.logits.device());
-  if (!weight.is_cpu()) return;
+  const Tensor weight = given.to(rows.result_type).contiguous();
   const std::vector<double> values = to_vector(weight);
   for (size_t c = 0; c < values.size(); ++c) {
     TORCH_CHECK_VALUE(values[c] >= 0 && std::isfinite(values[c]), "class_weight[", c, "] is ",
                       values[c], ", but class weights must be finite and not negative");
   }
+  return weight;
 }
 
 void check_target(const Tensor& target, const Tensor& logits) {
@@ -91,6 +93,17 @@ void Rows::explain(int64_t row) const {
   __builtin_unreachable();
 }
 
+void Rows::explain_features(const Tensor& features, int64_t row) const {
+  const std::vector<double> h = to_vector(features[row]);
+  for (size_t d = 0; d < h.size(); ++d) {
+    TORCH_CHECK_VALUE(std::isfinite(h[d]),
+                      element_name("features", shape, row, static_cast<int64_t>(d)), " is ", h[d],
+                      ", but features must be finite");
+  }
+  TORCH_CHECK_VALUE(false, element_name("features", shape, row, -1), " has a norm beyond float64");
+  __builtin_unreachable();
+}
+
 Rows check_rows(const Tensor& logits, const Tensor& target, double label_smoothing,
                 const std::optional<Tensor>& class_weight, int64_t ignore_index) {
   check_device(logits, "logits");
@@ -114,10 +127,7 @@ Rows check_rows(const Tensor& logits, const Tensor& target, double label_smoothi
   } else {
     rows.probability = target.to(rows.result_type).reshape({count, logits.size(-1)}).contiguous();
   }
-  if (class_weight) {
-    check_class_weight(*class_weight, rows);
-    rows.class_weight = class_weight->to(rows.result_type).contiguous();
-  }
+  if (class_weight) rows.class_weight = checked_class_weight(*class_weight, rows);
   rows.label_smoothing = label_smoothing;
   rows.ignore_index = ignore_index;
   return rows;

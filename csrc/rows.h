@@ -29,6 +29,7 @@ struct Rows {
 
   // Throws the error that says what is wrong with a row that a kernel found faulty.
   [[noreturn]] void explain(int64_t row) const;
+  [[noreturn]] void explain_features(const Tensor& features, int64_t row) const;
 };
 
 Rows check_rows(const Tensor& logits, const Tensor& target, double label_smoothing,

@@ -1,7 +1,7 @@
 """Memories of the data set's samples."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, SupportsIndex
 
 import torch
 from torch import Tensor
@@ -21,10 +21,13 @@ class PickCounts:
         size: the number of samples in the data set, at least 1.
 
     Raises:
+        TypeError: if ``size`` is not an integer.
         ValueError: if ``size`` is less than 1.
     """
 
     def __init__(self, size: int) -> None:
+        if not isinstance(size, SupportsIndex):
+            raise TypeError(f"size is {size!r}, expected an integer")
         if size < 1:
             raise ValueError(f"size is {size}, expected at least 1")
         self.size = size
@@ -51,9 +54,7 @@ class PickCounts:
             ValueError: if it does not have one dimension.
             IndexError: if a number is not in [0, size); then nothing of ``index`` is counted.
         """
-        if not isinstance(index, Tensor) or index.dtype not in (torch.int64, torch.int32):
-            kind = index.dtype if isinstance(index, Tensor) else type(index).__name__
-            raise TypeError(f"index is {kind}, expected an int64 or int32 tensor")
+        _check_integers("index is", index)
         if index.dim() != 1:
             raise ValueError(f"index has shape {list(index.shape)}, expected one dimension")
         if index.device.type == "cpu":
@@ -67,6 +68,7 @@ class PickCounts:
         """The k most picked samples, [k] int64, most picked first, ties to the lower number.
 
         Raises:
+            TypeError: if k is not an integer.
             ValueError: if k is not in [0, size].
         """
         return self._ranked(k, descending=True)
@@ -75,6 +77,7 @@ class PickCounts:
         """The k least picked samples, [k] int64, least picked first, ties to the lower number.
 
         Raises:
+            TypeError: if k is not an integer.
             ValueError: if k is not in [0, size].
         """
         return self._ranked(k, descending=False)
@@ -88,11 +91,13 @@ class PickCounts:
 
         Raises:
             KeyError: if it has no counts.
+            TypeError: if they are not an int64 or int32 tensor.
             ValueError: if they are of a data set of another size.
         """
         if "counts" not in state:
             raise KeyError(f"the state has the keys {sorted(state)}, expected ['counts']")
         counts = state["counts"]
+        _check_integers("the state's counts are", counts)
         if counts.shape != (self.size,):
             raise ValueError(
                 f"the state counts {list(counts.shape)} samples, but this PickCounts has size "
@@ -102,6 +107,8 @@ class PickCounts:
         self._counts = counts.to("cpu", torch.int64, copy=True)
 
     def _ranked(self, k: int, *, descending: bool) -> Tensor:
+        if not isinstance(k, SupportsIndex):
+            raise TypeError(f"k is {k!r}, expected an integer")
         if not 0 <= k <= self.size:
             raise ValueError(f"k is {k}, expected 0 <= k <= {self.size}, the size of the data set")
         return self.counts.argsort(descending=descending, stable=True)[:k]
@@ -121,3 +128,9 @@ class PickCounts:
                 f"index[{position}] is {int(index[position])}, but there are {self.size} samples"
             )
         self._counts.index_add_(0, index, torch.ones_like(index, dtype=torch.int64))
+
+
+def _check_integers(subject: str, value: Any) -> None:
+    if not isinstance(value, Tensor) or value.dtype not in (torch.int64, torch.int32):
+        kind = value.dtype if isinstance(value, Tensor) else type(value).__name__
+        raise TypeError(f"{subject} {kind}, expected an int64 or int32 tensor")

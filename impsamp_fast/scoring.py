@@ -52,6 +52,12 @@ class LastLinear:
         layers = [module for module in model.modules() if isinstance(module, nn.Linear)]
         if not layers:
             raise ValueError('score is "last_layer", but the model has no nn.Linear')
+        if layers[-1].bias is None:
+            raise ValueError(
+                'score is "last_layer", which assumes a bias (its factor is sqrt(1 + |h|^2)), but '
+                "the model's last nn.Linear has none: choose another score, or call "
+                'select(..., score="last_layer", features=...) if the 1 does not matter to you'
+            )
         self._seen: tuple[Tensor, Tensor] | None = None
         self._hook = layers[-1].register_forward_hook(self._see)
 

@@ -1,5 +1,6 @@
 """From a large batch to the mini-batch to train on, for any model that gives logits."""
 
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, SupportsIndex
@@ -23,9 +24,11 @@ class MiniBatch:
     """The rows to train on.
 
     Attributes:
-        x: the picked rows of the large batch's ``x``, in the same structure.
+        x: the picked rows of the large batch's ``x``, in the same structure; a mapping of any kind
+            comes back as a dict.
         y: the picked rows of ``y``, [n] or [n, C].
-        weight: [n], float32 (float64 for float64 logits): the weight of each row's loss.
+        weight: [n], the weight of each row's loss: float32, whatever torch's default dtype; float64
+            only where the rows were drawn by importance from float64 logits.
         index: [n]: the samples' numbers in the data set when ``index`` was given to the selector,
             else the rows of the large batch, int64.
         importance: whether the rows were drawn by importance, or uniformly.
@@ -41,8 +44,14 @@ class MiniBatch:
     def mean(self, losses: Tensor) -> Tensor:
         """The mean of ``weight * losses``: the loss to call ``backward`` on.
 
-        With correction "unbiased" it estimates the mean loss of the large batch. A start rule that
-        learns from the loss hears it here, the first time that this mini-batch's mean is taken.
+        With correction "unbiased" and any method but "topk", it estimates the sum of the losses of
+        the large batch divided by K, the number of all its rows. That is what
+        ``F.cross_entropy(...)`` of the large batch returns, unless class indices meet an
+        ``ignore_index`` or a ``class_weight``: its own mean then divides by the number of rows that
+        are not ignored, or by the sum of the class weights of their targets.
+
+        A start rule that learns from the loss hears it here, the first time that this mini-batch's
+        mean is taken.
 
         Args:
             losses: [n], any floating dtype, the loss of each row (``reduction="none"``). Half
@@ -82,6 +91,10 @@ class Selector:
     rows are drawn uniformly without replacement, with weight 1, and nothing is scored (except for
     a rule that learns from scores, see :class:`~impsamp_fast.VarianceReduction`).
 
+    ``batch.mean(losses)`` estimates the sum of the losses of the large batch divided by K. With
+    ``class_weight`` or ignored rows this is not the mean that ``F.cross_entropy`` takes by itself,
+    see :meth:`MiniBatch.mean`.
+
     Scoring leaves no trace in the model. It runs in evaluation mode, in which batch norm uses its
     running statistics and does not update them, and the mode of each module is set back even when
     the forward pass raises; so is torch's random state, on the CPU and on the CUDA device of the
@@ -95,7 +108,8 @@ class Selector:
             ``model(**x)`` for a dict. It must return logits [K, C].
         n: rows per mini-batch, at least 1.
         score: what makes a row worth training on, see :func:`~impsamp_fast.score`. "last_layer"
-            needs a model that returns the output of the ``nn.Linear`` that was registered last.
+            needs a model that returns the output of the ``nn.Linear`` that was registered last,
+            with input h, and a bias in this layer: the factor sqrt(1 + |h|^2) has its 1 from there.
         method: how rows are drawn, see :func:`~impsamp_fast.draw`.
         correction: the weights of the rows, see :func:`~impsamp_fast.select`.
         smoothing: the share of uniform sampling in the scores, in [0, 1].
@@ -144,7 +158,9 @@ class Selector:
             raise TypeError(f"n is {n!r}, expected an integer")
         if n < 1:
             raise ValueError(f"n is {n}, expected at least 1")
-        if seed is not None and not -(1 << 63) <= seed < 1 << 64:
+        if seed is not None and not isinstance(seed, SupportsIndex):
+            raise TypeError(f"seed is {seed!r}, expected an integer or None")
+        if seed is not None and not -(1 << 63) <= operator.index(seed) < 1 << 64:
             raise ValueError(f"seed is {seed}, expected -2^63 <= seed < 2^64")
         self.model = model
         self.n = n
@@ -160,7 +176,7 @@ class Selector:
         self.ignore_index = ignore_index
         self.seed = seed
         self._rule = Always() if start is None else start
-        self._seed = _random_seed() if seed is None else seed
+        self._seed = _random_seed() if seed is None else operator.index(seed)
         self._step = 0
         # The operator knows what fits: a wrong argument is an error now, not after a uniform phase.
         classes = 2 if class_weight is None else class_weight.numel()
@@ -174,8 +190,8 @@ class Selector:
         """Picks the mini-batch of this step.
 
         Args:
-            x: the large batch: a tensor [K, ...], or a tuple, list, named tuple or dict of such,
-                nested as you like.
+            x: the large batch: a tensor [K, ...], or a tuple, list, named tuple or mapping of such,
+                nested as you like. A mapping of any kind comes back as a dict.
             y: [K] class indices, or [K, C] class probabilities.
             index: [K], int64 or int32: the samples' numbers in the data set.
 
@@ -197,11 +213,12 @@ class Selector:
             selection = self._score_and_select(x, y, self.n, seed)
             row, weight, tau = selection.index, selection.weight, selection.tau
         else:
-            row = draw(torch.ones(K, device=y.device), self.n, method="race", seed=seed).index
-            weight = torch.ones(self.n, device=y.device)
+            equal = torch.ones(K, dtype=torch.float32, device=y.device)
+            row = draw(equal, self.n, method="race", seed=seed).index
+            weight = torch.ones(self.n, dtype=torch.float32, device=y.device)
 
         picked_x, picked_y = _gather(x, row), y.index_select(0, row)
-        if learns_from == "tau" and not importance:
+        if learns_from == "tau" and not importance and not self._ignores_all(picked_y):
             tau = self._score_and_select(picked_x, picked_y, 1, seed).tau
         picked = row if index is None else index.index_select(0, row)
         if self.counts is not None:
@@ -226,13 +243,21 @@ class Selector:
 
         Raises:
             KeyError: if the state is not a selector's, or that of another start rule.
-            ValueError: if it has counts and this selector has none, or the reverse, or they are of
-                a data set of another size. The selector then stays as it was.
+            TypeError: if its seed or step is not an int, or its counts are not integers.
+            ValueError: if its step is negative, if it has counts and this selector has none, or the
+                reverse, or they are of a data set of another size.
+
+        After an error the selector is as it was.
         """
         if set(state) != {"seed", "step", "start", "counts"}:
             raise KeyError(
                 f"the state has the keys {sorted(state)}, expected seed, step, start and counts"
             )
+        for name in ("seed", "step"):
+            if not isinstance(state[name], int):
+                raise TypeError(f"the state's {name} is {state[name]!r}, expected an int")
+        if state["step"] < 0:
+            raise ValueError(f"the state's step is {state['step']}, expected at least 0")
         if (state["counts"] is None) != (self.counts is None):
             have, lack = ("the state", "this selector")
             if state["counts"] is None:
@@ -276,6 +301,10 @@ class Selector:
                 "(drop_last=True makes a DataLoader leave out a small last one)"
             )
         return K
+
+    def _ignores_all(self, y: Tensor) -> bool:
+        """Whether no row has a target, so that there is nothing to score."""
+        return y.dim() == 1 and bool((y == self.ignore_index).all())
 
     def _score_and_select(self, x: Any, y: Tensor, n: int, seed: int) -> Selection:
         tap = LastLinear(self.model) if self.score == "last_layer" else None

@@ -7,7 +7,7 @@ the large batch. A start rule decides before each step whether that pass is wort
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, final
+from typing import Any, ClassVar, Literal, SupportsFloat, SupportsIndex, final
 
 import torch
 from torch import Tensor
@@ -89,11 +89,14 @@ class After(_Stateless):
         steps: the number of uniform steps, at least 0.
 
     Raises:
+        TypeError: if ``steps`` is not an integer.
         ValueError: if ``steps`` is negative.
     """
 
     def __init__(self, steps: int) -> None:
-        if not steps >= 0:
+        if not isinstance(steps, SupportsIndex):
+            raise TypeError(f"steps is {steps!r}, expected an integer")
+        if steps < 0:
             raise ValueError(f"steps is {steps}, expected at least 0")
         self.steps = steps
 
@@ -112,20 +115,23 @@ class LossRatio(StartRule):
 
     The losses come from ``batch.mean``. Those of an accelerator are read in groups of 16, so that
     the host does not wait for the device in each step; the start is then up to 16 steps late. A
-    loss that is not finite (autocast's first steps) counts neither as the first nor as small.
+    loss that is not finite (autocast's first steps) counts neither as the first nor as small. A
+    loss of 0 before the first positive one (all rows were ignored) counts as not heard.
 
     Args:
         threshold: the share of the first loss, positive.
 
     Raises:
+        TypeError: if ``threshold`` is not a number.
         ValueError: if ``threshold`` is not positive and finite; in ``learn``, if the first loss is
-            not positive.
+            negative.
         RuntimeError: in ``decide``, after 100 steps in which no loss was heard.
     """
 
     learns_from = "loss"
 
     def __init__(self, threshold: float) -> None:
+        _check_number("threshold", threshold)
         if not 0 < threshold < math.inf:
             raise ValueError(f"threshold is {threshold}, expected a positive number")
         self.threshold = threshold
@@ -133,6 +139,7 @@ class LossRatio(StartRule):
         self._first: float | None = None
         self._readings = _Readings()
         self._steps_without_loss = 0
+        self._zeros = 0  # losses of 0, as long as there is no first loss
 
     def decide(self, step: int, K: int, n: int) -> bool:
         """True from the step after the loss fell below the threshold."""
@@ -140,29 +147,34 @@ class LossRatio(StartRule):
             self._steps_without_loss += 1
             if self._steps_without_loss > _PATIENCE:
                 raise RuntimeError(
-                    f"LossRatio has heard no loss in {_PATIENCE} steps, so it would never start: "
-                    "compute the loss with batch.mean(losses), or use After(steps)"
+                    f"LossRatio has heard no loss in {_PATIENCE} steps other than 0, so it would "
+                    "never start: compute the loss with batch.mean(losses), or use After(steps)"
                 )
         return self._started
 
     def learn(self, value: Tensor) -> None:
         """Takes in the mean loss of a mini-batch."""
-        self._steps_without_loss = 0
         if self._started:
             return
         for loss in self._readings.take(value):
             self._hear(loss)
+        # A loss that waits to be read counts as heard, until it turns out to be 0.
+        self._steps_without_loss = self._zeros
 
     def _hear(self, loss: float) -> None:
         if not math.isfinite(loss):
             return
         if self._first is None:
-            if loss <= 0:
+            if loss == 0:
+                self._zeros += 1
+                return
+            if loss < 0:
                 raise ValueError(
                     f"the first loss is {loss}, and LossRatio needs a positive one to compare "
                     "with: use After(steps) or VarianceReduction() for such a loss"
                 )
             self._first = loss
+            self._zeros = 0
         self._started = self._started or loss < self.threshold * self._first
 
     def state_dict(self) -> dict[str, Any]:
@@ -172,6 +184,8 @@ class LossRatio(StartRule):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continues from a state that ``state_dict`` returned (KeyError otherwise)."""
         _check_keys(self, state, "started", "first", "unread")
+        self._steps_without_loss = 0
+        self._zeros = 0
         self._started = state["started"]
         self._first = state["first"]
         self._readings = _Readings(state["unread"])
@@ -186,7 +200,8 @@ class VarianceReduction(StartRule):
     sampling gains: as much as a mini-batch :math:`\tau` times as large. A moving average,
     ``momentum * average + (1 - momentum) * tau`` from 0, is compared with the threshold before
     each step; the rule switches on and off again. In uniform steps tau comes from the n rows of
-    the mini-batch, which costs one forward pass of n rows.
+    the mini-batch, which costs one forward pass of n rows; if all of them are ignored, there is
+    nothing to learn from the step.
 
     The numbers of an accelerator are read in groups of 16, so that the host does not wait for the
     device in each step; a switch is then up to 16 steps late. A tau that is not finite is left out.
@@ -198,14 +213,18 @@ class VarianceReduction(StartRule):
         momentum: of the moving average, in [0, 1).
 
     Raises:
+        TypeError: if an argument is not a number.
         ValueError: if ``threshold`` is not finite, or ``momentum`` out of its range.
     """
 
     learns_from = "tau"
 
     def __init__(self, threshold: float | None = None, momentum: float = 0.9) -> None:
-        if threshold is not None and not math.isfinite(threshold):
-            raise ValueError(f"threshold is {threshold}, expected a finite number or None")
+        if threshold is not None:
+            _check_number("threshold", threshold)
+            if not math.isfinite(threshold):
+                raise ValueError(f"threshold is {threshold}, expected a finite number or None")
+        _check_number("momentum", momentum)
         if not 0 <= momentum < 1:
             raise ValueError(f"momentum is {momentum}, expected 0 <= momentum < 1")
         self.threshold = threshold
@@ -263,6 +282,11 @@ class _Readings:
 
 def _group_size(device: torch.device) -> int:
     return 1 if device.type == "cpu" else _READ_TOGETHER
+
+
+def _check_number(name: str, value: object) -> None:
+    if not isinstance(value, SupportsFloat):
+        raise TypeError(f"{name} is {value!r}, expected a number")
 
 
 def _check_keys(rule: StartRule, state: Mapping[str, Any], *keys: str) -> None:

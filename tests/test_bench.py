@@ -16,8 +16,9 @@ import torch.nn.functional as F
 from torch import nn
 
 import impsamp_fast
-from bench import mnist, peers, ratios, readme, report, runner, two_circles
+from bench import machine, mnist, peers, ratios, readme, report, runner, two_circles
 from bench.__main__ import main
+from bench.files import write_json
 from bench.runner import Comparison, run_all
 from bench.strategies import STRATEGIES, find, parse_start
 from bench.tasks import TASKS, Budget, Data, Task
@@ -94,16 +95,18 @@ def test_start_rules_decide_which_steps_sample_by_importance(tmp_path: Path) -> 
     steps = {run["strategy"]: run["importance_steps"] for run in runs}
     assert steps["uniform"] == 0
     assert steps["gradient-norm-cdf"] == steps["highest-loss"] == STEPS - 8
+    assert steps["gradient-norm-cdf-unbiased"] == STEPS - 8
     assert steps["gradient-norm-cdf-loop"] == 1
     assert steps["kf18"] == 0  # tau begins at 0 and cannot reach the break-even so soon
 
 
 def test_finished_runs_are_reused_only_with_the_same_settings(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     names = ["uniform", "gradient-norm-cdf"]
     data = tiny_data(tmp_path)
     first = run_all(comparison(tmp_path, names=names), data)
+    assert "taken from" not in capsys.readouterr().out
     (tmp_path / "runs" / "uniform-1.json").unlink()
 
     trained = []
@@ -116,12 +119,59 @@ def test_finished_runs_are_reused_only_with_the_same_settings(
     monkeypatch.setattr(runner, "run_one", spy)
     second = run_all(comparison(tmp_path, names=names), data)
     assert trained == [("uniform", 1)]
+    assert f"3 of 4 runs taken from {tmp_path / 'runs'}\n" in capsys.readouterr().out
     kept = [run for run in first["runs"] if (run["strategy"], run["seed"]) != ("uniform", 1)]
     assert all(run in second["runs"] for run in kept)
 
     other = replace(comparison(tmp_path, names=names), start="always")
     run_all(other, data)
     assert len(trained) == 1 + 4
+
+    monkeypatch.setattr(machine, "extension_hash", lambda: "of another build")
+    run_all(other, data)
+    assert len(trained) == 1 + 4 + 4
+
+
+def test_the_extension_is_known_by_the_bytes_of_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "extension").write_bytes(b"abc")  # the example of FIPS 180-2
+    monkeypatch.setattr(impsamp_fast._C, "__file__", str(tmp_path / "extension"))
+    assert machine.extension_hash.__wrapped__() == "ba7816bf8f01cfea"
+
+
+@pytest.mark.filterwarnings("error")
+def test_one_evaluation_of_one_strategy_is_drawn_without_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(TASKS, "two-circles", TINY)
+    names = ["--strategies", "gradient-norm-cdf", "--seeds", "1", "--steps", "4"]
+    main(["compare", "two-circles", *names, "--out", str(tmp_path)])
+    assert (tmp_path / "curves.png").exists()
+
+
+def test_strategies_say_how_they_weigh_and_when_they_start(tmp_path: Path) -> None:
+    names = ["uniform", "gradient-norm-cdf", "gradient-norm-cdf-unbiased", "kf18"]
+    strategies = run_all(comparison(tmp_path, names=names), tiny_data(tmp_path))["strategies"]
+    assert {name: (s["correction"], s["start"]) for name, s in strategies.items()} == {
+        "uniform": ("none", None),
+        "gradient-norm-cdf": ("none", "after:8"),
+        "gradient-norm-cdf-unbiased": ("unbiased", "after:8"),
+        "kf18": ("unbiased", "variance:1.5"),
+    }
+
+
+def test_the_unbiased_strategy_trains_on_the_weighted_mean() -> None:
+    data = tiny_data(Path())
+    strategy = STRATEGIES["gradient-norm-cdf-unbiased"]
+    training = Training(TINY, data, strategy, seed=0, start="always")
+    x, y, _ = training.stream.next()
+    logits = training.model(x).detach()
+    loss = training.picker.loss(x, y, None).item()
+    # With one more draw of the same seed: the selector's first step draws with the seed itself.
+    index, weight, *_ = impsamp_fast.select(logits, y, TINY.mini, seed=0)
+    each = F.cross_entropy(logits[index], y[index], reduction="none")
+    assert loss == pytest.approx((weight * each).mean().item(), rel=1e-5)
 
 
 @pytest.mark.parametrize("task", [TINY, COUNTED], ids=["snapshots", "counts"])
@@ -325,7 +375,7 @@ def made_up_results() -> dict[str, Any]:
     early = [0.5, 0.6, 0.7, 0.7, 0.8, 0.9, 0.9, 0.9]  # of three: 0.6, 0.67, 0.73, 0.8, 0.87, 0.9
     lucky = [0.9, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2]  # above the target once, never for a window
     return {
-        "format": 1,
+        "format": 2,
         "machine": {
             "cpu": "a processor",
             "cores": 2,
@@ -342,9 +392,9 @@ def made_up_results() -> dict[str, Any]:
         },
         "seeds": [0, 1],
         "strategies": {
-            "uniform": {"label": "uniform"},
-            "good": {"label": "good"},
-            "bad": {"label": "bad"},
+            "uniform": {"label": "uniform", "correction": "none", "start": None},
+            "good": {"label": "good", "correction": "unbiased", "start": "variance:1.5"},
+            "bad": {"label": "bad", "correction": "none", "start": "always"},
         },
         "runs": [
             run("uniform", 0, 1.0, late),
@@ -388,8 +438,12 @@ def test_tables_show_the_summary() -> None:
         row[0]: row[1:]
         for row in ([c.strip() for c in line.strip("|").split("|")] for line in lines[3:8])
     }
-    assert cells["good"] == ["90.00% ± 0.00", "80", "50%", "12.00 s", "60", "9.00 s", "0.56"]
-    assert cells["bad"][4:] == ["60 (1 of 2 runs)", "6.00 s (1 of 2 runs)", "-"]
+    assert cells["strategy"][:2] == ["correction", "start rule"]
+    assert cells["uniform"][:2] == ["none", "-"]
+    settings, outcome = cells["good"][:2], cells["good"][2:]
+    assert settings == ["unbiased", "variance:1.5"]
+    assert outcome == ["90.00% ± 0.00", "80", "50%", "12.00 s", "60", "9.00 s", "0.56"]
+    assert cells["bad"][6:] == ["60 (1 of 2 runs)", "6.00 s (1 of 2 runs)", "-"]
     assert (
         "| good     |       1 |      2 |      3 |     4 |     0 |   10 |          20.0% |" in lines
     )
@@ -440,3 +494,45 @@ def test_readme_parts_are_replaced_between_their_marks() -> None:
     assert readme.replace_part(text, "x", "new\n") == text.replace("old", "new")
     with pytest.raises(SystemExit, match="has 0 parts <!-- bench: y -->"):
         readme.replace_part(text, "y", "new\n")
+
+
+def test_mnist_is_taken_over_without_a_figure_and_shortened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readme, "RESULTS", tmp_path / "committed")
+    assert readme.PARTS["mnist"]() == ""
+
+    results = made_up_results()
+    results["settings"]["task"] = "mnist"
+    results["target"] = report.target(results, None)
+    results["summary"] = report.summarise(results)
+    evaluations = 1001
+    for run in results["runs"]:
+        run["curve"] = {
+            "step": list(range(20, 20 * evaluations + 1, 20)),
+            **{quantity: [0.123456] * evaluations for quantity in ("seconds", "accuracy", "loss")},
+        }
+    write_json(tmp_path / "compared" / "results.json", results)
+    readme.take_over(tmp_path / "compared")
+
+    assert [path.name for path in (tmp_path / "committed").iterdir()] == ["mnist.json"]
+    # The summary is that of all evaluations.
+    assert readme.PARTS["mnist"]() == report.markdown(results)
+    for run in json.loads((tmp_path / "committed" / "mnist.json").read_text())["runs"]:
+        steps = run["curve"]["step"]
+        assert {len(values) for values in run["curve"].values()} == {len(steps)}
+        assert 50 <= len(steps) <= 100
+        assert steps[-1] == 20 * evaluations
+        assert len(set(np.diff(steps))) == 1
+
+
+def test_two_circles_is_taken_over_whole_and_with_a_figure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["uniform", "gradient-norm-cdf"]
+    results = run_all(comparison(tmp_path / "compared", names=names), tiny_data(tmp_path))
+    monkeypatch.setattr(readme, "RESULTS", tmp_path)
+    readme.take_over(tmp_path / "compared")
+    assert json.loads((tmp_path / "two-circles.json").read_text()) == results
+    assert (tmp_path / "two-circles.png").read_bytes().startswith(b"\x89PNG")
+    assert readme.PARTS["two-circles"]() == report.markdown(results)

@@ -80,6 +80,15 @@ def test_needs_samples():
         PickCounts(0)
 
 
+@pytest.mark.parametrize("number", [2.5, "a", None])
+def test_sizes_and_ranks_are_integers(number):
+    with pytest.raises(TypeError, match=f"size is {number!r}, expected an integer"):
+        PickCounts(number)
+    for ranking in (PickCounts(5).most, PickCounts(5).least):
+        with pytest.raises(TypeError, match=f"k is {number!r}, expected an integer"):
+            ranking(number)
+
+
 def test_continues_from_a_saved_state():
     before, after = counted(3, [0, 2]), counted(3, [1])
     file = io.BytesIO()
@@ -107,6 +116,9 @@ def test_refuses_a_state_that_does_not_fit():
         counts.load_state_dict(counted(4).state_dict())
     with pytest.raises(KeyError, match="expected"):
         counts.load_state_dict({})
+    for misfit, kind in ((torch.tensor([1.5, 0, 0]), "torch.float32"), ([1, 0, 0], "list")):
+        with pytest.raises(TypeError, match=f"the state's counts are {kind}, expected an int64"):
+            counts.load_state_dict({"counts": misfit})
     assert counts.counts.tolist() == [1, 0, 0]
 
 

@@ -95,10 +95,13 @@ class TestLossRatio:
         losses = [math.inf, math.nan, 2.0, -math.inf, math.nan, 0.9, 1.0]
         assert run(LossRatio(0.5), losses) == [False] * 6 + [True]
 
-    @pytest.mark.parametrize("loss", [0.0, -1.0])
-    def test_needs_a_positive_first_loss(self, loss):
-        with pytest.raises(ValueError, match=rf"the first loss is {loss}, .* use After"):
-            LossRatio(0.5).learn(torch.tensor(loss))
+    def test_needs_a_positive_first_loss(self):
+        with pytest.raises(ValueError, match=r"the first loss is -1\.0, .* use After"):
+            LossRatio(0.5).learn(torch.tensor(-1.0))
+
+    def test_passes_over_losses_of_zero_before_the_first(self):
+        losses = [0.0, -0.0, 2.0, 1.0, 0.9, 1.0]
+        assert run(LossRatio(0.5), losses) == [False] * 5 + [True]
 
     @pytest.mark.parametrize("threshold", [0.0, -0.5, math.inf, math.nan])
     def test_rejects_a_threshold_that_is_not_positive(self, threshold):
@@ -110,6 +113,25 @@ class TestLossRatio:
         assert not any(rule.decide(step, 1024, 128) for step in range(100))
         with pytest.raises(RuntimeError, match=r"no loss in 100 steps.*batch\.mean\(losses\)"):
             rule.decide(100, 1024, 128)
+
+    @pytest.mark.parametrize("group", [1, 16])
+    def test_says_when_it_hears_only_zeros(self, monkeypatch, group):
+        monkeypatch.setattr(start, "_group_size", lambda device: group)
+        rule = LossRatio(0.5)
+        assert not any(run(rule, [0.0] * 100))
+        with pytest.raises(RuntimeError, match=r"no loss in 100 steps other than 0"):
+            run(rule, [0.0] * group)
+
+    def test_forgets_the_zeros_with_the_first_loss(self):
+        rule = LossRatio(0.5)
+        assert not any(run(rule, [0.0] * 99 + [2.0] * 99))
+        assert not any(rule.decide(step, 1024, 128) for step in range(100))
+
+    def test_forgets_the_zeros_with_a_loaded_state(self):
+        rule = LossRatio(0.5)
+        run(rule, [0.0] * 100)
+        rule.load_state_dict({"started": False, "first": 2.0, "unread": []})
+        assert run(rule, [1.5, 0.9, 1.0]) == [False, False, True]
 
     def test_may_go_on_without_losses_once_it_has_started(self):
         rule = LossRatio(0.5)
@@ -196,6 +218,22 @@ class TestVarianceReduction:
     def test_rejects_impossible_arguments(self, arguments, message):
         with pytest.raises(ValueError, match=message):
             VarianceReduction(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("rule_class", "arguments", "message"),
+    [
+        (After, {"steps": 2.5}, "steps is 2.5, expected an integer"),
+        (After, {"steps": "a"}, "steps is 'a', expected an integer"),
+        (LossRatio, {"threshold": "a"}, "threshold is 'a', expected a number"),
+        (LossRatio, {"threshold": None}, "threshold is None, expected a number"),
+        (VarianceReduction, {"threshold": "a"}, "threshold is 'a', expected a number"),
+        (VarianceReduction, {"momentum": "a"}, "momentum is 'a', expected a number"),
+    ],
+)
+def test_arguments_of_another_type_are_named(rule_class, arguments, message):
+    with pytest.raises(TypeError, match=message):
+        rule_class(**arguments)
 
 
 def test_a_rule_of_ones_own_needs_only_the_abstract_members():

@@ -2,7 +2,7 @@
 // set.
 #pragma once
 
-#include <c10/util/ArrayRef.h>
+#include <c10/util/FunctionRef.h>
 
 #include <cstdint>
 #include <string>
@@ -26,15 +26,18 @@ const Kernels& kernels();
 // Fills the statistics that the problem asks for. Returns the first faulty row, or -1.
 int64_t row_statistics(const RowProblem& problem, Element element, bool soft_target);
 
-void last_layer(Element element, const void* features, int64_t row_stride, int64_t width,
-                void* score, int64_t rows);
+// Multiplies scores [rows] by the features' factor. Returns the first row with a bad feature, or
+// kNoFault.
+int64_t last_layer(Element element, const void* features, int64_t row_stride, int64_t width,
+                   void* score, int64_t rows);
 
-// Draws n rows by their weights [rows] into index [n] and prob [n]. `name` and `method_name` are
-// for errors: a weight that is negative or not finite, or fewer positive weights than a method
-// without replacement needs. All zero means uniform. Returns the largest weight.
+// Draws n rows by their weights [rows] into index [n] and prob [n]. All zero means uniform. `seed`
+// is asked only once nothing can go wrong any more, and not by "topk". `name` and
+// `method_name` are for errors: a weight that is negative or not finite, or fewer positive weights
+// than a method without replacement needs. Returns the largest weight.
 template <class T>
-T draw(const T* weights, int64_t rows, int64_t n, Method method, uint64_t seed, int64_t* index,
-       T* prob, const char* name, const std::string& method_name);
+T draw(const T* weights, int64_t rows, int64_t n, Method method, c10::function_ref<uint64_t()> seed,
+       int64_t* index, T* prob, const char* name, const std::string& method_name);
 
 // In a fixed order, so that the result does not depend on the threads.
 template <class T>

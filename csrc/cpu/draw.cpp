@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <memory>
 #include <vector>
 
@@ -17,6 +18,7 @@ namespace {
 
 // Rows, or draws, that one task handles at least; the results do not depend on it.
 constexpr int64_t kBlock = 16384;
+
 template <class T>
 constexpr int kType = sizeof(T) == sizeof(double);
 
@@ -53,9 +55,9 @@ struct FixedPoint {
   uint64_t total = 0;
 
   template <class T>
-  FixedPoint(const T* weights, int64_t rows, double largest)
+  FixedPoint(const T* weights, int64_t rows, T largest)
       : weight(new int64_t[rows]), block_sum((rows + kBlock - 1) / kBlock) {
-    const int shift = fixed_point_shift(static_cast<T>(largest), static_cast<uint64_t>(rows));
+    const int shift = fixed_point_shift(largest, static_cast<uint64_t>(rows));
     for_each_block(rows, [&](int64_t b, int64_t begin, int64_t end) {
       block_sum[b] = kernels().to_fixed_point[kType<T>](weights, shift, weight.get(), begin, end);
     });
@@ -162,7 +164,7 @@ void draw_pps(const FixedPoint& fixed, int64_t rows, int64_t n, uint64_t seed, i
   const uint64_t offset = uniform_point(random_number(seed, 0), rest);
   uint64_t sum = 0, drawn = 0;
   uint64_t point = left ? systematic_point(0, offset, rest, left) : 0;
-  for (int64_t i = 0, k = 0; k < n; ++i) {
+  for (int64_t i = 0, k = 0; i < rows && k < n; ++i) {
     const auto weight = static_cast<uint64_t>(fixed.weight[i]);
     if (weight >= certain_from) {
       index[k] = i;
@@ -209,15 +211,19 @@ void draw_race(const FixedPoint& fixed, int64_t rows, int64_t n, uint64_t seed, 
 
 // A key that sorts by descending weight, ties by ascending row: positive floats order like their
 // bits.
-uint64_t descending(float weight, uint64_t row) { return uint64_t{~bits_of(weight)} << 32 | row; }
+uint64_t descending(float weight, uint64_t row) {
+  return uint64_t{~weight_bits(weight)} << 32 | row;
+}
 
 __extension__ typedef unsigned __int128 WideKey;
-WideKey descending(double weight, uint64_t row) { return WideKey{~bits_of(weight)} << 64 | row; }
+WideKey descending(double weight, uint64_t row) {
+  return WideKey{~weight_bits(weight)} << 64 | row;
+}
 
 template <class T>
 void draw_topk(const T* weights, int64_t rows, int64_t n, int64_t* index, T* prob) {
   std::vector<decltype(descending(T{}, 0))> keys(rows);
-  for (int64_t i = 0; i < rows; ++i) keys[i] = descending(weights[i] + T(0), i);  // -0 is 0
+  for (int64_t i = 0; i < rows; ++i) keys[i] = descending(weights[i], i);
   order_smallest(keys, n);
   for (int64_t k = 0; k < n; ++k) {
     index[k] = static_cast<int64_t>(keys[k] & 0xffffffffu);
@@ -228,35 +234,38 @@ void draw_topk(const T* weights, int64_t rows, int64_t n, int64_t* index, T* pro
 }  // namespace
 
 template <class T>
-T draw(const T* weights, int64_t rows, int64_t n, Method method, uint64_t seed, int64_t* index,
-       T* prob, const char* name, const std::string& method_name) {
+T draw(const T* weights, int64_t rows, int64_t n, Method method, c10::function_ref<uint64_t()> seed,
+       int64_t* index, T* prob, const char* name, const std::string& method_name) {
   const WeightScan all = scan(weights, rows, name);
   if (all.positive == 0) {
     const std::vector<T> equal(rows, T(1));
     return draw(equal.data(), rows, n, method, seed, index, prob, name, method_name);
   }
   TORCH_CHECK_VALUE(with_replacement(method) || n <= all.positive, "n is ", n, ", but only ",
-                    all.positive, " ", name, " are positive and method \"", method_name,
+                    all.positive, " weights are positive and method \"", method_name,
                     "\" draws without replacement");
+  const auto bits = static_cast<decltype(bits_of(T()))>(all.largest);
+  T largest;
+  std::memcpy(&largest, &bits, sizeof largest);
   if (method == Method::kTopk) {
     draw_topk(weights, rows, n, index, prob);
-    return static_cast<T>(all.largest);
+    return largest;
   }
-  FixedPoint fixed(weights, rows, all.largest);
+  FixedPoint fixed(weights, rows, largest);
   if (method == Method::kPps) {
-    draw_pps(fixed, rows, n, seed, index, prob);
+    draw_pps(fixed, rows, n, seed(), index, prob);
   } else if (method == Method::kRace) {
-    draw_race(fixed, rows, n, seed, index, prob);
+    draw_race(fixed, rows, n, seed(), index, prob);
   } else {
-    draw_with_replacement(std::move(fixed), rows, n, method, seed, index, prob);
+    draw_with_replacement(std::move(fixed), rows, n, method, seed(), index, prob);
   }
-  return static_cast<T>(all.largest);
+  return largest;
 }
 
-template float draw(const float*, int64_t, int64_t, Method, uint64_t, int64_t*, float*, const char*,
-                    const std::string&);
-template double draw(const double*, int64_t, int64_t, Method, uint64_t, int64_t*, double*,
-                     const char*, const std::string&);
+template float draw(const float*, int64_t, int64_t, Method, c10::function_ref<uint64_t()>, int64_t*,
+                    float*, const char*, const std::string&);
+template double draw(const double*, int64_t, int64_t, Method, c10::function_ref<uint64_t()>,
+                     int64_t*, double*, const char*, const std::string&);
 
 }  // namespace cpu
 }  // namespace isf

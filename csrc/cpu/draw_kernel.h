@@ -5,8 +5,8 @@
 namespace isf {
 namespace ISF_LEVEL {
 
-// Non-negative numbers order like their bits, NaN and inf come above them and negative numbers
-// above those. Integers, since the compiler may reorder no maximum of floats.
+// NaN and inf lie above the finite numbers in the order of the bits, and negative numbers above
+// those.
 template <class T>
 cpu::WeightScan scan_weights_kernel(const void* weights, int64_t begin, int64_t end) {
   typedef decltype(bits_of(T())) Bits;
@@ -14,17 +14,13 @@ cpu::WeightScan scan_weights_kernel(const void* weights, int64_t begin, int64_t 
   const Bits largest_finite = bits_of(std::numeric_limits<T>::max());
   Bits largest = 0, positive = 0;
   for (int64_t i = begin; i < end; ++i) {
-    const Bits bits = bits_of(w[i] + T(0));  // -0 becomes 0
+    const Bits bits = weight_bits(w[i]);
     largest = bits > largest ? bits : largest;
     positive += bits != 0;
   }
-  cpu::WeightScan scan = {0, static_cast<int64_t>(positive), -1};
-  if (largest <= largest_finite) {
-    T value;
-    memcpy(&value, &largest, sizeof value);
-    scan.largest = static_cast<double>(value);
-  } else {
-    for (scan.bad = begin; bits_of(w[scan.bad] + T(0)) <= largest_finite;) ++scan.bad;
+  cpu::WeightScan scan = {largest, static_cast<int64_t>(positive), -1};
+  if (largest > largest_finite) {
+    for (scan.bad = begin; weight_bits(w[scan.bad]) <= largest_finite;) ++scan.bad;
   }
   return scan;
 }

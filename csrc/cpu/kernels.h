@@ -34,13 +34,15 @@ constexpr int64_t kNoFault = -1, kNoMemory = INT64_MIN;
 typedef int64_t (*RowKernel)(const RowProblem&, int64_t begin, int64_t end);
 
 // score[i] *= sqrt(1 + |features[i]|^2) for the rows [begin, end); rows of `width` contiguous
-// elements.
-typedef void (*FeatureKernel)(const void* features, int64_t row_stride, int64_t width, void* score,
-                              int64_t begin, int64_t end);
+// elements. A row of score 0 stays as it is. Returns the first row with a feature that is not
+// finite, or kNoFault.
+typedef int64_t (*FeatureKernel)(const void* features, int64_t row_stride, int64_t width,
+                                 void* score, int64_t begin, int64_t end);
 
-// What a scan over weights finds. `bad` is the first weight that is negative or not finite, or -1.
+// What a scan over weights finds: the bits of the largest, and in `bad` the first that is negative
+// or not finite, or -1.
 struct WeightScan {
-  double largest;
+  uint64_t largest;
   int64_t positive, bad;
 };
 typedef WeightScan (*ScanKernel)(const void* weights, int64_t begin,

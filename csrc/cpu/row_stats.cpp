@@ -1,10 +1,10 @@
 #include <ATen/Parallel.h>
 #include <ATen/Version.h>
+#include <c10/util/Exception.h>
 
 #include <algorithm>
 #include <atomic>
 #include <limits>
-#include <new>
 
 #include "cpu.h"
 
@@ -18,9 +18,25 @@ constexpr int64_t kGrain = 32768;
 // Threads share out tiles of rows, so that none but the last is partly filled.
 constexpr int64_t kTile = 16;
 
-int64_t tiles_per_task(int64_t row_cost) {
-  return std::max<int64_t>(1, kGrain / (kTile * std::max<int64_t>(1, row_cost)));
+int64_t rows_per_task(int64_t row_cost) {
+  return std::max<int64_t>(1, kGrain / std::max<int64_t>(1, row_cost));
 }
+
+// The lowest of the faults that the tasks report.
+class FirstFault {
+ public:
+  void note(int64_t row) {
+    if (row == kNoFault) return;
+    for (int64_t seen = first_; row < seen && !first_.compare_exchange_weak(seen, row);) {
+    }
+  }
+
+  int64_t row() const { return first_ == kNone ? kNoFault : first_.load(); }
+
+ private:
+  static constexpr int64_t kNone = std::numeric_limits<int64_t>::max();
+  std::atomic<int64_t> first_{kNone};
+};
 
 }  // namespace
 
@@ -38,25 +54,25 @@ const Kernels& kernels() {
 
 int64_t row_statistics(const RowProblem& problem, Element element, bool soft_target) {
   const RowKernel kernel = (soft_target ? kernels().soft_target : kernels().hard_target)[element];
-  constexpr int64_t none = std::numeric_limits<int64_t>::max();
-  std::atomic<int64_t> first{none};
   const int64_t tiles = (problem.rows + kTile - 1) / kTile;
-  at::parallel_for(0, tiles, tiles_per_task(problem.classes), [&](int64_t begin, int64_t end) {
-    const int64_t fault = kernel(problem, begin * kTile, std::min(end * kTile, problem.rows));
-    if (fault == kNoFault) return;
-    for (int64_t seen = first; fault < seen && !first.compare_exchange_weak(seen, fault);) {
-    }
-  });
-  if (first == kNoMemory) throw std::bad_alloc();
-  return first == none ? kNoFault : first.load();
+  FirstFault first;
+  at::parallel_for(
+      0, tiles, rows_per_task(kTile * problem.classes), [&](int64_t begin, int64_t end) {
+        first.note(kernel(problem, begin * kTile, std::min(end * kTile, problem.rows)));
+      });
+  TORCH_CHECK_WITH(OutOfMemoryError, first.row() != kNoMemory, "no memory for the columns of ",
+                   problem.classes, " classes");
+  return first.row();
 }
 
-void last_layer(Element element, const void* features, int64_t row_stride, int64_t width,
-                void* score, int64_t rows) {
+int64_t last_layer(Element element, const void* features, int64_t row_stride, int64_t width,
+                   void* score, int64_t rows) {
   const FeatureKernel kernel = kernels().last_layer[element];
-  at::parallel_for(
-      0, rows, std::max<int64_t>(1, kGrain / std::max<int64_t>(1, width)),
-      [&](int64_t begin, int64_t end) { kernel(features, row_stride, width, score, begin, end); });
+  FirstFault first;
+  at::parallel_for(0, rows, rows_per_task(width), [&](int64_t begin, int64_t end) {
+    first.note(kernel(features, row_stride, width, score, begin, end));
+  });
+  return first.row();
 }
 
 }  // namespace cpu
