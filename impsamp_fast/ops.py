@@ -65,9 +65,10 @@ def row_stats(
     - ``margin`` = p_y - max_{j != y} p_j, for class probabilities with y the most probable class;
     - ``entropy`` = -sum p log p, in nats.
 
-    In float32 the relative errors of ``loss``, ``grad_norm`` and ``p_true`` stay below 2e-6, also
-    for rows so confident that ``cross_entropy`` returns 0. So does that of ``entropy`` where the
-    target is the most probable class; elsewhere, and for ``margin``, the absolute error does.
+    In float32 the relative errors of ``loss``, ``grad_norm`` and ``p_true`` stay below 2e-6
+    wherever they are normal numbers, also for rows so confident that ``cross_entropy`` returns 0.
+    So does that of ``entropy`` where the target is the most probable class; elsewhere, and for
+    ``margin``, the absolute error does.
 
     Args:
         logits: ``[..., C]``, float32, float64, float16 or bfloat16, any strides. -inf masks
@@ -217,7 +218,8 @@ def select(
     Args:
         logits: ``[..., C]`` with K rows, as in :func:`row_stats`.
         target: ``[...]`` or ``[..., C]``, as in :func:`row_stats`.
-        n: how many rows to draw, as in :func:`draw`.
+        n: how many rows to draw, as in :func:`draw`; with a method without replacement at most the
+            rows with a positive score, to which ``smoothing`` adds all others.
         score: the kind of score, as in :func:`score`.
         method: as in :func:`draw`.
         correction: what ``weight`` is. ``"unbiased"``: 1 / (K prob) with replacement, n / (K prob)
