@@ -1,4 +1,4 @@
-// The operators: argument checks, allocation, dispatch by device. bindings.cpp and the
+// The operators: argument checks and allocation; csrc/cpu does the work. bindings.cpp and the
 // torch.library schemas share them.
 #pragma once
 
