@@ -4,10 +4,8 @@
 #include <ATen/CPUGeneratorImpl.h>
 #include <torch/library.h>
 
-#include <algorithm>
 #include <array>
 #include <cmath>
-#include <limits>
 #include <mutex>
 
 #include "cpu/cpu.h"

@@ -24,8 +24,8 @@
 namespace isf {
 
 #if defined(__METAL_VERSION__)
-ISF_FN uint32_t bits_of(float x) { return metal::as_type<uint32_t>(x); }
-ISF_FN float float_from(uint32_t x) { return metal::as_type<float>(x); }
+ISF_FN uint32_t bits_of(float x) { return as_type<uint32_t>(x); }
+ISF_FN float float_from(uint32_t x) { return as_type<float>(x); }
 ISF_FN uint64_t high_product(uint64_t a, uint64_t b) { return metal::mulhi(a, b); }
 #else
 ISF_FN uint32_t bits_of(float x) {

@@ -2,14 +2,16 @@
 // rest.
 //
 // Everything is written relative to the largest logit of the OTHER classes, m = max_{j != y} z_j:
-//   r = sum_{j != y} e^(z_j - m),   q = sum_{j != y} e^(2 (z_j - m)),   h = sum_{j != y} e^(z_j -
-//   m) (m - z_j).
+//   r = sum_{j != y} e^(z_j - m)
+//   q = sum_{j != y} e^(2 (z_j - m))
+//   h = sum_{j != y} e^(z_j - m) (m - z_j)
 // r and q hold a term that is exactly 1, so nothing underflows, and keeping the target class y out
 // of them means that nothing cancels: with g = z_y - m, a = e^(-|g|) and p = softmax(z),
 //   g >= 0:  x = r a,          loss = log1p(x),       u = a
 //   g <  0:  x = (r - 1) + a,  loss = -g + log1p(x),  u = 1
-//   1 + x = sum_j e^(z_j - max z),   |p - onehot(y)| = u sqrt(r^2 + q) / (1 + x),   1 - p_y = u r /
-//   (1 + x).
+//   1 + x = sum_j e^(z_j - max z)
+//   |p - onehot(y)| = u sqrt(r^2 + q) / (1 + x)
+//   1 - p_y = u r / (1 + x)
 // All terms are positive: the relative error stays at a few units in the last place, however
 // confident the row.
 //

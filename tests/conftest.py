@@ -5,6 +5,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 from hypothesis import settings
+from torch import Tensor, nn
+from toy import C, K
 
 settings.register_profile("fixed", derandomize=True, deadline=None)
 settings.load_profile("fixed")
@@ -18,3 +20,17 @@ def _torch_state_restored() -> Iterator[None]:
         torch.manual_seed(0)
         yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def data() -> tuple[Tensor, Tensor]:
+    """A large batch for selectors: x [K, 5] and y [K]."""
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(K, 5, generator=generator)
+    return x, torch.randint(C, (K,), generator=generator)
+
+
+@pytest.fixture
+def model() -> nn.Module:
+    """A model for it."""
+    return nn.Sequential(nn.Linear(5, 7), nn.ReLU(), nn.Linear(7, C))

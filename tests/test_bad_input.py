@@ -330,3 +330,16 @@ def test_the_first_of_several_is_named() -> None:
         weights[[800, 70_000]] = -1.0
         with pytest.raises(ValueError, match=r"weights\[800\]"):
             isf.draw(weights, 3)
+
+
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("classes", [3, 700])
+def test_the_first_faulty_row_is_named(classes: int, label_smoothing: float) -> None:
+    """Whatever its fault: rows next to each other share a tile in the kernels."""
+    for logit_row, target_row in ((2, 5), (5, 2)):
+        logits, target = torch.zeros(8, classes), torch.zeros(8, dtype=torch.int64)
+        logits[logit_row, 1] = NAN
+        target[target_row] = classes
+        name = r"logits\[2, 1\]" if logit_row == 2 else r"target\[2\]"
+        with pytest.raises((ValueError, IndexError), match=name):
+            isf.row_stats(logits, target, label_smoothing=label_smoothing)

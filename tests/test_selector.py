@@ -1,9 +1,7 @@
-import copy
 import os
 import subprocess
 import sys
 import textwrap
-import warnings
 from collections import OrderedDict, namedtuple
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from scipy.stats import chi2
 from torch import Tensor, nn
+from toy import C, K, N
 
 from impsamp_fast.memory import PickCounts
 from impsamp_fast.ops import select
@@ -20,23 +19,9 @@ from impsamp_fast.reference import select as reference_select
 from impsamp_fast.selector import Selector
 from impsamp_fast.start import After, Always, LossRatio, VarianceReduction
 
-K, N, C = 64, 16, 3
-
 
 def seed_of_step(seed: int, step: int) -> int:
     return (seed + step * 0x9E3779B97F4A7C15) % 2**64
-
-
-@pytest.fixture
-def data() -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(1)
-    x = torch.randn(K, 5, generator=generator)
-    return x, torch.randint(C, (K,), generator=generator)
-
-
-@pytest.fixture
-def model() -> nn.Module:
-    return nn.Sequential(nn.Linear(5, 7), nn.ReLU(), nn.Linear(7, C))
 
 
 class Counted(nn.Module):
@@ -50,40 +35,6 @@ class Counted(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         self.rows.append(len(x))
         return self.model(x)
-
-
-class Regularised(nn.Module):
-    """Has all that scoring could disturb: statistics, dropout as a module and as a function."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first = nn.Linear(5, 8)
-        self.norm = nn.BatchNorm1d(8)
-        self.frozen = nn.BatchNorm1d(8).eval()
-        self.instance = nn.InstanceNorm1d(1, track_running_stats=True)
-        self.drop = nn.Dropout(0.5)
-        self.shared = nn.Sequential(self.drop, self.norm)
-        self.absent = None
-        self.last = nn.Linear(8, C)
-        self.saw_dropout: list[bool] = []
-        self.saw_norm_training: list[bool] = []
-
-    def forward(self, x: Tensor) -> Tensor:
-        h = self.shared(self.frozen(self.norm(self.first(x))))
-        h = self.instance(h.unsqueeze(1)).squeeze(1)
-        dropped = F.dropout(h, 0.5, training=self.training)
-        self.saw_dropout.append(not torch.equal(h, dropped))
-        self.saw_norm_training.append(self.norm.training or self.instance.training)
-        return self.last(dropped)
-
-
-def everything_of(model: nn.Module) -> dict[str, object]:
-    """The modes, parameters, statistics and the random state, in a form that compares."""
-    return {
-        "modes": {name: module.training for name, module in model.named_modules()},
-        "tensors": {name: value.tolist() for name, value in model.state_dict().items()},
-        "random state": torch.get_rng_state().tolist(),
-    }
 
 
 class TestPicking:
@@ -287,155 +238,6 @@ class TestStructures:
         batch = Selector(Nested(), N)(({"left": left}, [right]), y)
         assert torch.equal(batch.x[0]["left"], left[batch.index])
         assert torch.equal(batch.x[1][0], right[batch.index])
-
-
-class TestScoringLeavesNoTrace:
-    @pytest.mark.parametrize("dropout", [False, True])
-    @pytest.mark.parametrize("training", [False, True])
-    def test_in_modes_statistics_and_random_state(self, data, dropout, training):
-        x, y = data
-        model = Regularised().train(training)
-        model.frozen.eval()
-        before = everything_of(model)
-        selector = Selector(model, N, dropout=dropout)
-        before["random state"] = torch.get_rng_state().tolist()  # the seed came from it
-        for _ in range(3):
-            selector(x, y)
-        assert everything_of(model) == before
-        assert model.saw_dropout == [dropout and training] * 3
-        assert model.saw_norm_training == [False] * 3
-
-    @pytest.mark.parametrize("dropout", [False, True])
-    def test_in_any_mixture_of_modes(self, data, dropout):
-        x, y = data
-        model = Regularised()
-        selector = Selector(model, N, dropout=dropout)
-        for _ in range(15):
-            for module in model.modules():
-                module.training = bool(torch.rand(()) < 0.5)
-            before = everything_of(model)
-            selector(x, y)
-            assert everything_of(model) == before
-
-    @pytest.mark.parametrize("dropout", [False, True])
-    def test_when_the_forward_pass_raises(self, data, dropout):
-        x, y = data
-        model = Regularised()
-        model.last = nn.Linear(9, C)
-        selector = Selector(model, N, dropout=dropout)
-        before, state = everything_of(model), selector.state_dict()
-        with pytest.raises(RuntimeError, match="cannot be multiplied"):
-            selector(x, y)
-        assert everything_of(model) == before
-        assert selector.state_dict() == state
-        assert torch.is_grad_enabled()
-
-    @pytest.mark.parametrize("dropout", [False, True])
-    def test_in_the_random_numbers_of_training(self, data, dropout):
-        x, y = data
-        model = Regularised()
-
-        def train() -> list[float]:
-            return [model(x[:N]).sum().item() for _ in range(3)]
-
-        selector = Selector(model, N, dropout=dropout, start=After(0))
-        state = copy.deepcopy(model.state_dict())
-        torch.manual_seed(3)
-        expected = train()
-        model.load_state_dict(state)
-        torch.manual_seed(3)
-        actual = []
-        for _ in range(3):
-            selector(x, y)
-            actual.append(model(x[:N]).sum().item())
-        assert actual == expected
-
-    def test_when_the_user_changes_the_model_between_steps(self, data):
-        x, y = data
-        model = nn.Sequential(nn.Linear(5, C))
-        selector = Selector(model, N)
-        selector(x, y)
-        model.append(nn.BatchNorm1d(C))
-        model.append(nn.Dropout(0.5))
-        before = everything_of(model)
-        selector(x, y)
-        assert everything_of(model) == before
-
-    def test_even_of_a_model_that_draws_random_numbers_while_evaluating(self, data):
-        class Noisy(TwoInputs):
-            def forward(self, x: Tensor) -> Tensor:
-                return super().forward(x, torch.randn_like(x))
-
-        selector = Selector(Noisy(), N)
-        before = torch.get_rng_state()
-        selector(*data)
-        assert torch.equal(torch.get_rng_state(), before)
-
-    def test_when_the_model_is_scripted(self, data):
-        x, y = data
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)
-            model = torch.jit.script(nn.Sequential(nn.Linear(5, C), nn.BatchNorm1d(C)))
-        before = everything_of(model)
-        Selector(model, N, seed=0)(x, y)
-        assert everything_of(model) == before
-
-    def test_when_the_model_is_compiled(self, data):
-        x, y = data
-        original = nn.Sequential(nn.Linear(5, C), nn.BatchNorm1d(C), nn.Dropout(0.5))
-        model = torch.compile(original, backend="eager")
-        selector = Selector(model, N, seed=0)
-        before = everything_of(original)
-        batch = selector(x, y)
-        assert everything_of(original) == before
-        original.eval()
-        assert torch.equal(batch.index, select(original(x).detach(), y, N, seed=0).index)
-        original.train()
-        model(x)
-        assert everything_of(original) != before
-
-    @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-    def test_on_a_cuda_device(self, data):
-        x, y = (value.cuda() for value in data)
-        model = Regularised().cuda()
-        selector = Selector(model, N, dropout=True)
-        before = torch.cuda.get_rng_state()
-        selector(x, y)
-        assert torch.equal(torch.cuda.get_rng_state(), before)
-
-
-class TestLastLayer:
-    def test_scores_with_the_input_of_the_last_linear_layer(self, model, data):
-        x, y = data
-        batch = Selector(model, N, score="last_layer", seed=4)(x, y)
-        logits = model(x).detach()
-        features = model[:2](x).detach()
-        expected = select(logits, y, N, "last_layer", features=features, seed=4)
-        assert torch.equal(batch.index, expected.index)
-        assert torch.equal(batch.weight, expected.weight)
-
-    def test_leaves_no_hook(self, model, data):
-        x, y = data
-        Selector(model, N, score="last_layer")(x, y)
-        with pytest.raises(RuntimeError):
-            Selector(model, N, score="last_layer")(x[:, :4], y)
-        assert not any(module._forward_hooks for module in model.modules())
-
-    def test_needs_a_linear_layer(self, data):
-        x, y = data
-        with pytest.raises(ValueError, match=r"the model has no nn\.Linear"):
-            Selector(nn.Identity(), N, score="last_layer")(x, y)
-
-    def test_needs_a_bias_in_that_layer(self, data):
-        model = nn.Sequential(nn.Linear(5, 7), nn.ReLU(), nn.Linear(7, C, bias=False))
-        with pytest.raises(ValueError, match=r"assumes a bias.* has none.*select\(.*features="):
-            Selector(model, N, score="last_layer")(*data)
-
-    def test_needs_that_layers_output_as_logits(self, model, data):
-        x, y = data
-        scaled = nn.Sequential(model, nn.LogSoftmax(-1))
-        with pytest.raises(ValueError, match="does not return the output of its last"):
-            Selector(scaled, N, score="last_layer")(x, y)
 
 
 class TestMean:

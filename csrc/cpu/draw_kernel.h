@@ -5,21 +5,23 @@
 namespace isf {
 namespace ISF_LEVEL {
 
-// NaN and inf lie above the finite numbers in the order of the bits, and negative numbers above
-// those.
+// Works on bits: numbers without sign order like them, with inf and NaN at the end, and the bits of
+// all negative numbers lie above those of -0, which counts as 0.
 template <class T>
 cpu::WeightScan scan_weights_kernel(const void* weights, int64_t begin, int64_t end) {
   typedef decltype(bits_of(T())) Bits;
   const T* w = static_cast<const T*>(weights);
-  const Bits largest_finite = bits_of(std::numeric_limits<T>::max());
-  Bits largest = 0, positive = 0;
+  const Bits sign = Bits(1) << (8 * sizeof(T) - 1),
+             largest_finite = bits_of(std::numeric_limits<T>::max());
+  Bits largest = 0, positive = 0, negative = 0;
   for (int64_t i = begin; i < end; ++i) {
-    const Bits bits = weight_bits(w[i]);
-    largest = bits > largest ? bits : largest;
-    positive += bits != 0;
+    const Bits bits = bits_of(w[i]), size = bits & ~sign;
+    largest = size > largest ? size : largest;
+    positive += size != 0;
+    negative |= bits > sign;
   }
   cpu::WeightScan scan = {largest, static_cast<int64_t>(positive), -1};
-  if (largest > largest_finite) {
+  if (negative || largest > largest_finite) {
     for (scan.bad = begin; weight_bits(w[scan.bad]) <= largest_finite;) ++scan.bad;
   }
   return scan;

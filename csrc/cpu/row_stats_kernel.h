@@ -12,7 +12,7 @@ template <class V>
 struct Targets {
   typename V::Mask index;    // 0 where the row is ignored or its index is out of range
   typename V::Mask ignored;  // all bits set where it is
-  int64_t fault = -1;        // the first row whose index is out of range
+  int64_t fault = -1;        // the first lane whose index is out of range, or -1
 
   Targets(const RowProblem& problem, int64_t row, int64_t end) {
     alignas(kVectorBytes) int64_t copy[V::kCount];
@@ -40,7 +40,6 @@ struct Targets {
     if (any_bit(wrong)) {
       while (y[++fault] == problem.ignore_index || (y[fault] >= 0 && y[fault] < problem.classes)) {
       }
-      fault += row;
     }
   }
 
@@ -65,6 +64,9 @@ ISF_FN int64_t faulty_lane(const RowSums<V>& sums, V target, typename V::Mask ig
   const typename V::Mask alive = (sums.sum >= V(0.5f)) | (target > V(-__builtin_inff()));
   return first_lane(~((fine & alive) | ignored), count);
 }
+
+// The lower of two lanes, either of which may be -1 for none.
+ISF_FN int64_t first_of(int64_t a, int64_t b) { return a < 0 || (b >= 0 && b < a) ? b : a; }
 
 template <class V>
 ISF_FN void store_lanes(void* base, int64_t row, int64_t count, V v) {
@@ -113,7 +115,6 @@ int64_t hard_target_rows(const RowProblem& problem, int64_t begin, int64_t end,
   for (int64_t row = begin; row < end; row += V::kCount) {
     const int64_t count = end - row < V::kCount ? end - row : V::kCount;
     const Targets<V> y(problem, row, end);
-    if (y.fault >= 0) return y.fault;
     RowSums<V> sums = empty_row_sums<V>();
     V target = V(0.0f);
     if (scratch) {
@@ -128,7 +129,7 @@ int64_t hard_target_rows(const RowProblem& problem, int64_t begin, int64_t end,
         target.v[lane] = load_part(p + y.index[lane], 1, 0.0f).v[0];
       }
     }
-    const int64_t bad = faulty_lane(sums, target, y.ignored, count);
+    const int64_t bad = first_of(y.fault, faulty_lane(sums, target, y.ignored, count));
     if (bad >= 0) return row + bad;
     const RowResult<V> result = finish(sums, target);
     V weight = V(1.0f);

@@ -51,8 +51,15 @@ void correct(const Choice& choice, int64_t count, const T* drawn_by, const int64
   }
   const double numerator =
       (with_replacement(choice.method) ? 1.0 : static_cast<double>(n)) / static_cast<double>(count);
+  const auto unbiased_weight = [&](int64_t i) {
+    return numerator / static_cast<double>(weight[i]);
+  };
+  if (choice.correction == Correction::kUnbiased) {
+    for (int64_t i = 0; i < n; ++i) weight[i] = static_cast<T>(unbiased_weight(i));
+    return;
+  }
   std::vector<double> unbiased(n);
-  for (int64_t i = 0; i < n; ++i) unbiased[i] = numerator / static_cast<double>(weight[i]);
+  for (int64_t i = 0; i < n; ++i) unbiased[i] = unbiased_weight(i);
   double rescale = 1.0;
   if (choice.correction == Correction::kNormalized) {
     double sum = 0;

@@ -109,12 +109,13 @@ int64_t soft_target_kernel(const RowProblem& problem, int64_t begin, int64_t end
   V *column = scratch.get(), *given = column + classes, *component = given + classes;
   for (int64_t row = begin; row < end; row += V::kCount) {
     const int64_t count = end - row < V::kCount ? end - row : V::kCount;
-    typename V::Mask y = {}, ignored = {}, fine = ~typename V::Mask{};
+    typename V::Mask y = {}, ignored = {};
+    int64_t bad = -1;
     if (problem.probability) {
-      fine = read_probabilities(problem, row, end, given, y);
+      bad = first_lane(~read_probabilities(problem, row, end, given, y), count);
     } else {
       const Targets<V> hard(problem, row, end);
-      if (hard.fault >= 0) return hard.fault;
+      bad = hard.fault;
       y = hard.index;
       ignored = hard.ignored;
       typename V::Mask c = {};
@@ -124,8 +125,7 @@ int64_t soft_target_kernel(const RowProblem& problem, int64_t begin, int64_t end
                           end, column);
     const V target = take_target(column, classes, y);
     const RowSums<V> sums = sum_columns<true>(column, classes);
-    int64_t bad = first_lane(~fine, count);
-    if (bad < 0) bad = faulty_lane(sums, target, ignored, count);
+    bad = first_of(bad, faulty_lane(sums, target, ignored, count));
     if (bad >= 0) return row + bad;
     const RowResult<V> result = finish(sums, target);
     const TargetColumns<V> target_columns(problem, given);
