@@ -6,6 +6,7 @@
 #include <torch/csrc/Exceptions.h>
 #include <torch/csrc/utils/pybind.h>
 
+#include "memory.h"
 #include "ops.h"
 
 namespace {
@@ -55,4 +56,6 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
   m.def("score", wrap_pybind_function_no_gil(eager("impsamp_fast::score", isf::score)));
   m.def("draw", wrap_pybind_function_no_gil(eager("impsamp_fast::draw", isf::draw)));
   m.def("select", wrap_pybind_function_no_gil(eager("impsamp_fast::select", isf::select)));
+  m.def("memory_update",
+        wrap_pybind_function_no_gil(eager("impsamp_fast::memory_update", isf::memory_update)));
 }

@@ -46,3 +46,15 @@ def select(
     ignore_index: int,
     /,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]: ...
+def memory_update(
+    index: Tensor,
+    losses: Tensor | None,
+    p_true: Tensor | None,
+    predicted: Tensor | None,
+    seen: Tensor,
+    loss: Tensor | None,
+    p_true_mean: Tensor | None,
+    p_true_squares: Tensor | None,
+    labels: Tensor | None,
+    /,
+) -> None: ...

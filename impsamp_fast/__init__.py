@@ -2,28 +2,73 @@
 
 The operators :func:`row_stats`, :func:`score`, :func:`draw` and :func:`select` work on tensors;
 :class:`Selector` turns them into a training step, from the step that a :class:`StartRule` says.
+:mod:`~impsamp_fast.strategies` has the strategies of the literature by name, composed of these
+parts; :mod:`~impsamp_fast.samplers` those that choose samples of the data set.
 """
 
+from impsamp_fast import samplers as samplers
+from impsamp_fast import strategies as strategies
 from impsamp_fast._extension import build_info
+from impsamp_fast.accumulator import Accumulator
+from impsamp_fast.draw_rules import DrawRule, LossSplit, TopQuantile
+from impsamp_fast.filters import AccuracyFilter, Filter
+from impsamp_fast.graph import GraphStep
 from impsamp_fast.memory import PickCounts
+from impsamp_fast.minibatch import BatchStrategy, MiniBatch
 from impsamp_fast.ops import Draw, RowStats, Selection, draw, row_stats, score, select
-from impsamp_fast.selector import MiniBatch, Selector
+from impsamp_fast.queueing import Queue
+from impsamp_fast.sample_memory import SampleMemory
+from impsamp_fast.samplers import (
+    ActiveBias,
+    Bandit,
+    DatasetSampler,
+    EarlyImportance,
+    EpochAccuracyFilter,
+    InfoBatch,
+    OnlineBatchSelection,
+    RandomPruning,
+    RecencyBias,
+    WithIndex,
+)
+from impsamp_fast.selective_backprop import SelectiveBackprop
+from impsamp_fast.selector import Selector
 from impsamp_fast.start import After, Always, LossRatio, StartRule, VarianceReduction
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Accumulator",
+    "AccuracyFilter",
+    "ActiveBias",
     "After",
     "Always",
+    "Bandit",
+    "BatchStrategy",
+    "DatasetSampler",
     "Draw",
+    "DrawRule",
+    "EarlyImportance",
+    "EpochAccuracyFilter",
+    "Filter",
+    "GraphStep",
+    "InfoBatch",
     "LossRatio",
+    "LossSplit",
     "MiniBatch",
+    "OnlineBatchSelection",
     "PickCounts",
+    "Queue",
+    "RandomPruning",
+    "RecencyBias",
     "RowStats",
+    "SampleMemory",
     "Selection",
+    "SelectiveBackprop",
     "Selector",
     "StartRule",
+    "TopQuantile",
     "VarianceReduction",
+    "WithIndex",
     "__version__",
     "build_info",
     "draw",

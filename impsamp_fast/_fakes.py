@@ -74,7 +74,27 @@ def fake_select(
     )
 
 
+def fake_memory_update(
+    index: Tensor,
+    losses: Tensor | None,
+    p_true: Tensor | None,
+    predicted: Tensor | None,
+    seen: Tensor,
+    loss: Tensor | None,
+    p_true_mean: Tensor | None,
+    p_true_squares: Tensor | None,
+    labels: Tensor | None,
+) -> None:
+    return None
+
+
+def fake_label_entropy(labels: Tensor, seen: Tensor, classes: int) -> Tensor:
+    return seen.new_empty(seen.shape, dtype=torch.float32)
+
+
 torch.library.register_fake("impsamp_fast::row_stats", fake_row_stats)
 torch.library.register_fake("impsamp_fast::score", fake_score)
 torch.library.register_fake("impsamp_fast::draw", fake_draw)
 torch.library.register_fake("impsamp_fast::select", fake_select)
+torch.library.register_fake("impsamp_fast::memory_update", fake_memory_update)
+torch.library.register_fake("impsamp_fast::label_entropy", fake_label_entropy)

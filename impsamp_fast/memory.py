@@ -1,13 +1,15 @@
 """Memories of the data set's samples."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, SupportsIndex
 
 import torch
 from torch import Tensor
 
-# An index on an accelerator is fetched together with this many others: fetching makes the host
-# wait for the device, which no training step should.
+from impsamp_fast.readback import Backlog
+
+# Indices on an accelerator are fetched in groups of this many: fetching one makes the host wait for
+# the device, which no training step should.
 _FETCH_TOGETHER = 64
 
 
@@ -32,12 +34,12 @@ class PickCounts:
             raise ValueError(f"size is {size}, expected at least 1")
         self.size = size
         self._counts = torch.zeros(size, dtype=torch.int64, device="cpu")
-        self._waiting: list[Tensor] = []
+        self._backlog = Backlog(_FETCH_TOGETHER)
 
     @property
     def counts(self) -> Tensor:
         """The picks of each sample, [size] int64, on the CPU. Not a copy: do not write to it."""
-        self._fetch()
+        self._add_all(self._backlog.everything())
         return self._counts
 
     def update(self, index: Tensor) -> None:
@@ -60,9 +62,8 @@ class PickCounts:
         if index.device.type == "cpu":
             self._add(index)
             return
-        self._waiting.append(index.clone())
-        if len(self._waiting) >= _FETCH_TOGETHER:
-            self._fetch()
+        self._backlog.add(index)
+        self._add_all(self._backlog.due())
 
     def most(self, k: int) -> Tensor:
         """The k most picked samples, [k] int64, most picked first, ties to the lower number.
@@ -103,7 +104,7 @@ class PickCounts:
                 f"the state counts {list(counts.shape)} samples, but this PickCounts has size "
                 f"{self.size}: make it with the size of the data set that was saved"
             )
-        self._waiting = []
+        self._backlog.clear()
         self._counts = counts.to("cpu", torch.int64, copy=True)
 
     def _ranked(self, k: int, *, descending: bool) -> Tensor:
@@ -113,10 +114,10 @@ class PickCounts:
             raise ValueError(f"k is {k}, expected 0 <= k <= {self.size}, the size of the data set")
         return self.counts.argsort(descending=descending, stable=True)[:k]
 
-    def _fetch(self) -> None:
-        while self._waiting:
-            # Out of the list first: an index that raises must not be raised for ever.
-            self._add(self._waiting.pop(0).cpu())
+    def _add_all(self, steps: Iterable[list[Tensor | None]]) -> None:
+        for (index,) in steps:
+            assert index is not None
+            self._add(index)
 
     def _add(self, index: Tensor) -> None:
         if index.numel() == 0:

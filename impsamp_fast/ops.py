@@ -144,7 +144,7 @@ def draw(
     weights: Tensor,
     n: int,
     method: str = "multinomial",
-    seed: int | None = None,
+    seed: int | Tensor | None = None,
     generator: torch.Generator | None = None,
 ) -> Draw:
     """Draws n rows with probabilities proportional to weights, exactly.
@@ -206,7 +206,7 @@ def select(
     correction: str | float = "unbiased",
     features: Tensor | None = None,
     smoothing: float = 0.0,
-    seed: int | None = None,
+    seed: int | Tensor | None = None,
     generator: torch.Generator | None = None,
     *,
     label_smoothing: float = 0.0,
@@ -286,7 +286,7 @@ def _operators() -> Any:
     return torch.ops.impsamp_fast if torch.compiler.is_compiling() else _C
 
 
-def _signed(seed: int | None) -> int | None:
+def _signed(seed: int | Tensor | None) -> int | Tensor | None:
     """A seed of 64 bits as the signed integer with the same bits."""
     if type(seed) is not int or -(2**63) <= seed < 2**63:
         return seed

@@ -1,17 +1,22 @@
 """The scoring forward pass: a model's logits, and no trace of having asked for them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
+# A score of the user's: from logits [K, C] and y [K] or [K, C] to scores [K], not negative.
+ScoreFunction = Callable[[Tensor, Tensor], Tensor]
+
 
 def forward_without_trace(model: nn.Module, x: Any, y: Tensor, dropout: bool) -> Any:
     """The model's output without gradients; its modes and the random state are as before."""
     random_state = torch.default_generator.get_state()
-    cuda_state = torch.cuda.get_rng_state(y.device) if y.is_cuda else None
+    # A CUDA graph that is being captured has no state to read yet.
+    has_state = y.is_cuda and not torch.cuda.is_current_stream_capturing()
+    cuda_state = torch.cuda.get_rng_state(y.device) if has_state else None
     switched: list[nn.Module] = []
     try:
         # The list grows while it is walked. Nothing is remembered between steps, for the user may
@@ -25,7 +30,7 @@ def forward_without_trace(model: nn.Module, x: Any, y: Tensor, dropout: bool) ->
                 switched.append(module)
             modules += module._modules.values()
         with torch.no_grad():
-            return _call(model, x)
+            return call_model(model, x)
     finally:
         for module in switched:
             _set_training(module, True)
@@ -45,21 +50,66 @@ def _set_training(module: nn.Module, mode: bool) -> None:
         module.training = mode
 
 
-class LastLinear:
-    """Watches the linear layer that was registered last, until removed."""
+def check_logits(logits: Any, y: Tensor) -> None:
+    """Checks that the model returned logits [K, C] (TypeError, ValueError)."""
+    if not isinstance(logits, Tensor):
+        raise TypeError(
+            f"the model returned {type(logits).__name__}, expected a tensor of logits: give "
+            "the selector a module that returns only these"
+        )
+    if logits.dim() != 2 or logits.shape[0] != y.shape[0]:
+        raise ValueError(
+            f"the model returned logits of shape {list(logits.shape)}, expected "
+            f"[{y.shape[0]}, C], one row of logits for each row of x"
+        )
 
-    def __init__(self, model: nn.Module) -> None:
-        layers = [module for module in model.modules() if isinstance(module, nn.Linear)]
-        if not layers:
-            raise ValueError('score is "last_layer", but the model has no nn.Linear')
-        if layers[-1].bias is None:
+
+def check_scores(scores: Any, y: Tensor) -> None:
+    """Checks what the user's score function returned (TypeError, ValueError).
+
+    The values are looked at on the CPU only: on an accelerator the host would have to wait.
+    """
+    if not isinstance(scores, Tensor):
+        raise TypeError(f"score returned {type(scores).__name__}, expected a tensor")
+    if not scores.is_floating_point():
+        raise TypeError(f"score returned a tensor of {scores.dtype}, expected floating point")
+    if scores.shape != y.shape[:1]:
+        raise ValueError(
+            f"score returned shape {list(scores.shape)}, expected [{y.shape[0]}], one per row"
+        )
+    if scores.device.type != "cpu":
+        return
+    wrong = ~(scores.isfinite() & (scores >= 0))
+    if wrong.any():
+        row = int(wrong.nonzero()[0])
+        raise ValueError(
+            f"score returned {scores[row].item()} for row {row}, expected finite numbers that are "
+            "not negative"
+        )
+
+
+class LastLayer:
+    """Watches the last layer of a model, until removed.
+
+    Args:
+        model: the model.
+        layer: the layer, or its qualified name; None is the ``nn.Linear`` that was registered last.
+
+    Raises:
+        ValueError: if the layer is not in the model, or has no bias.
+    """
+
+    def __init__(self, model: nn.Module, layer: str | nn.Module | None = None) -> None:
+        found = _find_layer(model, layer)
+        if getattr(found, "bias", None) is None:
             raise ValueError(
                 'score is "last_layer", which assumes a bias (its factor is sqrt(1 + |h|^2)), but '
-                "the model's last nn.Linear has none: choose another score, or call "
+                f"the model's {_described(layer)} has none: choose another score, or call "
                 'select(..., score="last_layer", features=...) if the 1 does not matter to you'
             )
+        self._layer = layer
         self._seen: tuple[Tensor, Tensor] | None = None
-        self._hook = layers[-1].register_forward_hook(self._see)
+        self._hook = found.register_forward_hook(self._see)
 
     def _see(self, module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
         self._seen = (inputs[0], output) if inputs else None
@@ -72,13 +122,40 @@ class LastLinear:
         """The layer's input, if its output is what the model returned."""
         if self._seen is None or self._seen[1] is not logits:
             raise ValueError(
-                'score is "last_layer", but the model does not return the output of its last '
-                "nn.Linear as it is: call select(..., features=...) with that layer's input"
+                'score is "last_layer", but the model does not return the output of its '
+                f"{_described(self._layer)} as it is: call select(..., features=...) with that "
+                "layer's input"
             )
         return self._seen[0]
 
 
-def _call(model: nn.Module, x: Any) -> Any:
+def _find_layer(model: nn.Module, layer: str | nn.Module | None) -> nn.Module:
+    linear = {name: part for name, part in model.named_modules() if isinstance(part, nn.Linear)}
+    if layer is None:
+        if not linear:
+            raise ValueError('score is "last_layer", but the model has no nn.Linear')
+        return list(linear.values())[-1]
+    if isinstance(layer, nn.Module):
+        if all(part is not layer for part in model.modules()):
+            raise ValueError(f"layer is {layer!r}, which is no part of the model")
+        return layer
+    try:
+        return model.get_submodule(layer)
+    except AttributeError:
+        raise ValueError(
+            f"layer is {layer!r}, but the model has no such part; its nn.Linear are: "
+            f"{', '.join(map(repr, linear)) or 'none'}"
+        ) from None
+
+
+def _described(layer: str | nn.Module | None) -> str:
+    if layer is None:
+        return "last nn.Linear"
+    return f"layer {layer!r}"
+
+
+def call_model(model: nn.Module, x: Any) -> Any:
+    """``model(x)`` of a tensor, ``model(*x)`` of a tuple or list, ``model(**x)`` of a mapping."""
     if isinstance(x, Tensor):
         return model(x)
     return model(**x) if isinstance(x, Mapping) else model(*x)

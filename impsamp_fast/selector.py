@@ -1,81 +1,65 @@
 """From a large batch to the mini-batch to train on, for any model that gives logits."""
 
-import operator
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, SupportsIndex
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from typing import Any, NamedTuple, final
 
 import torch
 from torch import Tensor, nn
 
+from impsamp_fast import draw_rules as rules
+from impsamp_fast._nested import gather
+from impsamp_fast._seeds import second_seed, seed_of_run, seed_of_step
+from impsamp_fast._status import status_error
+from impsamp_fast._watch import StatusWatch
+from impsamp_fast.draw_rules import DrawRule
+from impsamp_fast.filters import Filter, fill, rows_that_pass
 from impsamp_fast.memory import PickCounts
-from impsamp_fast.ops import Selection, draw, select
-from impsamp_fast.scoring import LastLinear, forward_without_trace
+from impsamp_fast.minibatch import (
+    BatchStrategy,
+    MiniBatch,
+    check_batch,
+    check_parts,
+    check_seed_and_step,
+    load_rule_and_counts,
+    unpack,
+)
+from impsamp_fast.ops import row_stats, select
+from impsamp_fast.ops import score as score_of
+from impsamp_fast.scoring import (
+    LastLayer,
+    ScoreFunction,
+    check_logits,
+    check_scores,
+    forward_without_trace,
+)
 from impsamp_fast.start import Always, StartRule
 
-# The increment of a Weyl sequence over the 64-bit integers (2^64 / golden ratio, odd): the seeds of
-# a run's steps do not repeat, and two runs with neighbouring seeds share none within any real run.
-_WEYL = 0x9E3779B97F4A7C15
-_MASK = (1 << 64) - 1
 
+class Picked(NamedTuple):
+    """Drawn rows: ``row`` [n], ``weight`` [n], and ``tau`` [] where rows were scored.
 
-@dataclass(slots=True, eq=False)
-class MiniBatch:
-    """The rows to train on.
-
-    Attributes:
-        x: the picked rows of the large batch's ``x``, in the same structure; a mapping of any kind
-            comes back as a dict.
-        y: the picked rows of ``y``, [n] or [n, C].
-        weight: [n], the weight of each row's loss: float32, whatever torch's default dtype; float64
-            only where the rows were drawn by importance from float64 logits.
-        index: [n]: the samples' numbers in the data set when ``index`` was given to the selector,
-            else the rows of the large batch, int64.
-        importance: whether the rows were drawn by importance, or uniformly.
+    On an accelerator ``status`` [] is 0 if they could be drawn, and ``explain`` makes the error for
+    another one.
     """
+
+    row: Tensor
+    weight: Tensor
+    tau: Tensor | None = None
+    status: Tensor | None = None
+    explain: Callable[[int], Exception] | None = None
+
+
+class Chosen(NamedTuple):
+    """The rows of a mini-batch, and how they were drawn."""
 
     x: Any
     y: Tensor
-    weight: Tensor
-    index: Tensor
-    importance: bool
-    _listener: StartRule | None = field(default=None, repr=False)
-
-    def mean(self, losses: Tensor) -> Tensor:
-        """The mean of ``weight * losses``: the loss to call ``backward`` on.
-
-        With correction "unbiased" and any method but "topk", it estimates the sum of the losses of
-        the large batch divided by K, the number of all its rows. That is what
-        ``F.cross_entropy(...)`` of the large batch returns, unless class indices meet an
-        ``ignore_index`` or a ``class_weight``: its own mean then divides by the number of rows that
-        are not ignored, or by the sum of the class weights of their targets.
-
-        A start rule that learns from the loss hears it here, the first time that this mini-batch's
-        mean is taken.
-
-        Args:
-            losses: [n], any floating dtype, the loss of each row (``reduction="none"``). Half
-                precision is added up in the dtype of ``weight``.
-
-        Returns:
-            A scalar, differentiable in ``losses``.
-
-        Raises:
-            ValueError: if ``losses`` is not of shape [n].
-        """
-        if losses.shape != self.weight.shape:
-            raise ValueError(
-                f"losses has shape {list(losses.shape)}, expected {list(self.weight.shape)}, one "
-                'loss per row: compute it with reduction="none"'
-            )
-        loss = (losses * self.weight).mean()
-        if self._listener is not None:
-            self._listener.learn(loss.detach())
-            self._listener = None
-        return loss
+    picked: Picked
 
 
-class Selector:
+@final
+class Selector(BatchStrategy):
     """Picks from each large batch of K rows the n rows to train on.
 
     ::
@@ -100,6 +84,11 @@ class Selector:
     the forward pass raises; so is torch's random state, on the CPU and on the CUDA device of the
     batch: training draws the same dropout masks as without scoring.
 
+    With a filter, the large batch is first made smaller: to the rows that pass, and where these are
+    fewer than n, random others up to n. The rows that are left then count as the large batch: they
+    are what rows are drawn from and what ``batch.mean`` estimates the mean of. On an accelerator
+    the host waits for their number.
+
     The rows drawn depend on the seed, the step and the scores only: step t is drawn with the seed
     (seed + t * 0x9E3779B97F4A7C15) mod 2^64, where t counts the calls that returned a batch.
 
@@ -107,12 +96,20 @@ class Selector:
         model: called as ``model(x)`` for a tensor, ``model(*x)`` for a tuple or list and
             ``model(**x)`` for a dict. It must return logits [K, C].
         n: rows per mini-batch, at least 1.
-        score: what makes a row worth training on, see :func:`~impsamp_fast.score`. "last_layer"
-            needs a model that returns the output of the ``nn.Linear`` that was registered last,
-            with input h, and a bias in this layer: the factor sqrt(1 + |h|^2) has its 1 from there.
-        method: how rows are drawn, see :func:`~impsamp_fast.draw`.
-        correction: the weights of the rows, see :func:`~impsamp_fast.select`.
+        score: what makes a row worth training on, see :func:`~impsamp_fast.score`; or a function
+            that gets the logits [K, C] and ``y`` and returns the scores [K], floating point,
+            finite and not negative. "last_layer" needs a model that returns the output of
+            ``layer``, with input h, and a bias in this layer: the factor sqrt(1 + |h|^2) has its 1
+            from there.
+        method: how rows are drawn, see :func:`~impsamp_fast.draw`, or a rule such as
+            :class:`~impsamp_fast.LossSplit`, which may return another number of rows than n.
+        correction: the weights of the rows, see :func:`~impsamp_fast.select`. They follow the
+            ``kind`` of a draw rule, and are always 1 where it is deterministic.
         smoothing: the share of uniform sampling in the scores, in [0, 1].
+        filter: which rows may be drawn by importance, such as
+            :class:`~impsamp_fast.AccuracyFilter`; None leaves all.
+        layer: for "last_layer": the last layer, or its qualified name in the model. None is the
+            ``nn.Linear`` that was registered last.
         start: from when to draw by importance; None is :class:`~impsamp_fast.Always`.
         dropout: True scores in the mode that the model is in, so that dropout is on while scoring
             if it is on in training; only batch norm and instance norm are switched to evaluation.
@@ -134,10 +131,12 @@ class Selector:
         model: nn.Module,
         n: int,
         *,
-        score: str = "grad_norm",
-        method: str = "multinomial",
+        score: str | ScoreFunction = "grad_norm",
+        method: str | DrawRule = "multinomial",
         correction: str | float = "unbiased",
         smoothing: float = 0.0,
+        filter: Filter | None = None,
+        layer: str | nn.Module | None = None,
         start: StartRule | None = None,
         dropout: bool = False,
         counts: PickCounts | None = None,
@@ -146,28 +145,28 @@ class Selector:
         ignore_index: int = -100,
         seed: int | None = None,
     ) -> None:
-        if not isinstance(model, nn.Module):
-            raise TypeError(f"model is {type(model).__name__}, expected an nn.Module")
-        if start is not None and not isinstance(start, StartRule):
+        check_parts(model, n, start, class_weight)
+        if not isinstance(score, str) and (isinstance(score, type) or not callable(score)):
+            raise TypeError(f"score is {score!r}, expected a str or a function")
+        if not isinstance(method, str | DrawRule):
+            raise TypeError(f"method is {method!r}, expected a str or a rule such as LossSplit()")
+        if filter is not None and not isinstance(filter, Filter):
             raise TypeError(
-                f"start is {start!r}, expected a start rule such as Always() or After(100)"
+                f"filter is {filter!r}, expected a filter such as AccuracyFilter() or None"
             )
-        if class_weight is not None and not isinstance(class_weight, Tensor):
-            raise TypeError(f"class_weight is {class_weight!r}, expected a tensor or None")
-        if not isinstance(n, SupportsIndex):
-            raise TypeError(f"n is {n!r}, expected an integer")
-        if n < 1:
-            raise ValueError(f"n is {n}, expected at least 1")
-        if seed is not None and not isinstance(seed, SupportsIndex):
-            raise TypeError(f"seed is {seed!r}, expected an integer or None")
-        if seed is not None and not -(1 << 63) <= operator.index(seed) < 1 << 64:
-            raise ValueError(f"seed is {seed}, expected -2^63 <= seed < 2^64")
+        if layer is not None and not isinstance(layer, str | nn.Module):
+            raise TypeError(f"layer is {layer!r}, expected a str, an nn.Module or None")
+        if layer is not None and score != "last_layer":
+            raise ValueError(f'layer is {layer!r}, but only score "last_layer" looks at a layer')
+        self._seed = seed_of_run(seed)
         self.model = model
         self.n = n
         self.score = score
         self.method = method
         self.correction = correction
         self.smoothing = smoothing
+        self.filter = filter
+        self.layer = layer
         self.start = start
         self.dropout = dropout
         self.counts = counts
@@ -176,15 +175,14 @@ class Selector:
         self.ignore_index = ignore_index
         self.seed = seed
         self._rule = Always() if start is None else start
-        self._seed = _random_seed() if seed is None else operator.index(seed)
         self._step = 0
-        # The operator knows what fits: a wrong argument is an error now, not after a uniform phase.
-        classes = 2 if class_weight is None else class_weight.numel()
-        logits = torch.zeros(
-            1, classes, device="cpu" if class_weight is None else class_weight.device
-        )
-        y = torch.tensor([int(ignore_index == 0)], device=logits.device)
-        self._select(logits, y, 1, logits if score == "last_layer" else None, seed=0)
+        self._watch = StatusWatch()
+        self._check_options()
+
+    @property
+    def raw_size(self) -> None:
+        """None: the large batch may have any size from n."""
+        return None
 
     def __call__(self, x: Any, y: Tensor, index: Tensor | None = None) -> MiniBatch:
         """Picks the mini-batch of this step.
@@ -204,30 +202,17 @@ class Selector:
                 what ``select`` and the model raise. No step is counted then.
             IndexError: if ``counts`` is given and a picked ``index`` is not in the data set.
         """
-        K = self._check_batch(x, y, index)
-        seed = (self._seed + self._step * _WEYL) & _MASK
-        learns_from = self._rule.learns_from
-        importance = self._rule.decide(self._step, K, self.n)
-        tau: Tensor | None = None
-        if importance:
-            selection = self._score_and_select(x, y, self.n, seed)
-            row, weight, tau = selection.index, selection.weight, selection.tau
-        else:
-            equal = torch.ones(K, dtype=torch.float32, device=y.device)
-            row = draw(equal, self.n, method="race", seed=seed).index
-            weight = torch.ones(self.n, dtype=torch.float32, device=y.device)
+        importance = self._begin(x, y, index)
+        chosen = self._choose(x, y, importance, seed_of_step(self._seed, self._step))
+        self._watch.add(self._step, chosen.picked.status, chosen.picked.explain)
+        numbers = self._end(chosen.picked, index)
+        listener = self._rule if self._rule.learns_from == "loss" else None
+        return MiniBatch(chosen.x, chosen.y, chosen.picked.weight, numbers, importance, listener)
 
-        picked_x, picked_y = _gather(x, row), y.index_select(0, row)
-        if learns_from == "tau" and not importance and not self._ignores_all(picked_y):
-            tau = self._score_and_select(picked_x, picked_y, 1, seed).tau
-        picked = row if index is None else index.index_select(0, row)
-        if self.counts is not None:
-            self.counts.update(picked)
-        if learns_from == "tau" and tau is not None:
-            self._rule.learn(tau)
-        self._step += 1
-        listener = self._rule if learns_from == "loss" else None
-        return MiniBatch(picked_x, picked_y, weight, picked, importance, listener)
+    def batches(self, loader: Iterable[Any]) -> Iterator[MiniBatch]:
+        """The mini-batch of each large batch of a loader, ``(x, y)`` or ``(x, y, index)`` each."""
+        for item in loader:
+            yield self(*unpack(item))
 
     def state_dict(self) -> dict[str, Any]:
         """``seed``, ``step`` and the states of ``start`` and ``counts``; not the model's."""
@@ -253,44 +238,16 @@ class Selector:
             raise KeyError(
                 f"the state has the keys {sorted(state)}, expected seed, step, start and counts"
             )
-        for name in ("seed", "step"):
-            if not isinstance(state[name], int):
-                raise TypeError(f"the state's {name} is {state[name]!r}, expected an int")
-        if state["step"] < 0:
-            raise ValueError(f"the state's step is {state['step']}, expected at least 0")
-        if (state["counts"] is None) != (self.counts is None):
-            have, lack = ("the state", "this selector")
-            if state["counts"] is None:
-                have, lack = lack, have
-            raise ValueError(
-                f"{have} counts picks and {lack} does not: make the selector with the same "
-                "counts= as the one that was saved"
-            )
-        before = self._rule.state_dict()
-        self._rule.load_state_dict(state["start"])
-        if self.counts is not None:
-            try:
-                self.counts.load_state_dict(state["counts"])
-            except Exception:
-                self._rule.load_state_dict(before)
-                raise
+        check_seed_and_step(state)
+        load_rule_and_counts("selector", self._rule, self.counts, state)
         self._seed = state["seed"]
         self._step = state["step"]
+        self._watch = StatusWatch()
 
     def _check_batch(self, x: Any, y: Tensor, index: Tensor | None) -> int:
         """The number of rows K, once all agree on it."""
-        if not isinstance(y, Tensor):
-            raise TypeError(f"y is {type(y).__name__}, expected a tensor")
-        if y.dim() == 0:
-            raise ValueError("y is a scalar, expected a tensor whose first dimension is the rows")
-        K = y.shape[0]
-        _check_rows("x", x, K)
-        if index is not None:
-            if not isinstance(index, Tensor):
-                raise TypeError(f"index is {type(index).__name__}, expected a tensor")
-            if index.shape != (K,):
-                raise ValueError(f"index has shape {list(index.shape)}, expected [{K}], as y has")
-        elif self.counts is not None and self.counts.size != K:
+        K = check_batch(x, y, index)
+        if index is None and self.counts is not None and self.counts.size != K:
             raise ValueError(
                 f"index is missing: counts is about {self.counts.size} samples, the large batch "
                 f"has {K} rows; call selector(x, y, index) with their numbers in the data set"
@@ -304,75 +261,154 @@ class Selector:
 
     def _ignores_all(self, y: Tensor) -> bool:
         """Whether no row has a target, so that there is nothing to score."""
-        return y.dim() == 1 and bool((y == self.ignore_index).all())
+        # An accelerator would have to be waited for; its tau is then NaN, which no rule learns.
+        on_cpu = y.device.type == "cpu"
+        return on_cpu and y.dim() == 1 and bool((y == self.ignore_index).all())
 
-    def _score_and_select(self, x: Any, y: Tensor, n: int, seed: int) -> Selection:
-        tap = LastLinear(self.model) if self.score == "last_layer" else None
+    def _begin(self, x: Any, y: Tensor, index: Tensor | None) -> bool:
+        """Checks the large batch; whether this step is by importance."""
+        K = self._check_batch(x, y, index)
+        self._watch.look()
+        return self._rule.decide(self._step, K, self.n)
+
+    def _choose(self, x: Any, y: Tensor, importance: bool, seed: int | Tensor) -> Chosen:
+        """The rows of a step: what a CUDA graph captures."""
+        if importance:
+            picked = self._pick(x, y, self.n, seed)
+        else:
+            row = rules.uniform_rows(y.shape[0], self.n, seed, y.device)
+            weight = torch.ones(self.n, dtype=torch.float32, device=y.device)
+            picked = Picked(row, weight)
+        x, y = gather(x, picked.row), y.index_select(0, picked.row)
+        if not importance and self._rule.learns_from == "tau" and not self._ignores_all(y):
+            picked = picked._replace(tau=self._pick(x, y, 1, seed).tau)
+        return Chosen(x, y, picked)
+
+    def _end(self, picked: Picked, index: Tensor | None) -> Tensor:
+        """Counts the step; the numbers of its samples."""
+        numbers = picked.row if index is None else index.index_select(0, picked.row)
+        if self.counts is not None:
+            self.counts.update(numbers)
+        if self._rule.learns_from == "tau" and picked.tau is not None:
+            self._rule.learn(picked.tau)
+        self._step += 1
+        return numbers
+
+    def _pick(self, x: Any, y: Tensor, n: int, seed: int | Tensor) -> Picked:
+        """Scores the rows and draws n of them."""
+        logits, features = self._forward(x, y)
+        if self.filter is None:
+            return self._draw(logits, y, n, features, seed)
+        return self._filter_and_draw(logits, y, n, features, seed)
+
+    def _forward(self, x: Any, y: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The logits, and the last layer's input where the score needs it."""
+        tap = LastLayer(self.model, self.layer) if self.score == "last_layer" else None
         try:
             logits = forward_without_trace(self.model, x, y, self.dropout)
         finally:
             if tap is not None:
                 tap.remove()
-        if not isinstance(logits, Tensor):
-            raise TypeError(
-                f"the model returned {type(logits).__name__}, expected a tensor of logits: give "
-                "the selector a module that returns only these"
-            )
-        if logits.dim() != 2 or logits.shape[0] != y.shape[0]:
+        check_logits(logits, y)
+        return logits, None if tap is None else tap.input_that_gave(logits)
+
+    def _filter_and_draw(
+        self, logits: Tensor, y: Tensor, n: int, features: Tensor | None, seed: int | Tensor
+    ) -> Picked:
+        assert self.filter is not None and isinstance(seed, int)
+        stats = row_stats(logits, y, **self._loss_options(y.device))
+        passing, others = rows_that_pass(self.filter, stats, y, self._ignored(y))
+        pool = fill(passing, others, n, second_seed(seed))
+        if pool.numel() == 0:  # no row has a target, which drawing says
+            return self._draw(logits, y, n, features, seed)
+        features = None if features is None else features.index_select(0, pool)
+        logits, y = logits.index_select(0, pool), y.index_select(0, pool)
+        picked = self._draw(logits, y, n, features, seed)
+        return picked._replace(row=pool.index_select(0, picked.row))
+
+    def _draw(
+        self, logits: Tensor, y: Tensor, n: int, features: Tensor | None, seed: int | Tensor
+    ) -> Picked:
+        """One call of ``select``, unless the score or the method is none of its own."""
+        if isinstance(self.score, str) and isinstance(self.method, str):
+            return self._select(logits, y, n, self.score, self.method, features, seed)
+        ignored = self._ignored(y)
+        if ignored is not None and ignored.device.type == "cpu" and ignored.all():
             raise ValueError(
-                f"the model returned logits of shape {list(logits.shape)}, expected "
-                f"[{y.shape[0]}, C], one row of logits for each row of x"
+                f"y is ignore_index ({self.ignore_index}) in every row, so none can be drawn"
             )
-        features = None if tap is None else tap.input_that_gave(logits)
-        return self._select(logits, y, n, features, seed)
+        weights = rules.smoothed(self._scores(logits, y, features), ignored, self.smoothing)
+        rule = self.method if isinstance(self.method, DrawRule) else rules.Method(self.method)
+        drawn = rule(weights, n, seed)
+        weight = rules.corrected(drawn, weights, rule.kind, self.correction)
+        status = None if drawn.prob.is_cpu else drawn.prob.isnan().any().to(torch.int64)
+        explain = partial(self._error, logits, y, n, features)
+        return Picked(drawn.index, weight, rules.variance_reduction(weights), status, explain)
+
+    def _scores(self, logits: Tensor, y: Tensor, features: Tensor | None) -> Tensor:
+        if isinstance(self.score, str):
+            return score_of(logits, y, self.score, features, **self._loss_options(y.device))
+        with torch.no_grad():
+            scores = self.score(logits, y)
+        check_scores(scores, y)
+        return scores if scores.dtype == torch.float64 else scores.to(torch.float32)
+
+    def _ignored(self, y: Tensor) -> Tensor | None:
+        """Which rows have no target; None for class probabilities, which all have one."""
+        return y == self.ignore_index if y.dim() == 1 else None
+
+    def _loss_options(self, device: torch.device) -> dict[str, Any]:
+        class_weight = self.class_weight
+        return {
+            "label_smoothing": self.label_smoothing,
+            "class_weight": None if class_weight is None else class_weight.to(device),
+            "ignore_index": self.ignore_index,
+        }
+
+    def _check_options(self) -> None:
+        """The operator knows what fits: an error comes now, not after a uniform phase."""
+        class_weight = self.class_weight
+        classes = 2 if class_weight is None else class_weight.numel()
+        device = "cpu" if class_weight is None else class_weight.device
+        logits = torch.zeros(1, classes, device=device)
+        y = torch.tensor([int(self.ignore_index == 0)], device=device)
+        score = self.score if isinstance(self.score, str) else "loss"
+        method = self.method if isinstance(self.method, str) else "multinomial"
+        features = logits if score == "last_layer" else None
+        self._select(logits, y, 1, score, method, features, seed=0)
 
     def _select(
-        self, logits: Tensor, y: Tensor, n: int, features: Tensor | None, seed: int
-    ) -> Selection:
-        return select(
+        self,
+        logits: Tensor,
+        y: Tensor,
+        n: int,
+        score: str,
+        method: str,
+        features: Tensor | None,
+        seed: int | Tensor,
+    ) -> Picked:
+        selection = select(
             logits,
             y,
             n,
-            score=self.score,
-            method=self.method,
+            score=score,
+            method=method,
             correction=self.correction,
             features=features,
             smoothing=self.smoothing,
             seed=seed,
-            label_smoothing=self.label_smoothing,
-            class_weight=self.class_weight,
-            ignore_index=self.ignore_index,
+            **self._loss_options(y.device),
         )
+        explain = partial(self._error, logits, y, n, features)
+        return Picked(selection.index, selection.weight, selection.tau, selection.status, explain)
 
-
-def _random_seed() -> int:
-    """A seed from torch's default generator, which stays on the CPU."""
-    return int(torch.randint((1 << 63) - 1, (), device="cpu"))
-
-
-def _check_rows(name: str, x: Any, K: int) -> None:
-    if isinstance(x, Tensor):
-        if x.dim() == 0 or x.shape[0] != K:
-            raise ValueError(f"{name} has shape {list(x.shape)}, but y has {K} rows")
-    elif isinstance(x, Mapping):
-        for key, part in x.items():
-            _check_rows(f"{name}[{key!r}]", part, K)
-    elif isinstance(x, tuple | list):
-        for position, part in enumerate(x):
-            _check_rows(f"{name}[{position}]", part, K)
-    else:
-        raise TypeError(
-            f"{name} is {type(x).__name__}, expected a tensor, or a tuple, list or dict of tensors"
-        )
-
-
-def _gather(x: Any, row: Tensor) -> Any:
-    """The rows of each tensor, in a structure like that of ``x``."""
-    if isinstance(x, Tensor):
-        return x.index_select(0, row)
-    if isinstance(x, Mapping):
-        return {key: _gather(part, row) for key, part in x.items()}
-    parts = [_gather(part, row) for part in x]
-    if isinstance(x, list):
-        return parts
-    return type(x)(*parts) if hasattr(x, "_fields") else tuple(parts)
+    def _error(
+        self, logits: Tensor, y: Tensor, n: int, features: Tensor | None, status: int
+    ) -> Exception:
+        """Why rows could not be drawn on an accelerator: the CPU's error, from the CPU."""
+        try:
+            features = None if features is None else features.cpu()
+            self._draw(logits.cpu(), y.cpu(), n, features, seed=0)
+        except (ValueError, IndexError) as error:
+            return error
+        return status_error(status, n, str(self.method))

@@ -6,14 +6,16 @@ the large batch. A start rule decides before each step whether that pass is wort
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Literal, SupportsFloat, SupportsIndex, final
 
 import torch
 from torch import Tensor
 
+from impsamp_fast.readback import Backlog
+
 # Reading a number makes the host wait for an accelerator, so the numbers are read in groups of
-# this size, in one wait; a decision there is at most this many steps late.
+# this size, when the next group is complete.
 _READ_TOGETHER = 16
 
 # Steps without a loss after which LossRatio says so. Gradient accumulation and prefetching may ask
@@ -113,8 +115,9 @@ class LossRatio(StartRule):
     ``threshold`` times the loss of the first one; it latches. Their thresholds: 0.26 for Two
     Circles, 0.42 for MNIST, 0.50 for CIFAR-10, 0.74 for PatchCamelyon.
 
-    The losses come from ``batch.mean``. Those of an accelerator are read in groups of 16, so that
-    the host does not wait for the device in each step; the start is then up to 16 steps late. A
+    The losses come from ``batch.mean``. Those of an accelerator are read in groups of 16, each when
+    the next one is complete, so that the host does not wait for the device; the start is then up to
+    32 steps late. A
     loss that is not finite (autocast's first steps) counts neither as the first nor as small. A
     loss of 0 before the first positive one (all rows were ignored) counts as not heard.
 
@@ -203,8 +206,9 @@ class VarianceReduction(StartRule):
     the mini-batch, which costs one forward pass of n rows; if all of them are ignored, there is
     nothing to learn from the step.
 
-    The numbers of an accelerator are read in groups of 16, so that the host does not wait for the
-    device in each step; a switch is then up to 16 steps late. A tau that is not finite is left out.
+    The numbers of an accelerator are read in groups of 16, each when the next one is complete, so
+    that the host does not wait for the device; a switch is then up to 32 steps late. A tau that is
+    not finite is left out.
 
     Args:
         threshold: the average above which rows are drawn by importance. None is the break-even
@@ -258,30 +262,33 @@ class _Readings:
     """The values of scalar tensors: at once on the CPU, in groups on an accelerator."""
 
     def __init__(self, unread: list[float] | None = None) -> None:
-        self._read: list[float] = list(unread or [])
-        self._waiting: list[Tensor] = []
+        self._backlog = Backlog(_READ_TOGETHER)
+        self._put_back(unread or [])
 
     def take(self, value: Tensor) -> list[float]:
         """Takes in a scalar; the values, oldest first, that are due now."""
-        if _group_size(value.device) == 1 and not self._read:
-            return [value.item()]
-        # A copy: `loss /= 4` after batch.mean would change the tensor that waits.
-        self._waiting.append(value.clone())
-        if len(self._read) + len(self._waiting) < _group_size(value.device):
-            return []
-        due, self._read = self.unread(), []
-        return due
+        if _is_read_at_once(value):
+            return [*_numbers(self._backlog.everything()), value.item()]
+        self._backlog.add(value)
+        return _numbers(self._backlog.due())
 
     def unread(self) -> list[float]:
         """The values that are not due yet, without making them due: saving changes no decision."""
-        if self._waiting:
-            self._read += torch.stack(self._waiting).tolist()
-            self._waiting = []
-        return list(self._read)
+        values = _numbers(self._backlog.everything())
+        self._put_back(values)
+        return values
+
+    def _put_back(self, values: list[float]) -> None:
+        for value in values:
+            self._backlog.add(torch.tensor(value, dtype=torch.float64))
 
 
-def _group_size(device: torch.device) -> int:
-    return 1 if device.type == "cpu" else _READ_TOGETHER
+def _is_read_at_once(value: Tensor) -> bool:
+    return value.device.type == "cpu"
+
+
+def _numbers(steps: Iterable[list[Tensor | None]]) -> list[float]:
+    return [value.item() for (value,) in steps if value is not None]
 
 
 def _check_number(name: str, value: object) -> None:

@@ -195,3 +195,40 @@ class TestLastLayer:
         scaled = nn.Sequential(model, nn.LogSoftmax(-1))
         with pytest.raises(ValueError, match="does not return the output of its last"):
             Selector(scaled, N, score="last_layer")(x, y)
+
+    @pytest.mark.parametrize("by_name", [True, False])
+    def test_may_be_named(self, data, by_name):
+        class TwoHeads(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.body = nn.Sequential(nn.Linear(5, 7), nn.ReLU())
+                self.head = nn.Linear(7, C)
+                self.unused = nn.Linear(7, C)
+
+            def forward(self, x: Tensor) -> Tensor:
+                return self.head(self.body(x))
+
+        x, y = data
+        model = TwoHeads()
+        with pytest.raises(ValueError, match="output of its last"):
+            Selector(model, N, score="last_layer")(x, y)
+        layer = "head" if by_name else model.head
+        batch = Selector(model, N, score="last_layer", layer=layer, seed=4)(x, y)
+        features = model.body(x).detach()
+        expected = select(model(x).detach(), y, N, "last_layer", features=features, seed=4)
+        assert torch.equal(batch.index, expected.index)
+        assert torch.equal(batch.weight, expected.weight)
+        assert not any(module._forward_hooks for module in model.modules())
+
+    @pytest.mark.parametrize(
+        ("layer", "message"),
+        [
+            ("0", "does not return the output of its layer '0' as it is"),
+            ("7", "layer is '7', but the model has no such part; its nn.Linear are: '0', '2'"),
+            (nn.Linear(3, 3), r"layer is Linear.*, which is no part of the model"),
+            ("1", "the model's layer '1' has none"),
+        ],
+    )
+    def test_names_a_layer_that_does_not_fit(self, model, data, layer, message):
+        with pytest.raises(ValueError, match=message):
+            Selector(model, N, score="last_layer", layer=layer)(*data)

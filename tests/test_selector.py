@@ -13,8 +13,10 @@ from scipy.stats import chi2
 from torch import Tensor, nn
 from toy import C, K, N
 
+from impsamp_fast.draw_rules import LossSplit, TopQuantile
+from impsamp_fast.filters import AccuracyFilter, Filter
 from impsamp_fast.memory import PickCounts
-from impsamp_fast.ops import select
+from impsamp_fast.ops import RowStats, row_stats, score, select
 from impsamp_fast.reference import select as reference_select
 from impsamp_fast.selector import Selector
 from impsamp_fast.start import After, Always, LossRatio, VarianceReduction
@@ -131,6 +133,223 @@ class TestPicking:
         error = means.mean() - losses.double().sum() / K
         # Five standard errors: a false alarm once in two million, if the seed were not fixed.
         assert error.abs() < 5 * means.std() / len(means) ** 0.5
+
+
+class TestScoreFunction:
+    @pytest.mark.parametrize("correction", ["unbiased", "normalized", "none", 0.5])
+    @pytest.mark.parametrize("smoothing", [0.0, 0.2])
+    @pytest.mark.parametrize(
+        "method", ["multinomial", "stratified", "systematic", "race", "pps", "topk"]
+    )
+    def test_picks_what_the_same_score_by_name_does(
+        self, model, data, method, smoothing, correction
+    ):
+        x, y = data
+        options = {
+            "method": method,
+            "smoothing": smoothing,
+            "correction": correction,
+            "ignore_index": 2,
+            "seed": 3,
+        }
+        by_name = Selector(model, N, score="loss", **options)
+        by_function = Selector(
+            model, N, score=lambda z, y: score(z, y, "loss", ignore_index=2), **options
+        )
+        for _ in range(3):
+            expected, batch = by_name(x, y), by_function(x, y)
+            assert torch.equal(batch.index, expected.index)
+            torch.testing.assert_close(batch.weight, expected.weight)
+            assert batch.weight.dtype == torch.float32
+
+    def test_gets_the_logits_without_a_graph(self, model, data):
+        x, y = data
+
+        def largest_logit(logits: Tensor, target: Tensor) -> Tensor:
+            assert not torch.is_grad_enabled()
+            assert torch.equal(logits, model(x))
+            assert target is y
+            return logits.amax(-1).exp().double()
+
+        batch = Selector(model, N, score=largest_logit, method="topk")(x, y)
+        assert torch.equal(batch.index, model(x).amax(-1).topk(N).indices)
+
+    def test_ignored_rows_are_not_drawn(self, model, data):
+        x, y = data
+        for smoothing in (0.0, 0.5):
+            selector = Selector(
+                model, N, score=lambda z, y: torch.ones(K), ignore_index=2, smoothing=smoothing
+            )
+            for _ in range(5):
+                assert not (selector(x, y).y == 2).any()
+
+    def test_a_start_rule_hears_its_tau(self, model, data):
+        rules = [VarianceReduction(threshold=0.0), VarianceReduction(threshold=0.0)]
+        by_name = Selector(model, N, score="loss", start=rules[0], seed=1)
+        by_function = Selector(
+            model, N, score=lambda z, y: score(z, y, "loss"), start=rules[1], seed=1
+        )
+        for _ in range(4):
+            assert torch.equal(by_name(*data).index, by_function(*data).index)
+        averages = [rule.state_dict()["average"] for rule in rules]
+        assert averages[0] > 0
+        assert averages[1] == pytest.approx(averages[0], rel=1e-5)
+
+    @pytest.mark.parametrize(
+        ("returned", "error", "message"),
+        [
+            ([1.0] * K, TypeError, "score returned list, expected a tensor"),
+            (torch.ones(K, dtype=torch.int64), TypeError, "score returned a tensor of torch.int64"),
+            (torch.ones(K, 1), ValueError, r"score returned shape \[64, 1\], expected \[64\]"),
+            (torch.arange(K) - 1.0, ValueError, "score returned -1.0 for row 0, expected finite"),
+            (torch.ones(K) / torch.tensor([1.0] * 3 + [0] + [1] * 60), ValueError, "inf for row 3"),
+            (torch.full((K,), torch.nan), ValueError, "score returned nan for row 0"),
+        ],
+    )
+    def test_is_named_when_it_returns_what_is_no_score(self, model, data, returned, error, message):
+        selector = Selector(model, N, score=lambda z, y: returned)
+        before = selector.state_dict()
+        with pytest.raises(error, match=message):
+            selector(*data)
+        assert selector.state_dict() == before
+
+
+class TestDrawRule:
+    def test_draws_the_rows(self, model, data):
+        x, y = data
+        rule = LossSplit(q=4)
+        selector = Selector(model, N, score="loss", method=rule, seed=7)
+        losses = score(model(x).detach(), y, "loss")
+        for step in range(3):
+            batch = selector(x, y)
+            expected = rule(losses, N, seed_of_step(7, step))
+            assert torch.equal(batch.index, expected.index)
+            torch.testing.assert_close(batch.weight, N / (K * expected.prob))
+
+    def test_may_return_another_number_of_rows(self, model, data):
+        x, y = data
+        batch = Selector(model, N, score="loss", method=TopQuantile(0.9))(x, y)
+        assert torch.equal(
+            batch.index.sort().values, score(model(x), y, "loss").topk(7)[1].sort()[0]
+        )
+        assert torch.equal(batch.weight, torch.ones(7))
+        assert batch.mean(torch.ones(7)).item() == 1
+
+    def test_the_mean_estimates_the_large_batchs_mean(self, model, data):
+        x, y = data
+        losses = F.cross_entropy(model(x), y, reduction="none").detach()
+        selector = Selector(model, N, score="loss", method=LossSplit(q=3), seed=0)
+        means = []
+        for _ in range(2000):
+            batch = selector(x, y)
+            means.append(batch.mean(losses[batch.index]))
+        means = torch.stack(means).double()
+        error = means.mean() - losses.double().mean()
+        # Five standard errors: a false alarm once in two million, if the seed were not fixed.
+        assert error.abs() < 5 * means.std() / len(means) ** 0.5
+
+
+class Masked(Filter):
+    """Lets pass the rows whose class is in the list."""
+
+    def __init__(self, *classes: int) -> None:
+        self.classes = torch.tensor(classes)
+
+    def __call__(self, stats: RowStats, y: Tensor) -> Tensor:
+        return torch.isin(y, self.classes)
+
+
+class TestFilter:
+    @pytest.mark.parametrize("method", ["multinomial", "race", "topk", LossSplit()])
+    def test_leaves_a_smaller_large_batch(self, model, data, method):
+        x, y = data
+        filtered = Selector(model, 8, score="loss", method=method, filter=Masked(0, 1), seed=3)
+        plain = Selector(model, 8, score="loss", method=method, seed=3)
+        pool = (y < 2).nonzero().squeeze(1)
+        for _ in range(3):
+            batch, expected = filtered(x, y), plain(x[pool], y[pool])
+            assert torch.equal(batch.index, pool[expected.index])
+            torch.testing.assert_close(batch.weight, expected.weight)
+            assert torch.equal(batch.x, x[batch.index])
+
+    def test_is_filled_up_with_random_rows(self, model, data):
+        x, y = data
+        y = torch.where(torch.arange(K) < 5, 0, 1 + y % 2)
+        selector = Selector(
+            model, N, score="loss", method="topk", filter=Masked(0), ignore_index=2, seed=3
+        )
+        others = []
+        for _ in range(3):
+            batch = selector(x, y)
+            rows = batch.index.tolist()
+            assert len(set(rows)) == N
+            assert {0, 1, 2, 3, 4} < set(rows)
+            assert not (batch.y == 2).any()
+            others.append(set(rows))
+        assert others[0] != others[1] != others[2]
+
+    def test_sees_the_loss_that_is_trained(self, model, data):
+        x, y = data
+        options = {"label_smoothing": 0.2, "class_weight": torch.tensor([1.0, 5.0, 0.5])}
+        seen = []
+
+        class Seeing(Filter):
+            def __call__(self, stats: RowStats, target: Tensor) -> Tensor:
+                assert target is y
+                seen.append(stats)
+                return stats.loss > 0
+
+        Selector(model, N, filter=Seeing(), **options)(x, y)
+        for found, expected in zip(seen[0], row_stats(model(x), y, **options), strict=True):
+            torch.testing.assert_close(found, expected)
+
+    def test_goes_with_the_last_layer(self, model, data):
+        x, y = data
+        pool = (y < 2).nonzero().squeeze(1)
+        filtered = Selector(model, 8, score="last_layer", filter=Masked(0, 1), seed=3)
+        expected = Selector(model, 8, score="last_layer", seed=3)(x[pool], y[pool])
+        assert torch.equal(filtered(x, y).index, pool[expected.index])
+
+    def test_is_not_asked_in_uniform_steps(self, model, data):
+        batch = Selector(model, N, filter=Masked(0), start=After(1), seed=0)(*data)
+        assert set(batch.y.tolist()) == {0, 1, 2}
+
+
+class TestNoTargets:
+    @pytest.mark.parametrize(
+        "arguments",
+        [{}, {"score": lambda z, y: torch.ones(K)}, {"method": LossSplit()}, {"filter": Masked(0)}],
+        ids=lambda arguments: "".join(arguments),
+    )
+    def test_are_an_error(self, model, data, arguments):
+        x, y = data
+        with pytest.raises(ValueError, match=r"is ignore_index \(-100\) in every row"):
+            Selector(model, N, **arguments)(x, torch.full_like(y, -100))
+
+
+class TestBatches:
+    def test_are_those_of_calls(self, model, data):
+        x, y = data
+        numbers = torch.randperm(1000)[:K]
+        called, iterated = Selector(model, N, seed=3), Selector(model, N, seed=3)
+        expected = [called(x, y), called(x, y, numbers)]
+        found = list(iterated.batches([(x, y), [x, y, numbers]]))
+        assert len(found) == 2
+        for one, other in zip(found, expected, strict=True):
+            assert torch.equal(one.index, other.index)
+        assert iterated.raw_size is None
+
+    @pytest.mark.parametrize(
+        ("item", "error", "message"),
+        [
+            (torch.zeros(3), TypeError, r"the loader yields Tensor, expected \(x, y\)"),
+            ((1,), ValueError, r"the loader yields 1 values, expected \(x, y\)"),
+            ((1, 2, 3, 4), ValueError, "the loader yields 4 values"),
+        ],
+    )
+    def test_names_what_is_none(self, model, item, error, message):
+        with pytest.raises(error, match=message):
+            next(Selector(model, N).batches([item]))
 
 
 class TestUniformSteps:
@@ -570,6 +789,18 @@ class TestBadInput:
             ({"method": "foo"}, ValueError, "foo"),
             ({"correction": "foo"}, ValueError, "foo"),
             ({"smoothing": 1.5}, ValueError, "smoothing"),
+            ({"score": 3}, TypeError, "score is 3, expected a str or a function"),
+            ({"score": nn.Linear}, TypeError, "expected a str or a function"),
+            ({"method": LossSplit}, TypeError, r"expected a str or a rule such as LossSplit\(\)"),
+            ({"method": LossSplit(), "correction": "foo"}, ValueError, "foo"),
+            ({"score": torch.rand, "smoothing": 1.5}, ValueError, "smoothing"),
+            (
+                {"filter": AccuracyFilter},
+                TypeError,
+                r"expected a filter such as AccuracyFilter\(\)",
+            ),
+            ({"layer": 3, "score": "last_layer"}, TypeError, "layer is 3, expected a str"),
+            ({"layer": "2"}, ValueError, "layer is '2', but only score \"last_layer\""),
             ({"start": After}, TypeError, "expected a start rule"),
             ({"start": 100}, TypeError, "start is 100, expected a start rule"),
             ({"model": torch.relu}, TypeError, r"expected an nn\.Module"),
@@ -585,6 +816,7 @@ class TestBadInput:
             "method": "race",
             "correction": 0.5,
             "smoothing": 0.25,
+            "filter": AccuracyFilter(0.1),
             "start": None,
             "dropout": True,
             "counts": PickCounts(3),

@@ -31,8 +31,9 @@ def run(rule: StartRule, values: list[float]) -> list[bool]:
 
 @pytest.fixture
 def reads_in_groups(monkeypatch):
-    """Makes the CPU's scalars wait as an accelerator's do."""
-    monkeypatch.setattr(start, "_group_size", lambda device: 4)
+    """Makes the CPU's scalars wait as an accelerator's do, in groups of two."""
+    monkeypatch.setattr(start, "_is_read_at_once", lambda value: False)
+    monkeypatch.setattr(start, "_READ_TOGETHER", 2)
 
 
 class TestEveryRule:
@@ -114,13 +115,13 @@ class TestLossRatio:
         with pytest.raises(RuntimeError, match=r"no loss in 100 steps.*batch\.mean\(losses\)"):
             rule.decide(100, 1024, 128)
 
-    @pytest.mark.parametrize("group", [1, 16])
-    def test_says_when_it_hears_only_zeros(self, monkeypatch, group):
-        monkeypatch.setattr(start, "_group_size", lambda device: group)
+    @pytest.mark.parametrize("at_once", [True, False])
+    def test_says_when_it_hears_only_zeros(self, monkeypatch, at_once):
+        monkeypatch.setattr(start, "_is_read_at_once", lambda value: at_once)
         rule = LossRatio(0.5)
         assert not any(run(rule, [0.0] * 100))
         with pytest.raises(RuntimeError, match=r"no loss in 100 steps other than 0"):
-            run(rule, [0.0] * group)
+            run(rule, [0.0] * 32)
 
     def test_forgets_the_zeros_with_the_first_loss(self):
         rule = LossRatio(0.5)
@@ -139,7 +140,7 @@ class TestLossRatio:
         assert all(rule.decide(step, 1024, 128) for step in range(2, 300))
 
     def test_reads_an_accelerator_in_groups(self, reads_in_groups):
-        # Groups of four: step 1's small loss is read after step 3.
+        # Step 1's small loss is read after step 3, when the next group is complete.
         assert run(LossRatio(0.5), [2.0, 0.1, 2.0, 2.0, 2.0]) == [False] * 4 + [True]
 
     def test_keeps_its_own_copy_of_a_loss_that_waits(self, reads_in_groups):
@@ -148,7 +149,7 @@ class TestLossRatio:
             loss = torch.tensor(value)
             rule.learn(loss)
             loss /= 100
-        assert rule.state_dict() == {"started": False, "first": 2.0, "unread": []}
+        assert rule.state_dict() == {"started": False, "first": 2.0, "unread": [2.0, 2.0]}
 
     def test_saves_losses_that_wait_without_reading_them_early(self, reads_in_groups):
         rule = LossRatio(0.5)
@@ -205,7 +206,7 @@ class TestVarianceReduction:
         rule = VarianceReduction(threshold=1.2, momentum=0.5)
         decisions = run(rule, [2.0, 2.0, 2.0, 2.0, 1.0])
         assert decisions == [False] * 4 + [True]
-        assert rule.state_dict() == {"average": 1.875, "unread": [1.0]}
+        assert rule.state_dict() == {"average": 1.5, "unread": [2.0, 2.0, 1.0]}
 
     @pytest.mark.parametrize(
         ("arguments", "message"),

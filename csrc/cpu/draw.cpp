@@ -182,12 +182,28 @@ void draw_pps(const FixedPoint& fixed, int64_t rows, int64_t n, uint64_t seed, i
   }
 }
 
+// Sorts by all threads: the keys are halved until there is a part for each of them.
+template <class Key>
+void sort_in_parallel(Key* keys, int64_t count) {
+  const auto start = [&](int64_t part, int64_t parts) { return keys + count * part / parts; };
+  int64_t parts = 1;
+  for (; parts < at::get_num_threads() && count / parts > kBlock; parts *= 2) {
+    at::parallel_for(0, parts, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t p = begin; p < end; ++p)
+        std::nth_element(start(p, parts), start(2 * p + 1, 2 * parts), start(p + 1, parts));
+    });
+  }
+  at::parallel_for(0, parts, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t p = begin; p < end; ++p) std::sort(start(p, parts), start(p + 1, parts));
+  });
+}
+
 // Moves the `count` smallest keys to the front, in order, and the next one behind them.
 template <class Key>
 void order_smallest(std::vector<Key>& keys, int64_t count) {
   if (count < static_cast<int64_t>(keys.size()))
     std::nth_element(keys.begin(), keys.begin() + count, keys.end());
-  std::sort(keys.begin(), keys.begin() + count);
+  sort_in_parallel(keys.data(), count);
 }
 
 // The first n arrivals of the exponential race (Efraimidis and Spirakis 2006). Given the time T of
@@ -204,10 +220,12 @@ void draw_race(const FixedPoint& fixed, int64_t rows, int64_t n, uint64_t seed, 
   order_smallest(keys, n);
   const uint64_t next = n < rows ? keys[n] : absent;
   const double time = next == absent ? INFINITY : float_from(static_cast<uint32_t>(next >> 32));
-  for (int64_t k = 0; k < n; ++k) {
-    index[k] = static_cast<int64_t>(keys[k] & 0xffffffffu);
-    prob[k] = static_cast<T>(-std::expm1(-static_cast<double>(fixed.weight[index[k]]) * time));
-  }
+  for_each_block(n, [&](int64_t, int64_t begin, int64_t end) {
+    for (int64_t k = begin; k < end; ++k) {
+      index[k] = static_cast<int64_t>(keys[k] & 0xffffffffu);
+      prob[k] = static_cast<T>(-std::expm1(-static_cast<double>(fixed.weight[index[k]]) * time));
+    }
+  });
 }
 
 // A key that sorts by descending weight, ties by ascending row: positive floats order like their

@@ -1,0 +1,121 @@
+"""Batches as the model takes them: tensors, or tuples, lists and mappings of such, nested."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def check_rows(name: str, x: Any, K: int) -> None:
+    """Checks that all tensors have K rows (TypeError, ValueError)."""
+    if isinstance(x, Tensor):
+        if x.dim() == 0 or x.shape[0] != K:
+            raise ValueError(f"{name} has shape {list(x.shape)}, but y has {K} rows")
+    elif isinstance(x, Mapping):
+        for key, part in x.items():
+            check_rows(f"{name}[{key!r}]", part, K)
+    elif isinstance(x, tuple | list):
+        for position, part in enumerate(x):
+            check_rows(f"{name}[{position}]", part, K)
+    else:
+        raise TypeError(
+            f"{name} is {type(x).__name__}, expected a tensor, or a tuple, list or dict of tensors"
+        )
+
+
+def check_alike(name: str, x: Any, other: Any) -> None:
+    """Checks that rows of ``x`` and ``other`` can stand in one batch (ValueError)."""
+    if isinstance(x, Tensor) and isinstance(other, Tensor):
+        if (x.shape[1:], x.dtype) != (other.shape[1:], other.dtype):
+            raise ValueError(
+                f"{name} has rows of shape {list(x.shape[1:])} and {x.dtype}, but those that wait "
+                f"have {list(other.shape[1:])} and {other.dtype}"
+            )
+    elif isinstance(x, Mapping) and isinstance(other, Mapping) and x.keys() == other.keys():
+        for key, part in x.items():
+            check_alike(f"{name}[{key!r}]", part, other[key])
+    elif _are_sequences(x, other) and len(x) == len(other):
+        for position, (part, other_part) in enumerate(zip(x, other, strict=True)):
+            check_alike(f"{name}[{position}]", part, other_part)
+    else:
+        raise ValueError(
+            f"{name} is {_described(x)}, but the rows that wait are {_described(other)}"
+        )
+
+
+def gather(x: Any, row: Tensor) -> Any:
+    """The rows of each tensor, in a structure like that of ``x``; a mapping becomes a dict."""
+    if isinstance(x, Tensor):  # each step comes here, mostly with a tensor
+        return x.index_select(0, row)
+    return _map(lambda part: part.index_select(0, row), x)
+
+
+def split(x: Any, n: int) -> tuple[Any, Any]:
+    """The first n rows and the others, without a copy."""
+    return _map(lambda part: part[:n], x), _map(lambda part: part[n:], x)
+
+
+def join(x: Any, other: Any) -> Any:
+    """The rows of ``x`` and then those of ``other``, in the structure and on the device of it."""
+    return _map(lambda part, first: torch.cat([first.to(part.device), part]), other, x)
+
+
+def copied(x: Any) -> Any:
+    """A copy."""
+    return _map(Tensor.clone, x)
+
+
+def moved(x: Any, device: torch.device) -> Any:
+    """A copy on a device."""
+    return _map(lambda part: part.to(device, copy=True), x)
+
+
+def copy_into(x: Any, other: Any) -> None:
+    """Writes the values of ``other`` into the tensors of ``x``, without waiting for a device."""
+    _map(lambda part, new: part.copy_(new, non_blocking=True), x, other)
+
+
+def layout(x: Any) -> Any:
+    """What is equal for batches that fit into each other's memory; hashable."""
+    if isinstance(x, Tensor):
+        return x.shape, x.dtype, x.device
+    if isinstance(x, Mapping):
+        return tuple((key, layout(part)) for key, part in x.items())
+    return type(x), tuple(layout(part) for part in x)
+
+
+def plain(x: Any) -> Any:
+    """The same with named tuples as tuples, so that ``torch.load`` takes it with weights_only."""
+    if isinstance(x, Tensor):
+        return x
+    if isinstance(x, Mapping):
+        return {key: plain(part) for key, part in x.items()}
+    parts = [plain(part) for part in x]
+    return parts if isinstance(x, list) else tuple(parts)
+
+
+def _map(change: Callable[..., Tensor], x: Any, *others: Any) -> Any:
+    """The change of each tensor of ``x``, given with those in the same place of the others."""
+    if isinstance(x, Tensor):
+        return change(x, *others)
+    if isinstance(x, Mapping):
+        return {
+            key: _map(change, part, *(other[key] for other in others)) for key, part in x.items()
+        }
+    parts = [_map(change, *together) for together in zip(x, *others, strict=True)]
+    if isinstance(x, list):
+        return parts
+    return type(x)(*parts) if hasattr(x, "_fields") else tuple(parts)
+
+
+def _are_sequences(x: Any, other: Any) -> bool:
+    return isinstance(x, tuple | list) and isinstance(other, tuple | list)
+
+
+def _described(x: Any) -> str:
+    if isinstance(x, Mapping):
+        return f"a mapping of {sorted(map(str, x))}"
+    if isinstance(x, tuple | list):
+        return f"{len(x)} parts"
+    return type(x).__name__

@@ -1,0 +1,38 @@
+"""Seeds: one for a run, and from it one for each of its steps."""
+
+import operator
+from typing import SupportsIndex
+
+import torch
+
+# The increment of a Weyl sequence over the 64-bit integers (2^64 / golden ratio, odd): the seeds of
+# a run's steps do not repeat, and two runs with neighbouring seeds share none within any real run.
+SEED_INCREMENT = 0x9E3779B97F4A7C15
+_MASK = (1 << 64) - 1
+
+
+def seed_of_run(seed: int | None) -> int:
+    """The seed as an int; None takes one from torch's default generator, on the CPU.
+
+    Raises:
+        TypeError: if it is not an integer.
+        ValueError: if it is not in [-2^63, 2^64).
+    """
+    if seed is None:
+        return int(torch.randint((1 << 63) - 1, (), device="cpu"))
+    if not isinstance(seed, SupportsIndex):
+        raise TypeError(f"seed is {seed!r}, expected an integer or None")
+    if not -(1 << 63) <= operator.index(seed) < 1 << 64:
+        raise ValueError(f"seed is {seed}, expected -2^63 <= seed < 2^64")
+    return operator.index(seed)
+
+
+def seed_of_step(seed: int, step: int) -> int:
+    """The seed of a run's step: seed + step * 0x9E3779B97F4A7C15 modulo 2^64."""
+    return (seed + step * SEED_INCREMENT) & _MASK
+
+
+def second_seed(seed: int) -> int:
+    """Another seed for the same step, where it draws twice."""
+    # Half a period of the Weyl sequence away: no step of a real run comes there.
+    return seed ^ (1 << 63)

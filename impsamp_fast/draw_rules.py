@@ -1,0 +1,272 @@
+"""Draw rules: from the rows' scores to the rows, where ``draw`` has no method for it."""
+
+import math
+from abc import ABC, abstractmethod
+from typing import Literal, SupportsFloat, SupportsIndex, final
+
+import torch
+from torch import Tensor
+
+from impsamp_fast.ops import Draw, draw
+
+Kind = Literal["with replacement", "without replacement", "deterministic"]
+
+
+class DrawRule(ABC):
+    """Picks rows by their scores.
+
+    A rule of your own derives from this class and implements both. It takes its random numbers
+    from the seed it is given, with :func:`~impsamp_fast.draw`, and from nowhere else.
+    """
+
+    @property
+    @abstractmethod
+    def kind(self) -> Kind:
+        """How the rows are drawn, which decides what the "unbiased" weights are.
+
+        With K scores, m rows and the draw's ``prob``: 1 / (K prob) "with replacement", where
+        ``prob`` is the row's probability in one draw, m / (K prob) "without replacement", where it
+        is the row's probability to be among the m, and always 1 where "deterministic".
+        """
+
+    @abstractmethod
+    def __call__(self, scores: Tensor, n: int, seed: int | Tensor) -> Draw:
+        """Draws rows.
+
+        Args:
+            scores: [K], float32 or float64, not negative. A row of score 0 must not be drawn as
+                long as there are others: it may be one without a target.
+            n: how many rows are wanted, at most K. A rule may return another number of rows.
+            seed: an integer of 64 bits, which decides.
+
+        Returns:
+            ``Draw(index, prob)``, [m] each: index int64, prob of the dtype of ``scores``.
+        """
+
+
+@final
+class Method(DrawRule):
+    """A method of :func:`~impsamp_fast.draw` as a rule.
+
+    Args:
+        name: the method.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    @property
+    def kind(self) -> Kind:
+        """That of the method."""
+        if self.name == "topk":
+            return "deterministic"
+        return "without replacement" if self.name in ("race", "pps") else "with replacement"
+
+    def __call__(self, scores: Tensor, n: int, seed: int | Tensor) -> Draw:
+        """As :func:`~impsamp_fast.draw`, with its errors."""
+        return draw(scores, n, self.name, seed)
+
+
+@final
+class TopQuantile(DrawRule):
+    """All rows whose score is above the quantile q of the positive scores; at least one.
+
+    The top-q selector of Smedås (2021), on losses. How many rows that are varies with the scores,
+    whatever n says: of K different scores it is ceil((1 - q) (K - 1)). The quantile is interpolated
+    linearly; where no score is above it, as when all are equal, the first of the largest is taken.
+    Rows come in ascending order. On an accelerator the host waits for their number.
+
+    Args:
+        q: in [0, 1).
+
+    Raises:
+        TypeError: if ``q`` is not a number.
+        ValueError: if it is not in [0, 1).
+    """
+
+    def __init__(self, q: float) -> None:
+        if not isinstance(q, SupportsFloat):
+            raise TypeError(f"q is {q!r}, expected a number")
+        if not 0 <= float(q) < 1:
+            raise ValueError(f"q is {q}, expected 0 <= q < 1")
+        self.q = q
+
+    @property
+    def kind(self) -> Kind:
+        """Deterministic."""
+        return "deterministic"
+
+    def __call__(self, scores: Tensor, n: int, seed: int | Tensor) -> Draw:
+        """The rows above the quantile, [m], prob 1."""
+        positive = scores[scores > 0]
+        index = scores.argmax().reshape(1)
+        if positive.numel():
+            above = (scores > _quantile(positive, float(self.q))).nonzero().squeeze(1)
+            index = above if above.numel() else index
+        return Draw(index, torch.ones_like(index, dtype=scores.dtype))
+
+
+@final
+class LossSplit(DrawRule):
+    r"""The same number of rows from each of q parts of equal weight, uniformly.
+
+    The loss q-split of Smedås (2021): with the rows sorted by ascending score s, the cumulative
+    sum of :math:`s^p` is cut into q equal parts; a row belongs to the part in which its own sum
+    ends. From each bucket n / q rows are drawn uniformly without replacement.
+
+    Where q does not divide n, or a bucket has fewer rows than its share, all of its rows are taken
+    and the others share what is missing equally, with the odd rows to the largest buckets. Rows of
+    score 0 are in no bucket and drawn only where the others are fewer than n. Rows come bucket by
+    bucket, from the lowest scores to the highest.
+
+    Args:
+        q: the number of buckets, at least 1.
+        p: the power, at least 0, where 0 cuts the rows into buckets of equal number.
+
+    Raises:
+        TypeError: if ``q`` is not an integer or ``p`` not a number.
+        ValueError: if they are out of their ranges.
+    """
+
+    def __init__(self, q: int = 2, p: float = 2.0) -> None:
+        if not isinstance(q, SupportsIndex):
+            raise TypeError(f"q is {q!r}, expected an integer")
+        if q < 1:
+            raise ValueError(f"q is {q}, expected at least 1")
+        if not isinstance(p, SupportsFloat):
+            raise TypeError(f"p is {p!r}, expected a number")
+        if not 0 <= float(p) < math.inf:
+            raise ValueError(f"p is {p}, expected 0 <= p < inf")
+        self.q = q
+        self.p = p
+
+    @property
+    def kind(self) -> Kind:
+        """Without replacement."""
+        return "without replacement"
+
+    def __call__(self, scores: Tensor, n: int, seed: int | Tensor) -> Draw:
+        """n rows, and for each the share of its bucket's rows that was drawn."""
+        bucket = self._buckets(scores)
+        q = int(self.q)
+        rows = torch.zeros(q + 1, dtype=torch.int64, device=scores.device)
+        rows = rows.index_add(0, bucket, torch.ones_like(bucket))
+        share = _shares(rows, n)
+        # A random order of all rows, in which each bucket's share comes first.
+        order = draw(torch.ones_like(scores), scores.numel(), "race", seed).index
+        bucket_of, by_bucket = bucket[order].sort(stable=True)
+        order = order[by_bucket]
+        first = rows.cumsum(0) - rows
+        place = torch.arange(scores.numel(), device=scores.device) - first[bucket_of]
+        # n rows are taken, but only the device knows which: sorting them to the front tells the
+        # host nothing and makes it wait for nothing.
+        taken = (place < share[bucket_of]).to(torch.int8).argsort(descending=True, stable=True)[:n]
+        prob = share.to(scores.dtype) / rows.clamp(min=1)
+        return Draw(order[taken], prob[bucket_of[taken]])
+
+    def _buckets(self, scores: Tensor) -> Tensor:
+        """The bucket of each row [K], 0 for the rows of score 0 and then from 1 upwards."""
+        ascending, order = scores.sort(stable=True)
+        # Relative to the largest no power overflows.
+        powers = (ascending / ascending[-1].clamp(min=torch.finfo(scores.dtype).tiny)) ** self.p
+        powers = powers * (ascending > 0)
+        end = powers.cumsum(0, dtype=torch.float64)
+        parts = torch.arange(1, int(self.q), dtype=torch.float64, device=scores.device)
+        cuts = parts * end[-1] / int(self.q)
+        bucket = torch.empty_like(order)
+        bucket[order] = (1 + torch.bucketize(end, cuts)) * (ascending > 0)
+        return bucket
+
+
+def keep_each(prob: Tensor, seed: int) -> Tensor:
+    """Keeps each row independently with its own probability.
+
+    Args:
+        prob: [K], floating point, in [0, 1]; rounded to multiples of 2^-24.
+        seed: as in :func:`~impsamp_fast.draw`; the same rows on every device.
+
+    Returns:
+        [K] bool.
+    """
+    # A pair (prob, 1 - prob) for each row: K strata of equal weight are these pairs, and of each
+    # one number is drawn. The rounding makes the pairs' sums exactly equal.
+    prob = (prob.to(torch.float32) * 2**24).round() / 2**24
+    pairs = torch.stack([prob, 1 - prob], dim=1).flatten()
+    return draw(pairs, prob.numel(), "stratified", seed).index % 2 == 0
+
+
+def uniform_rows(K: int, n: int, seed: int | Tensor, device: torch.device) -> Tensor:
+    """n of K rows, uniformly without replacement, in random order: [n] int64."""
+    equal = torch.ones(K, dtype=torch.float32, device=device)
+    return draw(equal, n, "race", seed).index
+
+
+def smoothed(scores: Tensor, ignored: Tensor | None, smoothing: float) -> Tensor:
+    """What rows are drawn by, [K]: as in :func:`~impsamp_fast.select`.
+
+    (1 - smoothing) * score + smoothing * mean(score) for the rows that are not ignored, 0 for those
+    that are; equal where all scores are 0.
+    """
+    counted = torch.ones_like(scores) if ignored is None else (~ignored).to(scores.dtype)
+    scores = scores * counted
+    scores = torch.where(scores.any(), scores, counted)
+    if smoothing == 0:
+        return scores
+    mean = scores.sum() / counted.sum()
+    return ((1 - smoothing) * scores + smoothing * mean) * counted
+
+
+def corrected(drawn: Draw, weights: Tensor, kind: Kind, correction: str | float) -> Tensor:
+    """The weights of drawn rows, [m]: what :func:`~impsamp_fast.select` makes of ``correction``.
+
+    Args:
+        drawn: the rows and their probabilities, [m].
+        weights: [K], what rows were drawn by.
+        kind: of the rule that drew them.
+        correction: "unbiased", "normalized", "none" or a number.
+    """
+    if kind == "deterministic" or correction == "none":
+        return torch.ones_like(drawn.prob)
+    unbiased = 1 / (weights.numel() * drawn.prob)
+    if kind == "without replacement":
+        unbiased = unbiased * drawn.index.numel()
+    if correction == "unbiased":
+        return unbiased
+    if correction == "normalized":
+        return unbiased / unbiased.mean()
+    powered = unbiased ** float(correction)
+    drawn_by = weights.index_select(0, drawn.index)
+    return powered * ((unbiased * drawn_by).sum() / (powered * drawn_by).sum())
+
+
+def variance_reduction(weights: Tensor) -> Tensor:
+    """The tau of :func:`~impsamp_fast.select` for weights [K], a scalar."""
+    g = weights / weights.sum()
+    return (g.numel() * g.square().sum()).sqrt()
+
+
+def _quantile(values: Tensor, q: float) -> Tensor:
+    """The linearly interpolated quantile; torch.quantile takes no more than 2^24 values."""
+    ascending = values.sort().values
+    position = q * (values.numel() - 1)
+    low = math.floor(position)
+    high = min(low + 1, values.numel() - 1)
+    return torch.lerp(ascending[low], ascending[high], position - low)
+
+
+def _shares(rows: Tensor, n: int) -> Tensor:
+    """How many of n rows each bucket gives, [q + 1]: equal shares as far as its rows go.
+
+    Bucket 0 has the rows of score 0 and gives only what the others cannot.
+    """
+    left = torch.full_like(rows[0], n)
+    # From the fewest rows to the most: what a bucket lacks is shared by those that have more.
+    ascending, bucket = rows[1:].sort(stable=True)
+    shares = []
+    for i, available in enumerate(ascending.unbind()):
+        fair = left.div(len(ascending) - i, rounding_mode="floor")
+        shares.append(torch.minimum(fair, available))
+        left = left - shares[-1]
+    share = torch.empty_like(rows).index_copy_(0, bucket + 1, torch.stack(shares))
+    share[0] = left
+    return share

@@ -1,0 +1,335 @@
+"""A whole importance-sampled training step as one CUDA graph."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, SupportsIndex, final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.optim import Optimizer
+
+from impsamp_fast._nested import copied, copy_into, layout
+from impsamp_fast._seeds import SEED_INCREMENT, seed_of_step
+from impsamp_fast.readback import Backlog
+from impsamp_fast.scoring import call_model
+from impsamp_fast.selector import Picked, Selector
+
+# Shapes of large batches that are captured at most; each keeps its own memory. Others run eagerly.
+_MOST_RECORDINGS = 4
+
+# Steps between two looks at whether a selection failed on the device.
+_CHECK_EVERY = 16
+
+
+@dataclass(slots=True)
+class _Recording:
+    """A captured step: the memory it reads, the memory it writes, and what it was captured with."""
+
+    replay: Callable[[], None]
+    x: Any
+    y: Tensor
+    picked: Picked
+    loss: Tensor
+    settings: list[dict[str, Any]]
+
+
+@final
+class GraphStep:
+    """Training steps by importance sampling, each of them a single launch of a CUDA graph.
+
+    ::
+
+        selector = Selector(model, n=128)
+        optimizer = torch.optim.Adam(model.parameters(), capturable=True)
+        step = GraphStep(selector, optimizer)
+        for x, y in loader:                       # K = 1024 rows, on the GPU
+            loss = step(x, y)
+
+    A small model's step is dozens of small kernels, and launching them takes longer than running
+    them. So the scoring forward pass, the selection, the gathering of rows, the forward and
+    backward pass and the optimiser's step are captured once and replayed from then on, without the
+    host waiting for the device.
+
+    A step is captured when its kind, by importance or uniform as the selector's start rule decides,
+    and its batch's shapes have come ``warmup`` times; those steps run eagerly and train as all
+    others do. Up to four kinds and shapes are captured, others and batches on the CPU run eagerly.
+    The rows picked are those that ``selector`` alone would pick with the same seed.
+
+    A graph replays what it has seen. The model's mode, hooks and frozen parameters are those of
+    the capture. A change of a number among the optimiser's settings is noticed and captured anew,
+    which takes as long as many steps: a learning rate that changes in every step should be a
+    tensor.
+
+    Args:
+        selector: picks the rows; its model is the one that is trained. Not with ``dropout=True``.
+        optimizer: of the model's parameters. Where it has the option ``capturable`` it must be on.
+        loss: ``loss(logits, y)`` gives the losses [n] of the picked rows
+            (``reduction="none"``). None is ``torch.nn.functional.cross_entropy`` with the
+            selector's label_smoothing, class_weight and ignore_index.
+        warmup: eager steps before a capture, at least 1.
+
+    Raises:
+        TypeError: if an argument is of another type.
+        ValueError: if the selector has a filter or scores with dropout, or ``warmup`` is less than
+            1; in the first step, if the optimiser cannot be captured.
+    """
+
+    def __init__(
+        self,
+        selector: Selector,
+        optimizer: Optimizer,
+        loss: Callable[[Tensor, Tensor], Tensor] | None = None,
+        *,
+        warmup: int = 3,
+    ) -> None:
+        if not isinstance(selector, Selector):
+            raise TypeError(f"selector is {type(selector).__name__}, expected a Selector")
+        if not isinstance(optimizer, Optimizer):
+            raise TypeError(f"optimizer is {type(optimizer).__name__}, expected an Optimizer")
+        if loss is not None and not callable(loss):
+            raise TypeError(f"loss is {loss!r}, expected a function of logits and y, or None")
+        if not isinstance(warmup, SupportsIndex):
+            raise TypeError(f"warmup is {warmup!r}, expected an integer")
+        if warmup < 1:
+            raise ValueError(f"warmup is {warmup}, expected at least 1")
+        if selector.filter is not None:
+            raise ValueError(
+                "selector has a filter, but a graph cannot wait for the number of rows that pass: "
+                "call the selector itself"
+            )
+        if selector.dropout:
+            raise ValueError(
+                "selector has dropout=True, but a graph cannot set the random state back after "
+                "scoring: make the selector with dropout=False"
+            )
+        self.selector = selector
+        self.optimizer = optimizer
+        self.loss = loss
+        self.warmup = warmup
+        self._eager_steps: dict[Any, int] = {}
+        self._recordings: dict[Any, _Recording] = {}
+        self._recorder: _Recorder | None = None
+        self._scalars: _Scalars | None = None
+
+    def __call__(self, x: Any, y: Tensor, index: Tensor | None = None) -> Tensor:
+        """Does a whole training step.
+
+        Args:
+            x: the large batch, as a Selector takes it, on the model's device.
+            y: [K] class indices or [K, C] class probabilities.
+            index: [K], int64 or int32: the samples' numbers in the data set.
+
+        Returns:
+            The mean of ``weight * losses`` over the picked rows, a scalar. The next call
+            overwrites it.
+
+        Raises:
+            TypeError, ValueError, IndexError: what ``selector`` raises for these arguments; no
+                step is done then. A selection that failed on the device, up to 32 steps ago.
+            RuntimeError: if the model, the loss or the optimiser does what a graph cannot replay,
+                such as reading a number on the host.
+        """
+        importance = self.selector._begin(x, y, index)
+        if self._scalars is None:
+            recorder = _recorder_for(y.device)
+            if recorder is not None:
+                _check_capturable(self.optimizer)
+            self._recorder, self._scalars = recorder, _Scalars(y.device)
+        self._scalars.look()
+        if self._recorder is None:
+            return self._eager(x, y, index, importance)
+        key = (importance, layout(x), layout(y))
+        done = self._eager_steps.get(key, 0)
+        if done >= self.warmup and self._has_room(key):
+            recording = self._recording(self._recorder, self._scalars, key, x, y)
+            return self._replay(recording, self._scalars, index)
+        self._eager_steps[key] = done + 1
+        with self._recorder.aside():
+            return self._eager(x, y, index, importance)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The selector's state; the graphs are captured anew."""
+        return self.selector.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continues from a state that ``state_dict`` returned; what the selector's raises."""
+        self.selector.load_state_dict(state)
+
+    def _eager(self, x: Any, y: Tensor, index: Tensor | None, importance: bool) -> Tensor:
+        picked, loss = self._train(x, y, importance, self._step_seed())
+        self.selector._watch.add(self.selector._step, picked.status, picked.explain)
+        self._end(picked, loss, index)
+        return loss
+
+    def _train(
+        self, x: Any, y: Tensor, importance: bool, seed: int | Tensor
+    ) -> tuple[Picked, Tensor]:
+        """The step itself: what is captured, and what runs eagerly until then."""
+        chosen = self.selector._choose(x, y, importance, seed)
+        weight = chosen.picked.weight
+        self.optimizer.zero_grad(set_to_none=True)
+        losses = self._losses(call_model(self.selector.model, chosen.x), chosen.y)
+        if losses.shape != weight.shape:
+            raise ValueError(
+                f"loss returned shape {list(losses.shape)}, expected {list(weight.shape)}, one "
+                'loss per row: use reduction="none"'
+            )
+        loss = (losses * weight).mean()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        return chosen.picked, loss.detach()
+
+    def _losses(self, logits: Tensor, y: Tensor) -> Tensor:
+        if self.loss is not None:
+            return self.loss(logits, y)
+        return F.cross_entropy(
+            logits,
+            y,
+            weight=self.selector.class_weight,
+            ignore_index=self.selector.ignore_index,
+            reduction="none",
+            label_smoothing=self.selector.label_smoothing,
+        )
+
+    def _end(self, picked: Picked, loss: Tensor, index: Tensor | None) -> None:
+        self.selector._end(picked, index)
+        if self.selector._rule.learns_from == "loss":
+            self.selector._rule.learn(loss)
+
+    def _step_seed(self) -> int:
+        return seed_of_step(self.selector._seed, self.selector._step)
+
+    def _has_room(self, key: Any) -> bool:
+        return key in self._recordings or len(self._recordings) < _MOST_RECORDINGS
+
+    def _recording(
+        self, recorder: "_Recorder", scalars: "_Scalars", key: Any, x: Any, y: Tensor
+    ) -> _Recording:
+        """The captured step of this kind, with the batch in the memory that it reads."""
+        recording = self._recordings.get(key)
+        if recording is not None and recording.settings == _settings(self.optimizer):
+            copy_into((recording.x, recording.y), (x, y))
+            return recording
+        importance = key[0]
+        x, y = copied(x), y.clone()
+
+        def step() -> tuple[Picked, Tensor]:
+            picked, loss = self._train(x, y, importance, scalars.seed)
+            scalars.advance(picked.status)
+            return picked, loss
+
+        replay, (picked, loss) = recorder.record(step)
+        recording = _Recording(replay, x, y, picked, loss, _settings(self.optimizer))
+        self._recordings[key] = recording
+        return recording
+
+    def _replay(self, recording: _Recording, scalars: "_Scalars", index: Tensor | None) -> Tensor:
+        scalars.set_seed(self._step_seed())
+        recording.replay()
+        self._end(recording.picked, recording.loss, index)
+        return recording.loss
+
+
+class _Recorder:
+    """Captures steps on a CUDA device."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self._pool = torch.cuda.graph_pool_handle()
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Runs eager steps on the stream of the captures, which nobody else's work may be on."""
+        current = torch.cuda.current_stream(self._device)
+        self._stream.wait_stream(current)
+        with torch.cuda.stream(self._stream):
+            yield
+        current.wait_stream(self._stream)
+
+    def record(
+        self, step: Callable[[], tuple[Picked, Tensor]]
+    ) -> tuple[Callable[[], None], tuple[Picked, Tensor]]:
+        """Captures a step without running it: what replays it, and the memory it writes to."""
+        graph = torch.cuda.CUDAGraph()
+        # Other threads, a DataLoader's for one, may go on using the device meanwhile.
+        with (
+            torch.cuda.device(self._device),
+            torch.cuda.graph(
+                graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"
+            ),
+        ):
+            result = step()
+        return graph.replay, result
+
+
+def _recorder_for(device: torch.device) -> _Recorder | None:
+    """None where there are no graphs."""
+    return _Recorder(device) if device.type == "cuda" else None
+
+
+class _Scalars:
+    """What captured steps keep on the device: the seed of the next one, and what has failed."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.seed = torch.zeros((), dtype=torch.int64, device=device)
+        self._seed_is: int | None = None
+        self._fault = torch.zeros((), dtype=torch.int64, device=device)
+        self._faults = Backlog(1)
+        self._calls = 0
+
+    def set_seed(self, seed: int) -> None:
+        """Makes the device's seed that of a step, which it is already after a replay."""
+        if self._seed_is != seed:
+            self.seed.fill_(_signed(seed))
+        self._seed_is = (seed + SEED_INCREMENT) % (1 << 64)
+
+    def advance(self, status: Tensor | None) -> None:
+        """Part of a captured step: the next one's seed, and whether this one's selection failed."""
+        self.seed.add_(_signed(SEED_INCREMENT))
+        if status is not None:
+            self._fault.bitwise_or_(status)
+
+    def look(self) -> None:
+        """Raises, without waiting for the device, when a selection failed some steps ago."""
+        self._calls += 1
+        if self._calls % _CHECK_EVERY == 0:
+            self._faults.add(self._fault)
+        for (fault,) in self._faults.due():
+            if fault is not None and fault:
+                self._faults.clear()
+                self._fault.zero_()
+                raise ValueError(
+                    f"in one of the last {2 * _CHECK_EVERY} steps nothing could be selected: a "
+                    "target was not a class, a logit or feature was not finite, or too few rows "
+                    "had a positive score; those steps trained with weight 0. Call the selector "
+                    "itself on such a batch for the row and its value"
+                )
+
+
+def _check_capturable(optimizer: Optimizer) -> None:
+    for number, group in enumerate(optimizer.param_groups):
+        if group.get("capturable") is False:
+            raise ValueError(
+                f"optimizer has capturable=False in group {number}, but a graph cannot read its "
+                "step count on the host: make it with capturable=True"
+            )
+
+
+def _settings(optimizer: Optimizer) -> list[dict[str, Any]]:
+    """The optimiser's settings that a graph holds as numbers; it reads tensors when it runs."""
+    return [
+        {
+            name: value
+            for name, value in group.items()
+            if name != "params" and not isinstance(value, Tensor)
+        }
+        for group in optimizer.param_groups
+    ]
+
+
+def _signed(number: int) -> int:
+    """The signed integer of 64 bits with the same bits."""
+    return number - (1 << 64) if number >= 1 << 63 else number

@@ -1,0 +1,65 @@
+"""Uniform sampling: what every other strategy has to beat."""
+
+import sys
+from collections.abc import Mapping
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+
+from impsamp_fast.queueing import Queue
+from impsamp_fast.selector import Selector
+from impsamp_fast.start import After
+from impsamp_fast.strategies.registry import register
+
+
+@final
+class EveryRow(Queue):
+    """A queue that keeps every row and scores none."""
+
+    @property
+    def raw_size(self) -> int:
+        """The rows that are missing; 0 while n wait."""
+        return max(0, self.n - self.waiting)
+
+    def _keep(self, x: Any, y: Tensor, seed: int) -> Tensor:
+        return torch.arange(y.shape[0], device=y.device)
+
+    def _memory(self) -> dict[str, Any]:
+        return {}
+
+    def _check_memory(self, memory: Mapping[str, Any]) -> None:
+        pass
+
+    def _load_memory(self, memory: Mapping[str, Any]) -> None:
+        pass
+
+
+@register("uniform", level="batch", bibtex="")
+def uniform(model: nn.Module, n: int, **options: Any) -> EveryRow:
+    """Ordinary training: every row of the raw batches, n at a time, in their order.
+
+    Nothing is scored and all weights are 1. Raw batches of n rows (``raw_size``) are passed through
+    without a copy.
+
+    Args:
+        model: not called.
+        n: rows per mini-batch.
+        options: ``counts`` and ``seed``.
+    """
+    return EveryRow(model, n, start=After(sys.maxsize), **options)
+
+
+@register("random-subset", level="batch", bibtex="")
+def random_subset(model: nn.Module, n: int, **options: Any) -> Selector:
+    """n of the K rows of each large batch, uniformly without replacement, weight 1.
+
+    Nothing is scored: a strategy that trains on n of K rows and does not beat this one gains
+    nothing by its choice of rows.
+
+    Args:
+        model: not called.
+        n: rows per mini-batch.
+        options: ``counts`` and ``seed``.
+    """
+    return Selector(model, n, start=After(sys.maxsize), **options)

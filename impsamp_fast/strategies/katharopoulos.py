@@ -1,0 +1,89 @@
+"""The importance sampling of Katharopoulos and Fleuret (2018), and its biased variant (2017)."""
+
+from typing import Any
+
+from torch import nn
+
+from impsamp_fast.selector import Selector
+from impsamp_fast.start import StartRule, VarianceReduction
+from impsamp_fast.strategies.registry import register
+
+BIBTEX = """
+@inproceedings{katharopoulos2018not,
+  author    = {Katharopoulos, Angelos and Fleuret, Fran{\\c{c}}ois},
+  title     = {Not All Samples Are Created Equal: Deep Learning with Importance Sampling},
+  booktitle = {Proceedings of the 35th International Conference on Machine Learning},
+  series    = {Proceedings of Machine Learning Research},
+  volume    = {80},
+  pages     = {2525--2534},
+  year      = {2018}
+}
+"""
+
+BIASED_BIBTEX = """
+@article{katharopoulos2017biased,
+  author  = {Katharopoulos, Angelos and Fleuret, Fran{\\c{c}}ois},
+  title   = {Biased Importance Sampling for Deep Neural Network Training},
+  journal = {arXiv preprint arXiv:1706.00043},
+  year    = {2017}
+}
+"""
+
+
+@register("kf18", level="batch", bibtex=BIBTEX)
+def kf18(
+    model: nn.Module,
+    n: int,
+    *,
+    threshold: float | None = None,
+    momentum: float = 0.9,
+    start: StartRule | None = None,
+    **options: Any,
+) -> Selector:
+    r"""n draws with replacement by the gradient norm, weighted to stay unbiased.
+
+    Score (section 3.2): :math:`G_i = |\partial L_i / \partial z_i|` with respect to the logits z,
+    the upper bound of the gradient norm up to a constant. Row i has the probability
+    :math:`g_i = G_i / \sum_j G_j` in each draw and the weight :math:`1 / (K g_i)`.
+
+    Args:
+        model: whose logits are scored.
+        n: rows per mini-batch.
+        threshold: rows are drawn by importance in a step if the moving average of
+            :math:`\tau = \sqrt{K \sum_i g_i^2}` is above it (section 3.3, algorithm 1). None is
+            the break-even (K + 3 n) / (3 n); the paper's CIFAR runs use 1.5.
+        momentum: of the average.
+        start: another start rule than that.
+        options: of :class:`~impsamp_fast.Selector`.
+    """
+    rule = VarianceReduction(threshold, momentum) if start is None else start
+    return Selector(model, n, start=rule, **options)
+
+
+@register("kf18-biased", level="batch", bibtex=BIBTEX + BIASED_BIBTEX)
+def kf18_biased(
+    model: nn.Module,
+    n: int,
+    *,
+    k: float = 0.5,
+    threshold: float | None = None,
+    momentum: float = 0.9,
+    start: StartRule | None = None,
+    **options: Any,
+) -> Selector:
+    r"""As "kf18", with weights that favour hard rows.
+
+    The weights are :math:`(1 / (K g_i))^k`, rescaled so that the sum of weight times score over the
+    picked rows stays what it is for k = 1.
+
+    Args:
+        model: whose logits are scored.
+        n: rows per mini-batch.
+        k: 1 is unbiased; the smaller, the more the largest losses count. 0.5 in the paper of 2017.
+        threshold: as in "kf18".
+        momentum: likewise.
+        start: likewise.
+        options: of :class:`~impsamp_fast.Selector`.
+    """
+    rule = VarianceReduction(threshold, momentum) if start is None else start
+    return Selector(model, n, correction=k, start=rule, **options)

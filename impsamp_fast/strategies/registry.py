@@ -1,0 +1,119 @@
+"""The registry of strategies: a name for each, and the paper that it comes from."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar, final, get_args
+
+Level = Literal["batch", "dataset"]
+
+_Factory = TypeVar("_Factory", bound=Callable[..., Any])
+
+
+@final
+@dataclass(frozen=True)
+class Strategy:
+    """A way to choose what to train on, as a paper describes it: call it to make one.
+
+    Attributes:
+        name: as it is registered.
+        level: ``"batch"`` for rows of a large batch, ``"dataset"`` for samples of a data set.
+        make: the factory; its parameters have the paper's values as defaults.
+        bibtex: the BibTeX entries of what it comes from, empty for a baseline without a paper.
+    """
+
+    name: str
+    level: Level
+    make: Callable[..., Any]
+    bibtex: str
+
+    def __call__(self, *args: Any, **parameters: Any) -> Any:
+        """What ``make`` returns for these arguments."""
+        return self.make(*args, **parameters)
+
+    @property
+    def description(self) -> str:
+        """The docstring of ``make``: the equation, its source and the parameters."""
+        return inspect.getdoc(self.make) or ""
+
+    def citation(self) -> str:
+        """The BibTeX entries, as one text; empty for a baseline without a paper."""
+        return self.bibtex
+
+
+_strategies: dict[str, Strategy] = {}
+
+
+def register(name: str, *, level: Level, bibtex: str) -> Callable[[_Factory], _Factory]:
+    """Registers the factory that follows under a name; a decorator.
+
+    ::
+
+        @register("largest-margin", level="batch", bibtex="@article{...}")
+        def largest_margin(model, n, *, seed=None):
+            return Selector(model, n, score="margin", method="topk", seed=seed)
+
+    Args:
+        name: of the strategy.
+        level: ``"batch"`` if the factory is called with a model and n and returns what is called
+            with ``(x, y)``, ``"dataset"`` if it returns a sampler of the data set's indices.
+        bibtex: the entries of the papers, separated by an empty line; empty without a paper.
+
+    Returns:
+        A decorator that returns the factory as it is.
+
+    Raises:
+        ValueError: if the name is taken or the level unknown.
+    """
+    if name in _strategies:
+        raise ValueError(f"the name {name!r} is taken, by {_strategies[name].make}: choose another")
+    if level not in get_args(Level):
+        raise ValueError(f"level is {level!r}, expected one of {', '.join(get_args(Level))}")
+
+    def decorate(make: _Factory) -> _Factory:
+        _strategies[name] = Strategy(name, level, make, inspect.cleandoc(bibtex))
+        return make
+
+    return decorate
+
+
+def get(name: str) -> Strategy:
+    """The strategy of that name.
+
+    Raises:
+        ValueError: if there is none; the message lists those that there are.
+    """
+    try:
+        return _strategies[name]
+    except KeyError:
+        raise ValueError(
+            f"no strategy is called {name!r}; there are: {', '.join(_strategies)}"
+        ) from None
+
+
+def names(level: Level | None = None) -> list[str]:
+    """The names of all strategies, or of those of one level, in the order of registration."""
+    return [name for name, strategy in _strategies.items() if level in (None, strategy.level)]
+
+
+def make(name: str, *args: Any, **parameters: Any) -> Any:
+    """Makes the strategy of that name, see its ``description`` for the arguments.
+
+    Raises:
+        ValueError: if there is none of that name; and what its factory raises.
+    """
+    return get(name)(*args, **parameters)
+
+
+def citation(*names: str) -> str:
+    """The BibTeX entries behind the named strategies, every entry once.
+
+    Raises:
+        ValueError: if there is no strategy of that name.
+    """
+    entries: dict[str, None] = {}
+    for name in names:
+        for entry in get(name).bibtex.split("\n\n"):
+            if entry:
+                entries[entry] = None
+    return "\n\n".join(entries)
