@@ -2,14 +2,15 @@
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from bench import figures, ratios, readme, report, variance
+from bench import figures, overview, ratios, readme, report, variance
 from bench.files import read_json, write_atomically
 from bench.runner import Comparison, run_all
-from bench.strategies import STRATEGIES, find, parse_start
+from bench.strategies import ALL, STRATEGIES, beyond_the_paper, find, known, parse_start
 from bench.tasks import TASKS, Budget
 
 
@@ -20,7 +21,11 @@ def parser() -> argparse.ArgumentParser:
     compare = commands.add_parser("compare", help="train with each strategy, table and figures")
     compare.add_argument("task", choices=TASKS)
     compare.add_argument(
-        "--strategies", nargs="+", metavar="NAME", help=f"any of {', '.join(STRATEGIES)} (all)"
+        "--strategies",
+        nargs="+",
+        metavar="NAME",
+        help=f'"{ALL}" of the library, or any of {", ".join(known())}; the first '
+        f"{len(STRATEGIES)} if none is named",
     )
     compare.add_argument("--seeds", type=positive_int, default=5, help="runs per strategy (5)")
     length = compare.add_mutually_exclusive_group()
@@ -36,9 +41,19 @@ def parser() -> argparse.ArgumentParser:
         help="of torch, for all strategies (two-circles 1, else torch's)",
     )
     compare.add_argument(
+        "--pool",
+        type=positive_int,
+        metavar="SAMPLES",
+        help="train on the first so many (all; with strategies of the data-set level "
+        + ", ".join(f"{task.epoch_pool} of {task.name}" for task in TASKS.values())
+        + ")",
+    )
+    compare.add_argument(
         "--data-root", type=Path, default=Path("data"), help="has MNIST/raw (data)"
     )
-    compare.add_argument("--out", type=Path, help="where results go (out/TASK)")
+    compare.add_argument(
+        "--out", type=Path, help="where results go (out/TASK, or out/TASK-strategies for others)"
+    )
     compare.set_defaults(run=run_compare)
 
     draw = commands.add_parser("figures", help="draw the figures of a comparison again")
@@ -86,21 +101,25 @@ def run_compare(args: argparse.Namespace) -> None:
     budget = task.budget
     if args.steps or args.seconds:
         budget = Budget(args.steps, args.seconds)
+    strategies = find(args.strategies or list(STRATEGIES))
+    wide = beyond_the_paper(strategy.name for strategy in strategies)
     comparison = Comparison(
-        task=task,
-        strategies=find(args.strategies or list(STRATEGIES)),
+        # Two dozen pages of picked digits would take longer to draw than to train.
+        task=replace(task, count_picks=task.count_picks and not wide),
+        strategies=strategies,
         seeds=args.seeds,
         budget=budget,
         start=start,
-        out=args.out or Path("out") / task.name,
+        out=args.out or Path("out") / (task.name + ("-strategies" if wide else "")),
         target=args.target,
+        pool=args.pool,
     )
     try:
         results = run_all(comparison, task.load(args.data_root))
     except KeyboardInterrupt:
         print(f"\nstopped; the same command continues from {comparison.out}", file=sys.stderr)
         raise SystemExit(130) from None
-    text = report.markdown(results)
+    text = (overview if wide else report).markdown(results)
     print(text)
     table = comparison.out / "table.md"
     write_atomically(table, lambda partial: partial.write_text(text))

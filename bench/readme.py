@@ -8,9 +8,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-from bench import figures, ratios, report, variance
+from bench import catalogue, figures, overview, ratios, report, variance
 from bench.files import read_json, write_atomically, write_json
 from bench.machine import one_line
+from bench.strategies import beyond_the_paper
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
@@ -32,12 +33,14 @@ def main(comparison: Path | None) -> None:
 def take_over(directory: Path) -> None:
     """Copy a comparison's results to where they are committed; for Two Circles draw the figure."""
     results = read_json(directory / "results.json")
-    task = results["settings"]["task"]
-    if task == "two-circles":
+    name = results["settings"]["task"]
+    if beyond_the_paper(results["strategies"]):
+        name += "-strategies"
+    if name == "two-circles":
         figures.draw_overview(results, directory / "pictures.npz", RESULTS / "two-circles.png")
     else:
         results["runs"] = [run | {"curve": thinned(run["curve"])} for run in results["runs"]]
-    write_json(RESULTS / f"{task}.json", results)
+    write_json(RESULTS / f"{name}.json", results)
 
 
 def thinned(curve: dict[str, list[float]]) -> dict[str, list[float]]:
@@ -65,6 +68,12 @@ def mnist_part() -> str:
     return report.markdown(read_json(path)) if path.exists() else ""
 
 
+def mnist_strategies_part() -> str:
+    """Likewise."""
+    path = RESULTS / "mnist-strategies.json"
+    return overview.markdown(read_json(path)) if path.exists() else ""
+
+
 def operators_part() -> str:
     result = read_json(ratios.RESULT)
     return operators_table(result) + f"\nMeasured on {one_line(result['machine'])}.\n"
@@ -77,6 +86,8 @@ def variance_part() -> str:
 PARTS = {
     "two-circles": two_circles_part,
     "mnist": mnist_part,
+    "strategies": catalogue.part,
+    "mnist-strategies": mnist_strategies_part,
     "operators": operators_part,
     "variance": variance_part,
 }

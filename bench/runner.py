@@ -2,11 +2,14 @@
 
 DIR/runs/STRATEGY-SEED.json   a finished run; .npz beside it holds its arrays
 DIR/runs/STRATEGY-SEED.pt     a run that was interrupted
+DIR/epochs.json               how many epochs data-set level strategies plan for
 DIR/results.json, DIR/pictures.npz   everything, once all runs are there
 """
 
+import math
+import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +17,21 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from bench import machine, mnist, report, split
+from bench import machine, mnist, overview, report, split
 from bench.files import read_json, write_atomically, write_json
-from bench.strategies import Strategy
+from bench.strategies import (
+    STRATEGIES,
+    Strategy,
+    make_for_batches,
+    make_for_dataset,
+    parameters_of,
+)
 from bench.tasks import Budget, Data, Task
 from bench.train import Training
 
 CHECKPOINT_SECONDS = 10.0
 WARM_UP_STEPS = 20
+PACE_STEPS = 200  # of uniform sampling, timed to say how many epochs fit into a time budget
 DIGITS_SHOWN = 40  # of the most and of the least picked
 
 
@@ -36,6 +46,12 @@ class Comparison:
     start: str
     out: Path
     target: float | None = None  # accuracy; None: uniform sampling's at its end
+    pool: int | None = None  # training samples; None: all
+    epochs: int = 1  # which data-set level strategies plan for
+
+    @property
+    def has_dataset_level(self) -> bool:
+        return any(strategy.level == "dataset" for strategy in self.strategies)
 
     def budget_of(self, strategy: Strategy) -> Budget:
         """The row-by-row loop gets few steps: enough to time it, too slow for the rest."""
@@ -55,11 +71,19 @@ class Comparison:
             "start": self.start,
             "evaluate_every": task.evaluate_every,
             "budget": asdict(self.budget),
+            "pool": self.pool,
+            "epochs": self.epochs if self.has_dataset_level else None,
         }
 
 
 def run_all(comparison: Comparison, data: Data) -> dict[str, Any]:
     """Make every run that is not on disk yet; write and return the results."""
+    task = comparison.task
+    default_pool = task.epoch_pool if comparison.has_dataset_level else len(data.y)
+    data = data.first(comparison.pool or default_pool)
+    comparison = replace(comparison, pool=len(data.y))
+    if comparison.has_dataset_level:
+        comparison = replace(comparison, epochs=epochs_to_plan(comparison, data))
     # Seed by seed, so that a machine that slows down in between hits all strategies alike.
     plan = [(s, seed) for seed in range(comparison.seeds) for s in comparison.strategies]
     warmed_up = False
@@ -78,6 +102,9 @@ def run_all(comparison: Comparison, data: Data) -> dict[str, Any]:
                 from_disk += 1
             runs.append(run)
             bar.update(round(bar.n) + 1 - bar.n)
+            if bar.disable:  # no terminal: lines instead
+                line = f"{len(runs)} of {len(plan)} runs: {outcome(strategy, seed, run)}"
+                print(line, file=sys.stderr, flush=True)
     if from_disk:
         print(f"{from_disk} of {len(plan)} runs taken from {comparison.out / 'runs'}")
     results = collect(comparison, runs)
@@ -88,18 +115,58 @@ def run_all(comparison: Comparison, data: Data) -> dict[str, Any]:
     return results
 
 
+def outcome(strategy: Strategy, seed: int, run: dict[str, Any]) -> str:
+    curve = run["curve"]
+    return (
+        f"{strategy.label}, seed {seed}: {100 * report.final_accuracy(run):.2f}% after "
+        f"{curve['step'][-1]} steps in {curve['seconds'][-1]:.1f} s"
+    )
+
+
+def epochs_to_plan(comparison: Comparison, data: Data) -> int:
+    """How many epochs uniform sampling would make of the budget, at least 1.
+
+    Under a time budget that is measured once and kept: a comparison that is taken up again plans
+    for as many.
+    """
+    task, budget = comparison.task, comparison.budget
+    steps_per_epoch = len(data.y) / task.mini
+    if budget.steps is not None:
+        return max(1, math.ceil(budget.steps / steps_per_epoch))
+    path = comparison.out / "epochs.json"
+    made_for = {
+        **comparison.settings(),
+        "machine": machine.describe(),
+        "extension": machine.extension_hash(),
+    }
+    if path.exists() and (kept := read_json(path))["key"] == made_for:
+        return int(kept["epochs"])
+    uniform = Training(task, data, STRATEGIES["uniform"], 0, "always")
+    for _ in range(WARM_UP_STEPS):
+        uniform.step()
+    begin = time.perf_counter()
+    for _ in range(PACE_STEPS):
+        uniform.step()
+    seconds_per_step = (time.perf_counter() - begin) / PACE_STEPS
+    assert budget.seconds is not None
+    epochs = max(1, round(budget.seconds / seconds_per_step / steps_per_epoch))
+    write_json(path, {"key": made_for, "seconds_per_step": seconds_per_step, "epochs": epochs})
+    return epochs
+
+
 def run_one(
     comparison: Comparison, data: Data, strategy: Strategy, seed: int, bar: "tqdm[Any]"
 ) -> dict[str, Any]:
     """One run from its start, or from where it was interrupted, to its record on disk."""
-    training = Training(comparison.task, data, strategy, seed, comparison.start)
+    training = Training(comparison.task, data, strategy, seed, comparison.start, comparison.epochs)
     checkpoint = path_of(comparison, strategy, seed, "pt")
     restore(training, checkpoint, key(comparison, strategy, seed))
     budget = comparison.budget_of(strategy)
     saved, before = time.monotonic(), bar.n
     while not budget.spent(training.steps, training.seconds):
         training.advance(budget)
-        bar.update(before + share_done(budget, training) - bar.n)
+        share_done = budget.share(training.steps, training.seconds)
+        bar.update(before + min(0.99, share_done) - bar.n)
         if time.monotonic() - saved > CHECKPOINT_SECONDS:
             store(training, checkpoint, key(comparison, strategy, seed))
             saved = time.monotonic()
@@ -108,6 +175,7 @@ def run_one(
         "seed": seed,
         "key": key(comparison, strategy, seed),
         "importance_steps": training.picker.importance_steps,
+        "loss_quantiles": training.loss_quantiles(),
         "split_us": split.measure(training),
         "curve": training.curve,
     }
@@ -122,16 +190,6 @@ def run_one(
     return record
 
 
-def share_done(budget: Budget, training: Training) -> float:
-    done, limit = (
-        (training.steps, budget.steps)
-        if budget.steps is not None
-        else (training.seconds, budget.seconds)
-    )
-    assert limit is not None
-    return min(0.99, done / limit)
-
-
 def warm_up(comparison: Comparison, data: Data) -> None:
     """A few untimed steps: the first ones of a process start threads and fill caches."""
     for strategy in comparison.strategies:
@@ -143,13 +201,34 @@ def warm_up(comparison: Comparison, data: Data) -> None:
 
 def key(comparison: Comparison, strategy: Strategy, seed: int) -> dict[str, Any]:
     """What must agree for a run on disk to stand for this one: settings, machine and build."""
-    appearance = {"label", "colour", "line"}
     return {
         **comparison.settings(),
-        "strategy": {k: v for k, v in asdict(strategy).items() if k not in appearance},
+        "strategy": description(comparison, strategy)["made"],
         "seed": seed,
         "machine": machine.describe(),
         "extension": machine.extension_hash(),
+    }
+
+
+def description(comparison: Comparison, strategy: Strategy) -> dict[str, Any]:
+    """A strategy as the results tell it: its looks, and what it was made with."""
+    task, size = comparison.task, comparison.pool or 1
+    rule = strategy.start_rule(comparison.start, task, size)
+    made: dict[str, Any] = {"type": "row loop"}
+    if strategy.level == "dataset":
+        made = parameters_of(make_for_dataset(strategy, size, comparison.epochs, 2, seed=0))
+        rule = f"epoch:{made.get('warm_up', 1)}"
+    elif not strategy.row_loop:
+        nothing = torch.nn.Identity()
+        made = parameters_of(make_for_batches(strategy, nothing, task.mini, rule, None, seed=0))
+    return {
+        "label": strategy.label,
+        "colour": strategy.colour,
+        "line": strategy.line,
+        "level": strategy.level,
+        "correction": "none" if rule is None else made.get("correction", "none"),
+        "start": rule,
+        "made": made,
     }
 
 
@@ -182,24 +261,16 @@ def restore(training: Training, path: Path, key: dict[str, Any]) -> None:
 
 def collect(comparison: Comparison, runs: list[dict[str, Any]]) -> dict[str, Any]:
     results = {
-        "format": 2,
+        "format": 3,
         "machine": machine.describe(),
         "settings": comparison.settings(),
         "seeds": list(range(comparison.seeds)),
-        "strategies": {
-            s.name: {
-                "label": s.label,
-                "colour": s.colour,
-                "line": s.line,
-                "correction": s.correction,
-                "start": s.start_rule(comparison.start),
-            }
-            for s in comparison.strategies
-        },
+        "strategies": {s.name: description(comparison, s) for s in comparison.strategies},
         "runs": [{k: v for k, v in run.items() if k != "key"} for run in runs],
     }
     results["target"] = report.target(results, comparison.target)
     results["summary"] = report.summarise(results)
+    results["overview"] = overview.summarise(results)
     return results
 
 

@@ -1,50 +1,92 @@
 """Where the time of a step goes, measured after the run so that its clock is left alone.
 
-The stages of a step are written out and timed one by one, on the run's own model and data. Each is
-the median over many steps. A whole step with the Selector is timed alongside; what it takes beyond
-the sum of its stages is "other": the Python around them.
+The stages of a step are timed on the run's own model and data, over many steps. Where one call of
+`select` makes the choice, they are written out and timed one by one; a whole step with the Selector
+is timed alongside, and what it takes beyond the sum of its stages is "other": the Python around
+them. Of every other strategy that picks from raw batches a step is timed as it runs, and "select"
+is all that is neither a forward pass for scoring nor training.
 """
 
 import time
 from collections.abc import Callable
-from statistics import median
+from itertools import pairwise
+from statistics import fmean, median
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from bench.peers import row_loop_grad_norm
-from bench.strategies import SelectorPicker, make_selector
+from bench.pickers import BatchPicker, RowLoopPicker, SamplerPicker, UniformPicker
+from bench.strategies import make_for_batches
 from bench.train import Training
-from impsamp_fast import Always, select
+from impsamp_fast import Selector, select
+from impsamp_fast.queueing import Queue
 
-FEWEST, MOST, MOST_SECONDS = 3, 200, 1.0  # steps timed
+FEWEST, MOST, MOST_SECONDS = 3, 200, 0.7  # steps timed
 STAGES = ("forward", "select", "gather", "train", "other")
+
+Step = Callable[[], dict[str, float]]
 
 
 def measure(training: Training) -> dict[str, float]:
-    """Median microseconds of each stage, and of the "step"; absent stages are 0."""
-    stages = {"uniform": uniform_step, "loop": row_loop_step, "selector": selector_step}
-    time_one_step = stages[kind(training)](training)
+    """Microseconds of each stage, of the "step", and of "selection"; absent stages are 0.
+
+    "selection" is all of a step that is neither training nor a forward pass for scoring.
+    """
+    time_one_step, average = stages_of(training)
     time_one_step()  # the first call meets cold caches
     samples: list[dict[str, float]] = []
     end = time.perf_counter() + MOST_SECONDS
     while len(samples) < FEWEST or (len(samples) < MOST and time.perf_counter() < end):
         samples.append(time_one_step())
-    names = samples[0].keys()
-    split = {name: 1e6 * median(sample[name] for sample in samples) for name in names}
-    measured = sum(split.values()) - split["step"]
-    split["other"] = split["step"] - measured
-    return {name: round(split.get(name, 0.0), 2) for name in (*STAGES, "step")}
+    split = {name: 1e6 * average([sample[name] for sample in samples]) for name in samples[0]}
+    split["other"] = split["step"] - sum(split.get(stage, 0.0) for stage in STAGES)
+    return {name: round(split.get(name, 0.0), 2) for name in (*STAGES, "step", "selection")}
 
 
-def kind(training: Training) -> str:
-    if training.strategy.score is None:
-        return "uniform"
-    return "loop" if training.strategy.row_loop else "selector"
+def stages_of(training: Training) -> tuple[Step, Callable[[list[float]], float]]:
+    """A function that makes a timed step, and how its times are averaged."""
+    picker = training.picker
+    if isinstance(picker, UniformPicker):
+        return uniform_step(training), median
+    if isinstance(picker, RowLoopPicker):
+        return row_loop_step(training), median
+    if isinstance(picker, SamplerPicker):
+        return sampler_step(training, picker), median
+    assert isinstance(picker, BatchPicker)
+    strategy = picker.strategy
+    if isinstance(strategy, Selector) and is_one_select(strategy, training):
+        return selector_step(training, strategy), median
+    # A queue may take one raw batch in a step and ten in the next: no step is typical.
+    return strategy_step(training), fmean if isinstance(strategy, Queue) else median
 
 
-def uniform_step(training: Training) -> Callable[[], dict[str, float]]:
+def is_one_select(selector: Selector, training: Training) -> bool:
+    """Whether its choice is one call of `select` with the logits."""
+    return (
+        scores(training)
+        and isinstance(selector.score, str)
+        and selector.score != "last_layer"
+        and isinstance(selector.method, str)
+        and selector.filter is None
+    )
+
+
+def scores(training: Training) -> bool:
+    return training.strategy.start_rule("always", training.task, len(training.data.y)) is not None
+
+
+def at_work(training: Training) -> BatchPicker:
+    """The strategy of the run with its model, choosing from the first step on."""
+    rule = "always" if scores(training) else None
+    n, large = training.task.mini, training.task.large
+    strategy = make_for_batches(training.strategy, training.model, n, rule, None, seed=0)
+    return BatchPicker(training.model, large, strategy)
+
+
+def uniform_step(training: Training) -> Step:
     def step() -> dict[str, float]:
         begin = time.perf_counter()
         training.step()
@@ -54,11 +96,11 @@ def uniform_step(training: Training) -> Callable[[], dict[str, float]]:
     return step
 
 
-def row_loop_step(training: Training) -> Callable[[], dict[str, float]]:
+def row_loop_step(training: Training) -> Step:
     """The loop makes the forward passes too; all of it counts as selecting."""
 
     def step() -> dict[str, float]:
-        x, y, _ = training.stream.next()
+        x, y, _ = training.stream.next(training.task.large)
         clock = [time.perf_counter()]
         norm = row_loop_grad_norm(training.model, x, y)
         rows = torch.multinomial(norm, training.task.mini, replacement=True)
@@ -67,18 +109,19 @@ def row_loop_step(training: Training) -> Callable[[], dict[str, float]]:
         clock.append(time.perf_counter())
         training.update(F.cross_entropy(training.model(picked_x), picked_y))
         clock.append(time.perf_counter())
-        return spans(("select", "gather", "train"), clock) | {"step": clock[-1] - clock[0]}
+        parts = spans(("select", "gather", "train"), clock)
+        return parts | {"step": clock[-1] - clock[0], "selection": clock[2] - clock[0]}
 
     return step
 
 
-def selector_step(training: Training) -> Callable[[], dict[str, float]]:
-    strategy, model, n = training.strategy, training.model, training.task.mini
-    assert strategy.score is not None
-    selector = make_selector(strategy, model, n, Always(), None, seed=0)
-    score, method, correction = strategy.score, strategy.method, strategy.correction
-
-    picker = SelectorPicker(model, training.task.large, selector)
+def selector_step(training: Training, selector: Selector) -> Step:
+    model, stream, large = training.model, training.stream, training.task.large
+    whole_step = strategy_step(training)
+    assert isinstance(selector.score, str)
+    assert isinstance(selector.method, str)
+    n, score, method = selector.n, selector.score, selector.method
+    correction = selector.correction
 
     def train(x: Tensor, y: Tensor, weight: Tensor) -> None:
         if correction == "none":  # as the picker does
@@ -88,7 +131,7 @@ def selector_step(training: Training) -> Callable[[], dict[str, float]]:
             training.update((losses * weight).mean())
 
     def step() -> dict[str, float]:
-        x, y, _ = training.stream.next()
+        x, y, _ = stream.next(large)
         clock = [time.perf_counter()]
         with torch.no_grad():
             logits = model(x)
@@ -100,14 +143,93 @@ def selector_step(training: Training) -> Callable[[], dict[str, float]]:
         train(picked_x, picked_y, selection.weight)
         clock.append(time.perf_counter())
         parts = spans(("forward", "select", "gather", "train"), clock)
+        whole = whole_step()
+        return parts | {"step": whole["step"], "selection": whole["selection"]}
 
-        x, y, _ = training.stream.next()
-        begin = time.perf_counter()
-        training.update(picker.loss(x, y, None))
-        return parts | {"step": time.perf_counter() - begin}
+    return step
+
+
+def strategy_step(training: Training) -> Step:
+    """Any strategy of raw batches: its call, less the model's forward passes within it."""
+    picker = at_work(training)
+    forward = ForwardClock(training.model)
+
+    def step() -> dict[str, float]:
+        with forward:
+            begin = time.perf_counter()
+            batch = picker.next_batch(training.stream)
+            picked = time.perf_counter()
+        training.update(picker.loss_of(batch))
+        end = time.perf_counter()
+        selection = picked - begin - forward.seconds
+        return {
+            "forward": forward.seconds,
+            "select": selection,
+            "train": end - picked,
+            "step": end - begin,
+            "selection": selection,
+        }
+
+    return step
+
+
+class ForwardClock:
+    """Adds up the time of a model's forward passes within a `with` block."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model, self.seconds, self.begin = model, 0.0, 0.0
+
+    def __enter__(self) -> None:
+        self.seconds = 0.0
+        self.hooks = [
+            self.model.register_forward_pre_hook(self.begins),
+            self.model.register_forward_hook(self.ends),
+        ]
+
+    def __exit__(self, *_: object) -> None:
+        for hook in self.hooks:
+            hook.remove()
+
+    def begins(self, *_: Any) -> None:
+        self.begin = time.perf_counter()
+
+    def ends(self, *_: Any) -> None:
+        self.seconds += time.perf_counter() - self.begin
+
+
+def sampler_step(training: Training, picker: SamplerPicker) -> Step:
+    """A strategy of the data set: each step bears its share of drawing an epoch."""
+    model, sampler, n = training.model, picker.sampler, training.task.mini
+    picker.batches = None  # its pass ends here
+    begin = time.perf_counter()
+    # Two epochs, since every second one may be of all samples.
+    steps = sum(len(torch.tensor(index)) == n for _ in range(2) for index in sampler.batches(n))
+    drawing = (time.perf_counter() - begin) / max(1, steps)
+
+    def step() -> dict[str, float]:
+        index = picker.next_index()
+        clock = [time.perf_counter()]
+        x, y = training.stream.at(index)
+        clock.append(time.perf_counter())
+        logits = model(x)
+        losses = F.cross_entropy(logits, y, reduction="none")
+        clock.append(time.perf_counter())
+        loss = sampler.mean(losses, index)
+        sampler.update(index, logits, y, losses=losses)
+        clock.append(time.perf_counter())
+        training.update(loss)
+        clock.append(time.perf_counter())
+        gather, forward, learn, backward = (b - a for a, b in pairwise(clock))
+        return {
+            "select": drawing + learn,
+            "gather": gather,
+            "train": forward + backward,
+            "step": drawing + clock[-1] - clock[0],
+            "selection": drawing + learn + gather,
+        }
 
     return step
 
 
 def spans(names: tuple[str, ...], clock: list[float]) -> dict[str, float]:
-    return {name: clock[i + 1] - clock[i] for i, name in enumerate(names)}
+    return dict(zip(names, (b - a for a, b in pairwise(clock)), strict=True))

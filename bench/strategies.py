@@ -1,58 +1,82 @@
-"""Which rows a step trains on: the strategies that the comparison sets beside each other."""
+"""Which strategies a comparison sets beside each other: those of the registry, and two of its own.
 
+What a strategy does is said by its factory in `impsamp_fast.strategies`. Here is only what a
+comparison adds: how a strategy looks in figures, from when it may choose, and how what it counts in
+epochs is fitted to runs that are much shorter than those of its paper.
+"""
+
+import inspect
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from itertools import cycle, product
+from typing import Any
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
-from bench.peers import row_loop_grad_norm
 from bench.tasks import Task
-from impsamp_fast import After, Always, LossRatio, PickCounts, Selector, VarianceReduction
-from impsamp_fast.start import StartRule
+from impsamp_fast import Always, PickCounts, strategies
+from impsamp_fast.minibatch import BatchStrategy
+from impsamp_fast.samplers import DatasetSampler
+from impsamp_fast.start import After, LossRatio, StartRule, VarianceReduction
+
+ALL = "all"
+UNSCORED = ("uniform", "random-subset")  # their factories take no start rule: they never score
+
+# Warm-ups are cut to this share of a run's epochs, and to one epoch at least.
+WARM_UP_SHARE = 0.15
 
 
 @dataclass(frozen=True)
 class Strategy:
-    """Settings of one strategy; `score` None is uniform sampling."""
+    """A strategy as a comparison shows it."""
 
     name: str
     label: str
-    colour: str  # of Okabe and Ito's palette, which colour-blind readers can tell apart
+    colour: str
     line: str = "-"
-    score: str | None = "grad_norm"
-    method: str = "multinomial"
-    correction: str = "none"
-    start: str | None = None  # None: the task's
+    factory: str = ""  # its name in the registry, if that is another one
+    start: str | None = None  # None: the comparison's; "epoch": after one epoch
     row_loop: bool = False
 
-    def start_rule(self, start: str) -> str | None:
-        """When it begins to draw by importance, where `start` is the comparison's rule."""
-        return None if self.score is None else self.start or start
+    @property
+    def level(self) -> str:
+        return "batch" if self.row_loop else self.registered.level
+
+    @property
+    def registered(self) -> strategies.Strategy:
+        return strategies.get(self.factory or self.name)
+
+    def start_rule(self, start: str, task: Task, size: int) -> str | None:
+        """When it begins to choose, where `start` is the comparison's rule."""
+        if self.level == "dataset" or self.name in UNSCORED:
+            return None
+        rule = self.start or start
+        return f"after:{size // task.mini}" if rule == "epoch" else rule
 
 
+# Those of the paper, which are compared if no names are given. The colours are of Okabe and Ito's
+# palette, which colour-blind readers can tell apart.
 STRATEGIES = {
     strategy.name: strategy
     for strategy in (
-        Strategy("uniform", "uniform", "#000000", score=None),
-        Strategy("highest-loss", "highest loss", "#E69F00", score="loss", method="topk"),
-        Strategy("highest-loss-cdf", "highest loss CDF", "#D55E00", score="loss"),
+        Strategy("uniform", "uniform", "#000000"),
+        Strategy("highest-loss", "highest loss", "#E69F00"),
+        Strategy("highest-loss-cdf", "highest loss CDF", "#D55E00"),
         # With two classes it ranks as the loss does; dashed, both curves are seen.
-        Strategy("gradient-norm", "gradient norm", "#56B4E9", line="--", method="topk"),
+        Strategy("gradient-norm", "gradient norm", "#56B4E9", line="--"),
         Strategy("gradient-norm-cdf", "gradient norm CDF", "#0072B2"),
         # The library's default: the same draws, but weighted so that the mean loss is estimated
-        # without bias.
+        # without bias. It is KF18 with the start rule of the others.
         Strategy(
             "gradient-norm-cdf-unbiased",
             "gradient norm CDF, unbiased",
             "#0072B2",
             line="--",
-            correction="unbiased",
+            factory="kf18",
         ),
         # The threshold of its authors' runs. With these batches the break-even ("variance") is 3.7,
         # which Two Circles does not reach in 3,000 steps.
-        Strategy("kf18", "KF18", "#009E73", correction="unbiased", start="variance:1.5"),
+        Strategy("kf18", "KF18", "#009E73", start="variance:1.5"),
         # Only here for its cost, so it scores from the first step.
         Strategy(
             "gradient-norm-cdf-loop",
@@ -64,13 +88,45 @@ STRATEGIES = {
     )
 }
 
+# Where a paper has a start rule of its own; all others take the comparison's.
+OWN_START = {"kf18-biased": "variance:1.5", "selective-backprop": "epoch"}
+COLOURS = (
+    *dict.fromkeys(strategy.colour for strategy in STRATEGIES.values()),
+    "#999999",
+    "#882255",
+)
+LINES = (":", "-.", "--", "-")
+
+
+def known() -> dict[str, Strategy]:
+    """All strategies by name: those of the paper first, then the others of the registry."""
+    taken = {(strategy.line, strategy.colour) for strategy in STRATEGIES.values()}
+    looks = cycle(look for look in product(LINES, COLOURS) if look not in taken)
+    others = [name for name in strategies.names() if name not in STRATEGIES]
+    return STRATEGIES | {
+        name: Strategy(name, name, colour, line, start=OWN_START.get(name))
+        for name, (line, colour) in zip(others, looks, strict=False)
+    }
+
 
 def find(names: list[str]) -> list[Strategy]:
-    """The strategies of those names, or SystemExit naming the unknown one and the known."""
+    """The strategies of those names, or SystemExit naming the unknown one and the known.
+
+    "all" stands for all of the registry.
+    """
+    strategy_of = known()
+    found: dict[str, Strategy] = {}
     for name in names:
-        if name not in STRATEGIES:
-            raise SystemExit(f'no strategy "{name}"; there are {", ".join(STRATEGIES)}')
-    return [STRATEGIES[name] for name in names]
+        for each in strategies.names() if name == ALL else [name]:
+            if each not in strategy_of:
+                raise SystemExit(f'no strategy "{each}"; there are {", ".join(strategy_of)}')
+            found[each] = strategy_of[each]
+    return list(found.values())
+
+
+def beyond_the_paper(names: Iterable[str]) -> bool:
+    """Whether others than the paper's strategies are among them."""
+    return any(name not in STRATEGIES for name in names)
 
 
 def parse_start(text: str) -> StartRule:
@@ -92,125 +148,42 @@ def parse_start(text: str) -> StartRule:
     )
 
 
-class Picker(Protocol):
-    """A strategy at work. `rows` of the pool go in each step; a loss to differentiate comes out."""
-
-    rows: int
-    picked: tuple[Tensor, Tensor]  # x and y of the last mini-batch
-    importance_steps: int
-    counts: PickCounts | None
-
-    def loss(self, x: Tensor, y: Tensor, index: Tensor | None) -> Tensor: ...
-    def state_dict(self) -> dict[str, Any]: ...
-    def load_state_dict(self, state: dict[str, Any]) -> None: ...
-
-
-class UniformPicker:
-    """Trains on every row it is given: no large batch is fetched, nothing scored or gathered."""
-
-    importance_steps = 0
-    counts = None
-
-    def __init__(self, model: nn.Module, n: int) -> None:
-        self.model, self.rows = model, n
-
-    def loss(self, x: Tensor, y: Tensor, index: Tensor | None) -> Tensor:
-        self.picked = x, y
-        return F.cross_entropy(self.model(x), y)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        pass
-
-
-class SelectorPicker:
-    """Importance sampling with `impsamp_fast.Selector`."""
-
-    def __init__(self, model: nn.Module, rows: int, selector: Selector) -> None:
-        self.model, self.rows, self.selector = model, rows, selector
-        self.counts = selector.counts
-        self.importance_steps = 0
-
-    def loss(self, x: Tensor, y: Tensor, index: Tensor | None) -> Tensor:
-        batch = self.selector(x, y, index)
-        self.picked = batch.x, batch.y
-        self.importance_steps += batch.importance
-        logits = self.model(batch.x)
-        if batch.importance and self.selector.correction == "none":
-            # All weights are 1 and the start rule has latched, so this is batch.mean by torch's
-            # own fused loss, which uniform sampling has as well.
-            return F.cross_entropy(logits, batch.y)
-        return batch.mean(F.cross_entropy(logits, batch.y, reduction="none"))
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"selector": self.selector.state_dict(), "importance_steps": self.importance_steps}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.selector.load_state_dict(state["selector"])
-        self.importance_steps = state["importance_steps"]
-
-
-class RowLoopPicker:
-    """Gradient norm CDF at the price the paper paid for it: one backward pass per row."""
-
-    counts = None
-
-    def __init__(self, model: nn.Module, rows: int, n: int, seed: int) -> None:
-        self.model, self.rows, self.n = model, rows, n
-        self.generator = torch.Generator().manual_seed(seed)
-        self.importance_steps = 0
-
-    def loss(self, x: Tensor, y: Tensor, index: Tensor | None) -> Tensor:
-        norm = row_loop_grad_norm(self.model, x, y)
-        rows = torch.multinomial(norm, self.n, replacement=True, generator=self.generator)
-        self.picked = x[rows], y[rows]
-        self.importance_steps += 1
-        return F.cross_entropy(self.model(self.picked[0]), self.picked[1])
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"draws": self.generator.get_state(), "importance_steps": self.importance_steps}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.generator.set_state(state["draws"])
-        self.importance_steps = state["importance_steps"]
-
-
-def make_picker(
-    strategy: Strategy, model: nn.Module, task: Task, start: str, seed: int, size: int
-) -> Picker:
-    """The strategy with a model. `start` gives way to a rule of the strategy's own.
-
-    `size` is that of the training pool, for counting how often each sample is picked.
-    """
-    if strategy.score is None:
-        return UniformPicker(model, task.mini)
-    if strategy.row_loop:
-        return RowLoopPicker(model, task.large, task.mini, seed)
-    counts = PickCounts(size) if task.count_picks else None
-    rule = strategy.start_rule(start)
-    assert rule is not None
-    selector = make_selector(strategy, model, task.mini, parse_start(rule), counts, seed)
-    return SelectorPicker(model, task.large, selector)
-
-
-def make_selector(
+def make_for_batches(
     strategy: Strategy,
     model: nn.Module,
     n: int,
-    start: StartRule,
+    rule: str | None,
     counts: PickCounts | None,
     seed: int,
-) -> Selector:
-    assert strategy.score is not None
-    return Selector(
-        model,
-        n,
-        score=strategy.score,
-        method=strategy.method,
-        correction=strategy.correction,
-        start=start,
-        counts=counts,
-        seed=seed,
-    )
+) -> BatchStrategy:
+    """A batch-level strategy by its factory; `rule` is None for those that take no start rule."""
+    start = {} if rule is None else {"start": parse_start(rule)}
+    made = strategy.registered(model, n, counts=counts, seed=seed, **start)
+    assert isinstance(made, BatchStrategy)
+    return made
+
+
+def make_for_dataset(
+    strategy: Strategy, size: int, epochs: int, classes: int, seed: int
+) -> DatasetSampler:
+    """A data-set level strategy by its factory, with a warm-up that fits into the epochs."""
+    make = strategy.registered.make
+    fitted = {}
+    warm_up = inspect.signature(make).parameters.get("warm_up")
+    if warm_up is not None:
+        fitted["warm_up"] = min(warm_up.default, max(1, round(WARM_UP_SHARE * epochs)))
+    sampler = make(size, epochs=epochs, classes=classes, seed=seed, **fitted)
+    assert isinstance(sampler, DatasetSampler)
+    return sampler
+
+
+def parameters_of(part: Any) -> Any:
+    """What a strategy was made with, as JSON-ready values: parts keep their arguments by name."""
+    if part is None or isinstance(part, bool | int | float | str):
+        return part
+    if isinstance(part, tuple | list):
+        return [parameters_of(value) for value in part]
+    if isinstance(part, nn.Module | PickCounts) or not hasattr(part, "__dict__"):
+        return type(part).__name__
+    own = {name: parameters_of(value) for name, value in vars(part).items() if name[0] != "_"}
+    return {"type": type(part).__name__, **own}

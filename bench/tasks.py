@@ -18,6 +18,15 @@ class Data:
     test_x: Tensor
     test_y: Tensor
 
+    @property
+    def classes(self) -> int:
+        """C, how many classes there are."""
+        return int(self.test_y.max()) + 1
+
+    def first(self, size: int) -> "Data":
+        """The same with the first samples of the pool only."""
+        return Data(self.x[:size], self.y[:size], self.test_x, self.test_y)
+
 
 @dataclass(frozen=True)
 class Budget:
@@ -26,11 +35,15 @@ class Budget:
     steps: int | None = None
     seconds: float | None = None
 
-    def spent(self, steps: int, seconds: float) -> bool:
+    def share(self, steps: int, seconds: float) -> float:
+        """How much of it is spent, 1 at its end."""
         if self.steps is not None:
-            return steps >= self.steps
+            return steps / self.steps
         assert self.seconds is not None
-        return seconds >= self.seconds
+        return seconds / self.seconds
+
+    def spent(self, steps: int, seconds: float) -> bool:
+        return self.share(steps, seconds) >= 1
 
 
 @dataclass(frozen=True)
@@ -44,7 +57,10 @@ class Task:
     learning_rate: float  # of Adam, its other settings torch's defaults
     start: str  # uniform sampling until then, see strategies.parse_start
     budget: Budget  # of each run
-    evaluate_every: int
+    evaluate_every: int  # steps, where the budget is one of steps
+    # Samples in the pool where data-set level strategies are compared: they learn from one epoch to
+    # the next, so that a run has to have many.
+    epoch_pool: int
     threads: int | None = None  # of torch; None: as many as it takes
     snapshots: tuple[int, ...] = ()  # steps at which picked points and decision map are kept
     count_picks: bool = False
@@ -98,6 +114,7 @@ TASKS = {
             start="always",
             budget=Budget(steps=3000),
             evaluate_every=20,
+            epoch_pool=2**13,
             # Its operations last microseconds: a second thread gains nothing, and whenever another
             # program takes a core, the first one waits for it.
             threads=1,
@@ -110,8 +127,9 @@ TASKS = {
             network=mnist_network,
             learning_rate=0.01,
             start="ratio:0.42",
-            budget=Budget(seconds=15.0),
+            budget=Budget(seconds=7.0),
             evaluate_every=20,
+            epoch_pool=10_000,
             count_picks=True,
         ),
     )

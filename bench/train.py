@@ -8,89 +8,91 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench.strategies import Strategy, make_picker
+from bench.pickers import make_picker
+from bench.strategies import Strategy
+from bench.stream import Stream
 from bench.tasks import Budget, Data, Task
+from impsamp_fast import row_stats
 
 MAP_SIZE = 160  # pixels along each side of a decision map
-
-
-class Stream:
-    """Blocks of contiguous rows from a pool that is shuffled once.
-
-    A block is a view, so fetching 1,024 rows costs no more than fetching 128: neither uniform
-    sampling nor the others pay for copying. Each epoch starts at another offset, so that the
-    blocks are not the same ones again.
-    """
-
-    def __init__(self, data: Data, rows: int, seed: int, with_index: bool) -> None:
-        self.generator = torch.Generator().manual_seed(seed)
-        self.order = torch.randperm(len(data.y), generator=self.generator)
-        self.x, self.y = data.x[self.order], data.y[self.order]
-        self.rows, self.position, self.with_index = rows, 0, with_index
-
-    def next(self) -> tuple[Tensor, Tensor, Tensor | None]:
-        """x and y of the next block, and its rows' indices in the data set if they are wanted."""
-        if self.position + self.rows > len(self.y):
-            last_start = len(self.y) - self.rows
-            offset = torch.randint(min(self.rows, last_start + 1), (), generator=self.generator)
-            self.position = int(offset)
-        block = slice(self.position, self.position + self.rows)
-        self.position += self.rows
-        index = self.order[block] if self.with_index else None
-        return self.x[block], self.y[block], index
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"position": self.position, "generator": self.generator.get_state()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.position = state["position"]
-        self.generator.set_state(state["generator"])
+EVALUATIONS = 16  # of a run whose budget is one of time
+QUANTILES = (0.5, 0.9, 0.99, 1.0)  # of the test set's losses; the last one is the worst
 
 
 class Training:
     """A run that can be advanced, stored and taken up again.
 
     The seed decides the initial weights, the order of the data and the draws; the first two are
-    the same for every strategy.
+    the same for every strategy. `epochs` is what data-set level strategies are told to plan for.
     """
 
-    def __init__(self, task: Task, data: Data, strategy: Strategy, seed: int, start: str) -> None:
+    def __init__(
+        self, task: Task, data: Data, strategy: Strategy, seed: int, start: str, epochs: int = 1
+    ) -> None:
         torch.manual_seed(seed)
         self.task, self.data, self.strategy = task, data, strategy
         self.model = task.network()
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=task.learning_rate)
-        self.picker = make_picker(strategy, self.model, task, start, seed, len(data.y))
-        self.stream = Stream(data, self.picker.rows, seed, task.count_picks)
+        self.picker = make_picker(strategy, self.model, task, data, start, epochs, seed)
+        self.stream = Stream(data, seed, task.count_picks)
         self.steps, self.seconds = 0, 0.0
         self.curve: dict[str, list[float]] = {"step": [], "seconds": [], "accuracy": [], "loss": []}
         self.pictures: dict[str, np.ndarray] = {}
 
     def advance(self, budget: Budget) -> None:
         """Train until the next evaluation or the end, then evaluate with the clock stopped."""
+        if budget.steps is not None:
+            self.train_steps(budget.steps)
+        else:
+            assert budget.seconds is not None
+            self.train_seconds(budget.seconds / EVALUATIONS)
+        self.evaluate()
+        if self.steps in self.task.snapshots:
+            self.take_snapshot()
+
+    def train_steps(self, limit: int) -> None:
         # The row-by-row loop makes few steps, each of them slow: evaluate after every one.
         steps = 1 if self.strategy.row_loop else self.task.evaluate_every
-        if budget.steps is not None:
-            steps = min(steps, budget.steps - self.steps)
+        steps = min(steps, limit - self.steps)
         begin = time.perf_counter()
         for _ in range(steps):
             self.step()
         self.seconds += time.perf_counter() - begin
         self.steps += steps
-        self.evaluate()
-        if self.steps in self.task.snapshots:
-            self.take_snapshot()
+
+    def train_seconds(self, interval: float) -> None:
+        """Train past the next multiple of the interval.
+
+        All strategies are evaluated at the same moments: means over evaluations are then over the
+        same time, however many steps were made in it.
+        """
+        end = interval * (self.seconds // interval + 1)
+        before, begin = self.seconds, time.perf_counter()
+        while self.seconds < end:
+            self.step()
+            self.steps += 1
+            self.seconds = before + time.perf_counter() - begin
 
     def step(self) -> None:
-        self.update(self.picker.loss(*self.stream.next()))
+        self.update(self.picker.loss(self.stream))
 
     def update(self, loss: Tensor) -> None:
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
 
+    def test_logits(self) -> Tensor:
+        return torch.cat([self.model(x) for x in self.data.test_x.split(4096)])
+
+    @torch.no_grad()
+    def loss_quantiles(self) -> list[float]:
+        """QUANTILES of the losses of the test set, as the model is now."""
+        losses = row_stats(self.test_logits(), self.data.test_y).loss.numpy()
+        return [float(f"{value:.4g}") for value in np.quantile(losses, QUANTILES)]
+
     @torch.no_grad()
     def evaluate(self) -> None:
-        logits = torch.cat([self.model(x) for x in self.data.test_x.split(4096)])
+        logits = self.test_logits()
         accuracy = (logits.argmax(1) == self.data.test_y).double().mean()
         self.curve["step"].append(self.steps)
         self.curve["seconds"].append(round(self.seconds, 6))
