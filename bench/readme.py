@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from bench import figures, ratios, report, variance
+from bench import figures, gpu, ratios, report, variance
 from bench.files import read_json, write_atomically, write_json
 from bench.machine import one_line
 
@@ -78,6 +78,7 @@ PARTS = {
     "two-circles": two_circles_part,
     "mnist": mnist_part,
     "operators": operators_part,
+    "gpu": gpu.part_of_readme,
     "variance": variance_part,
 }
 

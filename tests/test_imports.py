@@ -13,7 +13,7 @@ FILES = sorted(PACKAGE.glob("*.py"))
 LAYERS = [
     {"_built_with", "_C"},
     {"_extension"},
-    {"_fakes"},
+    {"_fakes", "_arguments", "_status"},
     {"ops"},
     {"scoring", "reference", "strategies", "start", "memory"},
     {"selector", "samplers", "plot"},

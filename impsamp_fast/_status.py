@@ -1,0 +1,38 @@
+"""Errors on an accelerator, which can say what is wrong only to those who wait for it.
+
+There the operators mark what is wrong and go on: NaN in the statistics of a faulty row and in the
+``prob`` of a draw that could not be made, and the ``status`` of a selection. Whoever then wants the
+error gets the CPU's, from the CPU.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+
+def raise_if_nan(marked: Tensor, operator: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    """Waits for the device and, if ``marked`` has a NaN, lets the operator raise on the CPU."""
+    if not marked.is_cpu and bool(marked.isnan().any()):
+        operator(*(value.cpu() if isinstance(value, Tensor) else value for value in arguments))
+
+
+def status_error(status: int, n: int, method: str) -> ValueError:
+    """The error that the ``status`` of a selection stands for, as far as it tells by itself.
+
+    Args:
+        status: not 0.
+        n: how many rows were to be drawn.
+        method: how.
+    """
+    if status > 0:
+        return ValueError(
+            f"score[{status - 1}] is not finite: row {status - 1} has a logit, target, class "
+            "weight or feature that cannot be; validate=True says which"
+        )
+    if status == -1:
+        return ValueError("target is ignore_index in every row, so none can be drawn")
+    return ValueError(
+        f"n is {n}, but only {-1 - status} weights are positive and method "
+        f'"{method}" draws without replacement'
+    )
