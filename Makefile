@@ -3,23 +3,27 @@
 #     make demo       build, then compare importance sampling with uniform sampling on Two Circles
 #     make test       build, then lint, type check and test
 #     make sanitize   the tests under AddressSanitizer and UBSan
+#     make cuda-check build with CUDA (no GPU needed), look at what kernels take, and test on the CPU
 #     make clean      remove what was built (`rm -r .venv` removes the environment)
 #
 # Variables: PYTHON, the interpreter that makes .venv; TORCH, the torch that pip is asked for (its
-# options may follow, as in TORCH="torch==2.13.0 --extra-index-url URL").
+# options may follow, as in TORCH="torch==2.13.0 --extra-index-url URL"); CUDA_TORCH, the same for
+# cuda-check; CUDA_GPUS, those it compiles for.
 
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
+CUDA_TORCH ?= torch==2.15.0 torchvision
+CUDA_GPUS ?= 8.0;9.0+PTX
 
 VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-CPP := $(shell find csrc -name '*.cpp' -o -name '*.h')
+CPP := $(shell find csrc -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
 # Changes when another torch is installed by hand, which calls for another build.
 TORCH_HERE := $(wildcard $(VENV)/lib/python3*/site-packages/torch/version.py)
 
-.PHONY: demo test lint sanitize build clean FORCE
+.PHONY: demo test lint sanitize cuda-check build clean FORCE
 .DELETE_ON_ERROR:
 
 demo: build
@@ -32,7 +36,7 @@ lint: build
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy --strict impsamp_fast
-	$(BIN)/clang-format --dry-run -Werror $(CPP)
+	$(BIN)/clang-format --dry-run -Werror $(CPP) $(wildcard tests/shim/*.h tests/shim/*.cpp)
 
 # A separate build, in a folder of its own: the one in the source tree stays as it is. Python itself
 # is not instrumented, so the runtime is preloaded, and what Python never frees is not reported.
@@ -44,6 +48,39 @@ sanitize: build
 	LD_PRELOAD=$(call RUNTIME,asan):$(call RUNTIME,ubsan) \
 		ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
 		$(BIN)/pytest -o pythonpath="$(SANITIZED) ." --ignore tests/test_build.py
+
+# The same in a copy of the source tree, by an environment with a CUDA build of torch. ptxas tells of
+# what it compiles, so all of it is compiled whenever a source has changed. The tests left out are
+# those that compile the kernels or run the benchmarks themselves.
+CUDA_VENV := .venv-cuda
+CUDA_PYTHON := $(CURDIR)/$(CUDA_VENV)/bin/python
+CUDA_COPY := build/cuda
+COPY = tar --create --exclude '*.so' --exclude _built_with.py --exclude __pycache__ \
+	setup.py pyproject.toml MANIFEST.in README.md LICENSE csrc impsamp_fast tests \
+	| tar --extract --directory $(CUDA_COPY)
+CUDA_UNTESTED := build bench* readme cuda_*
+
+cuda-check: $(CUDA_COPY)/log
+	$(CUDA_PYTHON) tests/cuda_resources.py $<
+	rm -rf $(CUDA_COPY)/tests
+	$(COPY)
+	cd $(CUDA_COPY) && $(CUDA_PYTHON) -m pytest \
+		$(foreach name,$(CUDA_UNTESTED),--ignore-glob '*/test_$(name).py')
+
+$(CUDA_COPY)/log: $(CUDA_VENV)/ready setup.py pyproject.toml $(CPP)
+	rm -rf $(CUDA_COPY)
+	mkdir -p $(CUDA_COPY)
+	$(COPY)
+	cd $(CUDA_COPY) && IMPSAMP_CUDA=1 TORCH_CUDA_ARCH_LIST='$(CUDA_GPUS)' \
+		$(CUDA_PYTHON) setup.py build_ext --inplace > log.part 2>&1 || { cat log.part; false; }
+	mv $(CUDA_COPY)/log.part $@
+
+$(CUDA_VENV)/ready: Makefile
+	$(PYTHON) -m venv $(CUDA_VENV)
+	$(CUDA_PYTHON) -m pip install --upgrade pip
+	$(CUDA_PYTHON) -m pip install 'setuptools>=77' ninja $(CUDA_TORCH) \
+		hypothesis mpmath numpy pytest scipy
+	touch $@
 
 clean:
 	rm -rf build dist *.egg-info impsamp_fast/*.so impsamp_fast/_built_with.py $(VENV)/built

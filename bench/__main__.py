@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from bench import figures, overview, ratios, readme, report, variance
+from bench import figures, gpu, overview, ratios, readme, report, variance
 from bench.files import read_json, write_atomically
 from bench.runner import Comparison, run_all
 from bench.strategies import ALL, STRATEGIES, beyond_the_paper, find, known, parse_start
@@ -64,6 +64,10 @@ def parser() -> argparse.ArgumentParser:
     ratio.add_argument("--out", type=Path, default=ratios.RESULT)
     ratio.add_argument("--threads", type=positive_int, default=2)
     ratio.set_defaults(run=lambda args: ratios.main(args.out, args.threads))
+
+    on_gpu = commands.add_parser("gpu", help="the operators on a GPU, checked and timed")
+    gpu.add_arguments(on_gpu)
+    on_gpu.set_defaults(run=gpu.run)
 
     saving = commands.add_parser("variance", help="what each way to draw saves")
     saving.add_argument("--out", type=Path, default=variance.RESULT)

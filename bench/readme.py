@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from bench import catalogue, figures, overview, ratios, report, variance
+from bench import catalogue, figures, gpu, overview, ratios, report, variance
 from bench.files import read_json, write_atomically, write_json
 from bench.machine import one_line
 from bench.strategies import beyond_the_paper
@@ -89,6 +89,7 @@ PARTS = {
     "strategies": catalogue.part,
     "mnist-strategies": mnist_strategies_part,
     "operators": operators_part,
+    "gpu": gpu.part_of_readme,
     "variance": variance_part,
 }
 

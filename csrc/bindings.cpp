@@ -37,25 +37,30 @@ bool no_mode_is_active() {
 
 // The operator `name`, called directly where that makes no difference.
 template <class Result, class... Args>
-auto eager(const char* name, Result (*kernel)(Args...)) {
-  return [name, kernel](Args... args) -> Result {
+auto eager(const char* name, const char* overload, Result (*kernel)(Args...)) {
+  const auto direct = [name, overload, kernel](Args... args) -> Result {
     if ((is_plain(args) && ...) && no_mode_is_active()) {
       RECORD_FUNCTION(name, c10::ArrayRef<const c10::IValue>{});
       return kernel(std::forward<Args>(args)...);
     }
-    return c10::Dispatcher::singleton().findSchemaOrThrow(name, "").typed<Result(Args...)>().call(
-        std::forward<Args>(args)...);
+    return c10::Dispatcher::singleton()
+        .findSchemaOrThrow(name, overload)
+        .typed<Result(Args...)>()
+        .call(std::forward<Args>(args)...);
   };
+  return torch::wrap_pybind_function_no_gil(direct);
 }
 
 }  // namespace
 
 PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
-  using torch::wrap_pybind_function_no_gil;
-  m.def("row_stats", wrap_pybind_function_no_gil(eager("impsamp_fast::row_stats", isf::row_stats)));
-  m.def("score", wrap_pybind_function_no_gil(eager("impsamp_fast::score", isf::score)));
-  m.def("draw", wrap_pybind_function_no_gil(eager("impsamp_fast::draw", isf::draw)));
-  m.def("select", wrap_pybind_function_no_gil(eager("impsamp_fast::select", isf::select)));
-  m.def("memory_update",
-        wrap_pybind_function_no_gil(eager("impsamp_fast::memory_update", isf::memory_update)));
+  m.def("row_stats", eager("impsamp_fast::row_stats", "", isf::row_stats));
+  m.def("score", eager("impsamp_fast::score", "", isf::score));
+  m.def("draw", eager("impsamp_fast::draw", "", isf::draw));
+  m.def("select", eager("impsamp_fast::select", "", isf::select));
+  m.def("row_stats_out", eager("impsamp_fast::row_stats", "out", isf::row_stats_out));
+  m.def("score_out", eager("impsamp_fast::score", "out", isf::score_out));
+  m.def("draw_out", eager("impsamp_fast::draw", "out", isf::draw_out));
+  m.def("select_out", eager("impsamp_fast::select", "out", isf::select_out));
+  m.def("memory_update", eager("impsamp_fast::memory_update", "", isf::memory_update));
 }

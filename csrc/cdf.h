@@ -15,12 +15,19 @@
 
 namespace isf {
 
-// ceil(log2(count)) for count >= 1.
-ISF_FN int bits_for(uint64_t count) {
+// How many bits a number has, up to its highest one.
+ISF_FN int bit_length(uint64_t x) {
+#if defined(__CUDA_ARCH__)
+  return 64 - __clzll(static_cast<long long>(x));
+#else
   int bits = 0;
-  while (bits < 63 && (static_cast<uint64_t>(1) << bits) < count) ++bits;
+  for (; x; x >>= 1) ++bits;
   return bits;
+#endif
 }
+
+// ceil(log2(count)) for count >= 1.
+ISF_FN int bits_for(uint64_t count) { return bit_length(count - 1); }
 
 // A positive finite number as mantissa * 2^exponent; zero has mantissa 0.
 struct Decomposed {
@@ -59,8 +66,7 @@ ISF_FN auto weight_bits(T w) -> decltype(bits_of(w)) {
 template <class T>
 ISF_FN int fixed_point_shift(T largest, uint64_t count) {
   const Decomposed d = decompose(largest);
-  int e = d.exponent - 1;
-  for (uint64_t m = d.mantissa; m; m >>= 1) ++e;
+  const int e = d.exponent - 1 + bit_length(d.mantissa);
   return 62 - bits_for(count) - e;
 }
 
@@ -96,9 +102,24 @@ ISF_FN uint64_t stratified_point(uint64_t i, uint64_t random, uint64_t total, ui
   return low + high_product(random, high - low);
 }
 
+// A product and a sum that are rounded one by one: fused into one operation they would round
+// differently. A host's compiler is told so for all arithmetic (-ffp-contract=off).
+#if defined(__CUDA_ARCH__)
+ISF_FN float product(float a, float b) { return __fmul_rn(a, b); }
+ISF_FN float sum(float a, float b) { return __fadd_rn(a, b); }
+ISF_FN double product(double a, double b) { return __dmul_rn(a, b); }
+ISF_FN double sum(double a, double b) { return __dadd_rn(a, b); }
+#else
+ISF_FN float product(float a, float b) { return a * b; }
+ISF_FN float sum(float a, float b) { return a + b; }
+#if !defined(__METAL_VERSION__)
+ISF_FN double product(double a, double b) { return a * b; }
+ISF_FN double sum(double a, double b) { return a + b; }
+#endif
+#endif
+
 // A unit exponential, -log1p(-x) with x = random / 2^64, from additions, multiplications and
-// divisions that every device rounds alike (the compiler must not fuse them: -ffp-contract=off), so
-// that races end alike everywhere.
+// divisions that every device rounds alike, so that races end alike everywhere.
 //
 // 1 - x = 2^-k m with m in (1/2, 1], and -log(m) = 2 atanh(t) with t = (1 - m) / (1 + m) <= 1/3;
 // every term is positive, so the relative error stays below 1e-6 from the smallest arrival to the
@@ -106,7 +127,7 @@ ISF_FN uint64_t stratified_point(uint64_t i, uint64_t random, uint64_t total, ui
 ISF_FN float unit_exponential(uint64_t random) {
   float k = 0.0f, lost;  // lost = 1 - m, exact
   if (random < (static_cast<uint64_t>(1) << 63)) {
-    lost = static_cast<float>(random) * 5.421010862427522e-20f;  // 2^-64
+    lost = product(static_cast<float>(random), 5.421010862427522e-20f);  // 2^-64
   } else {
     const float rest = static_cast<float>(~random | 1);
     const uint32_t bits = bits_of(rest);
@@ -115,16 +136,16 @@ ISF_FN float unit_exponential(uint64_t random) {
     lost = 1.0f - float_from((bits & 0x7fffffu) | 0x3f000000u);
   }
   const float t = lost / (2.0f - lost);
-  const float t2 = t * t;
+  const float t2 = product(t, t);
   float tail = 1.0f / 15.0f;
-  tail = tail * t2 + 1.0f / 13.0f;
-  tail = tail * t2 + 1.0f / 11.0f;
-  tail = tail * t2 + 1.0f / 9.0f;
-  tail = tail * t2 + 1.0f / 7.0f;
-  tail = tail * t2 + 1.0f / 5.0f;
-  tail = tail * t2 + 1.0f / 3.0f;
+  tail = sum(product(tail, t2), 1.0f / 13.0f);
+  tail = sum(product(tail, t2), 1.0f / 11.0f);
+  tail = sum(product(tail, t2), 1.0f / 9.0f);
+  tail = sum(product(tail, t2), 1.0f / 7.0f);
+  tail = sum(product(tail, t2), 1.0f / 5.0f);
+  tail = sum(product(tail, t2), 1.0f / 3.0f);
   const float twice = t + t;
-  return k * 0.6931471805599453f + (twice + twice * (tail * t2));
+  return sum(product(k, 0.6931471805599453f), sum(twice, product(twice, product(tail, t2))));
 }
 
 // The arrival time of a row in the exponential race. Positive floats order like their bits, so

@@ -1,87 +1,21 @@
 #include "ops.h"
 
 #include <ATen/ATen.h>
-#include <ATen/CPUGeneratorImpl.h>
-#include <torch/library.h>
 
-#include <array>
-#include <cmath>
-#include <mutex>
+#include <vector>
 
-#include "cpu/cpu.h"
-#include "cpu/select.h"
-#include "rows.h"
+#include "backend.h"
+#include "names.h"
+#include "outputs.h"
 
 namespace isf {
 
 namespace {
 
-using cpu::Correction;
-using cpu::Element;
-using cpu::Statistic;
-
-Element element_of(at::ScalarType type) {
-  switch (type) {
-    case at::kDouble:
-      return cpu::kDouble;
-    case at::kHalf:
-      return cpu::kHalf;
-    case at::kBFloat16:
-      return cpu::kBFloat16;
-    default:
-      return cpu::kFloat;
-  }
-}
-
-template <class Value, size_t N>
-Value named(const std::array<std::pair<const char*, Value>, N>& table, const std::string& name,
-            const char* argument) {
-  for (const auto& [known, value] : table) {
-    if (name == known) return value;
-  }
-  std::string all;
-  for (const auto& [known, value] : table)
-    all += (all.empty() ? "\"" : ", \"") + std::string(known) + "\"";
-  TORCH_CHECK_VALUE(false, argument, " is \"", name, "\", but must be one of ", all);
-}
-
-// The statistic behind a kind of score; "last_layer" starts from the gradient norm.
-Statistic statistic_of(const std::string& kind, const char* argument) {
-  static constexpr std::array<std::pair<const char*, Statistic>, 6> kinds = {
-      {{"loss", cpu::kLoss},
-       {"grad_norm", cpu::kGradNorm},
-       {"last_layer", cpu::kGradNorm},
-       {"p_wrong", cpu::kPWrong},
-       {"margin", cpu::kMarginLack},
-       {"entropy", cpu::kEntropy}}};
-  return named(kinds, kind, argument);
-}
-
-Method method_of(const std::string& name) {
-  static constexpr std::array<std::pair<const char*, Method>, 6> methods = {
-      {{"multinomial", Method::kMultinomial},
-       {"stratified", Method::kStratified},
-       {"systematic", Method::kSystematic},
-       {"race", Method::kRace},
-       {"pps", Method::kPps},
-       {"topk", Method::kTopk}}};
-  return named(methods, name, "method");
-}
-
-Correction correction_of(const std::string& name, std::optional<double> exponent) {
-  static constexpr std::array<std::pair<const char*, Correction>, 3> corrections = {
-      {{"none", Correction::kNone},
-       {"unbiased", Correction::kUnbiased},
-       {"normalized", Correction::kNormalized}}};
-  if (!exponent) return named(corrections, name, "correction");
-  TORCH_CHECK_VALUE(std::isfinite(*exponent), "correction is ", *exponent,
-                    ", but a power must be finite");
-  return Correction::kPower;
-}
-
-void row_statistics(const Rows& rows,
-                    std::initializer_list<std::pair<Statistic, const Tensor*>> wanted) {
-  cpu::RowProblem problem = {};
+// What to do with the rows' logits, with no statistic asked for.
+Scoring scoring_of(const Rows& rows) {
+  Scoring scoring = {rows, {}, kLoss, {}};
+  RowProblem& problem = scoring.problem;
   problem.logits = rows.logits.const_data_ptr();
   problem.rows = rows.count();
   problem.classes = rows.classes();
@@ -97,63 +31,92 @@ void row_statistics(const Rows& rows,
   if (rows.class_weight) problem.class_weight = rows.class_weight->const_data_ptr();
   problem.label_smoothing = rows.label_smoothing;
   problem.ignore_index = rows.ignore_index;
-  for (const auto& [statistic, tensor] : wanted)
-    problem.statistic[statistic] = tensor->mutable_data_ptr();
-  const int64_t fault =
-      cpu::row_statistics(problem, element_of(rows.logits.scalar_type()), rows.soft_target());
-  if (fault >= 0) rows.explain(fault);
+  return scoring;
 }
 
-// Fills score [...], and loss [...] if it is given, for a kind of score.
-void fill_score(const Rows& rows, const std::string& kind, const char* argument,
-                const std::optional<Tensor>& features, const Tensor& score, const Tensor* loss) {
-  const Statistic statistic = statistic_of(kind, argument);
+// The same for a kind of score; `argument` is what it was passed as.
+Scoring scoring_of(const Rows& rows, const std::string& kind, const char* argument,
+                   const std::optional<Tensor>& features) {
+  Scoring scoring = scoring_of(rows);
+  scoring.statistic = statistic_of(kind, argument);
   const bool last_layer = kind == "last_layer";
   TORCH_CHECK_VALUE(last_layer || !features, "features is given, but ", argument, " is \"", kind,
                     "\" and only \"last_layer\" uses features");
-  const Tensor h = last_layer ? check_features(rows, features) : Tensor();
-  if (loss) {
-    row_statistics(rows, {{cpu::kLoss, loss}, {statistic, &score}});
-  } else {
-    row_statistics(rows, {{statistic, &score}});
-  }
-  if (last_layer) {
-    const int64_t fault =
-        cpu::last_layer(element_of(h.scalar_type()), h.const_data_ptr(), h.stride(0), h.size(1),
-                        score.mutable_data_ptr(), rows.count());
-    if (fault >= 0) rows.explain_features(h, fault);
-  }
+  if (last_layer) scoring.features = check_features(rows, features);
+  return scoring;
 }
-
-// Where the seed of a draw comes from; it is taken when the draw asks for it.
-class SeedSource {
- public:
-  SeedSource(std::optional<int64_t> seed, const std::optional<at::Generator>& generator)
-      : seed_(seed), generator_(generator) {
-    TORCH_CHECK_VALUE(!seed || !generator,
-                      "seed and generator are both given, but only one of them can decide");
-    TORCH_CHECK_VALUE(!generator || generator->device().is_cpu(), "generator is on ",
-                      generator->device(), ", but the draw is on cpu");
-  }
-
-  uint64_t operator()() const {
-    if (seed_) return static_cast<uint64_t>(*seed_);
-    auto* source = at::get_generator_or_default<at::CPUGeneratorImpl>(
-        generator_, at::detail::getDefaultCPUGenerator());
-    const std::lock_guard<std::mutex> lock(source->mutex_);
-    return source->random64();
-  }
-
- private:
-  std::optional<int64_t> seed_;
-  const std::optional<at::Generator>& generator_;
-};
 
 void check_count(int64_t n, int64_t rows, const char* name) {
   TORCH_CHECK_VALUE(n >= 1 && n <= INT32_MAX, "n is ", n, ", but must be between 1 and 2^31 - 1");
   TORCH_CHECK_VALUE(rows >= 1, name, " has no rows to draw from");
   TORCH_CHECK_VALUE(rows <= INT32_MAX, name, " has ", rows,
                     " rows, but at most 2^31 - 1 can be drawn from");
+}
+
+void check_seed(const Seed& seed, at::Device device) {
+  const bool given = seed.number || seed.tensor;
+  TORCH_CHECK_VALUE(!given || !seed.generator,
+                    "seed and generator are both given, but only one of them can decide");
+  TORCH_CHECK_VALUE(!seed.number || !seed.tensor,
+                    "seed is given as a number and as a tensor, but only one of them can decide");
+  TORCH_CHECK_VALUE(!seed.generator || seed.generator->device() == device, "generator is on ",
+                    seed.generator->device(), ", but the draw is on ", device);
+  if (!seed.tensor) return;
+  TORCH_CHECK_VALUE(seed.tensor->device() == device, "seed is on ", seed.tensor->device(),
+                    ", but the draw is on ", device);
+  TORCH_CHECK_TYPE(seed.tensor->scalar_type() == at::kLong, "seed has dtype ",
+                   seed.tensor->scalar_type(), ", but must be an integer or an int64 tensor");
+  TORCH_CHECK_VALUE(seed.tensor->dim() == 0 && seed.tensor->layout() == at::kStrided,
+                    "seed has shape ", seed.tensor->sizes(), ", but a tensor must be a scalar");
+}
+
+Drawing check_draw(const Tensor& weights, int64_t n, const std::string& method) {
+  check_device(weights, "weights");
+  TORCH_CHECK_TYPE(at::isFloatingType(weights.scalar_type()), "weights has dtype ",
+                   weights.scalar_type(), ", but must be float32, float64, float16 or bfloat16");
+  TORCH_CHECK_VALUE(weights.dim() == 1, "weights has shape ", weights.sizes(), ", but must be [K]");
+  check_count(n, weights.size(0), "weights");
+  const at::ScalarType type = weights.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+  const bool same = weights.scalar_type() == type;
+  return {(same ? weights : weights.to(type)).contiguous(), n, method_of(method)};
+}
+
+Choice check_choice(const Rows& rows, int64_t n, const std::string& method,
+                    const std::string& correction, std::optional<double> exponent,
+                    double smoothing) {
+  check_count(n, rows.count(), "logits");
+  TORCH_CHECK_VALUE(smoothing >= 0 && smoothing <= 1, "smoothing is ", smoothing,
+                    ", but must be between 0 and 1");
+  return {n, method_of(method), correction_of(correction, exponent), exponent.value_or(1.0),
+          smoothing};
+}
+
+void ask_for(Scoring& scoring, Statistic statistic, const Tensor& result) {
+  scoring.problem.statistic[statistic] = result.mutable_data_ptr();
+}
+
+void fill_row_stats(const Rows& rows, const Tensor& loss, const Tensor& grad_norm,
+                    const Tensor& p_true, const Tensor& margin, const Tensor& entropy) {
+  Scoring scoring = scoring_of(rows);
+  ask_for(scoring, kLoss, loss);
+  ask_for(scoring, kGradNorm, grad_norm);
+  ask_for(scoring, kPTrue, p_true);
+  ask_for(scoring, kMargin, margin);
+  ask_for(scoring, kEntropy, entropy);
+  backend_of(rows.logits.device()).score(scoring);
+}
+
+void fill_score(Scoring& scoring, const Tensor& score) {
+  ask_for(scoring, scoring.statistic, score);
+  backend_of(score.device()).score(scoring);
+}
+
+// If the loss is the score, it is computed once.
+void fill_selection(Scoring& scoring, const Choice& choice, const Seed& seed,
+                    const Selected& selected) {
+  ask_for(scoring, kLoss, selected.loss);
+  if (scoring.statistic != kLoss) ask_for(scoring, scoring.statistic, selected.score);
+  backend_of(selected.score.device()).select(scoring, choice, seed, selected);
 }
 
 }  // namespace
@@ -165,45 +128,69 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> row_stats(
   Tensor loss = rows.empty_statistic(), grad_norm = rows.empty_statistic(),
          p_true = rows.empty_statistic(), margin = rows.empty_statistic(),
          entropy = rows.empty_statistic();
-  row_statistics(rows, {{cpu::kLoss, &loss},
-                        {cpu::kGradNorm, &grad_norm},
-                        {cpu::kPTrue, &p_true},
-                        {cpu::kMargin, &margin},
-                        {cpu::kEntropy, &entropy}});
+  fill_row_stats(rows, loss, grad_norm, p_true, margin, entropy);
   return {loss, grad_norm, p_true, margin, entropy};
+}
+
+void row_stats_out(const Tensor& logits, const Tensor& target, double label_smoothing,
+                   const std::optional<Tensor>& class_weight, int64_t ignore_index,
+                   const Tensor& loss, const Tensor& grad_norm, const Tensor& p_true,
+                   const Tensor& margin, const Tensor& entropy) {
+  const Rows rows = check_rows(logits, target, label_smoothing, class_weight, ignore_index);
+  open_outputs({{"out.loss", loss, rows.shape, rows.result_type},
+                {"out.grad_norm", grad_norm, rows.shape, rows.result_type},
+                {"out.p_true", p_true, rows.shape, rows.result_type},
+                {"out.margin", margin, rows.shape, rows.result_type},
+                {"out.entropy", entropy, rows.shape, rows.result_type}},
+               logits.device(), {logits, target, class_weight.value_or(Tensor())});
+  fill_row_stats(rows, loss, grad_norm, p_true, margin, entropy);
 }
 
 Tensor score(const Tensor& logits, const Tensor& target, const std::string& kind,
              const std::optional<Tensor>& features, double label_smoothing,
              const std::optional<Tensor>& class_weight, int64_t ignore_index) {
   const Rows rows = check_rows(logits, target, label_smoothing, class_weight, ignore_index);
+  Scoring scoring = scoring_of(rows, kind, "kind", features);
   Tensor score = rows.empty_statistic();
-  fill_score(rows, kind, "kind", features, score, nullptr);
+  fill_score(scoring, score);
   return score;
+}
+
+void score_out(const Tensor& logits, const Tensor& target, const std::string& kind,
+               const std::optional<Tensor>& features, double label_smoothing,
+               const std::optional<Tensor>& class_weight, int64_t ignore_index,
+               const Tensor& score) {
+  const Rows rows = check_rows(logits, target, label_smoothing, class_weight, ignore_index);
+  Scoring scoring = scoring_of(rows, kind, "kind", features);
+  open_outputs({{"out", score, rows.shape, rows.result_type}}, logits.device(),
+               {logits, target, features.value_or(Tensor()), class_weight.value_or(Tensor())});
+  fill_score(scoring, score);
 }
 
 std::tuple<Tensor, Tensor> draw(const Tensor& weights, int64_t n, const std::string& method,
                                 std::optional<int64_t> seed,
                                 const std::optional<at::Generator>& generator) {
-  check_device(weights, "weights");
-  TORCH_CHECK_TYPE(at::isFloatingType(weights.scalar_type()), "weights has dtype ",
-                   weights.scalar_type(), ", but must be float32, float64, float16 or bfloat16");
-  TORCH_CHECK_VALUE(weights.dim() == 1, "weights has shape ", weights.sizes(), ", but must be [K]");
-  check_count(n, weights.size(0), "weights");
-  const Method how = method_of(method);
-  const at::ScalarType type = weights.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-  const Tensor w = weights.to(type).contiguous();
-  Tensor index = new_tensor({n}, at::kLong, w.device()), prob = new_tensor({n}, type, w.device());
-  const SeedSource source(seed, generator);
-  int64_t* picked = index.mutable_data_ptr<int64_t>();
-  if (type == at::kDouble) {
-    cpu::draw(w.const_data_ptr<double>(), w.size(0), n, how, source, picked,
-              prob.mutable_data_ptr<double>(), "weights", method);
-  } else {
-    cpu::draw(w.const_data_ptr<float>(), w.size(0), n, how, source, picked,
-              prob.mutable_data_ptr<float>(), "weights", method);
-  }
+  const Drawing drawing = check_draw(weights, n, method);
+  const at::Device device = weights.device();
+  const Seed source = {seed, generator, std::nullopt};
+  check_seed(source, device);
+  const Backend& backend = backend_of(device);
+  Tensor index = backend.empty({n}, at::kLong, device),
+         prob = backend.empty({n}, drawing.weights.scalar_type(), device);
+  backend.draw(drawing, source, index, prob);
   return {index, prob};
+}
+
+void draw_out(const Tensor& weights, int64_t n, const std::string& method,
+              std::optional<int64_t> seed, const std::optional<at::Generator>& generator,
+              const std::optional<Tensor>& device_seed, const Tensor& index, const Tensor& prob) {
+  const Drawing drawing = check_draw(weights, n, method);
+  const Seed source = {seed, generator, device_seed};
+  check_seed(source, weights.device());
+  open_outputs({{"out.index", index, {n}, at::kLong},
+                {"out.prob", prob, {n}, drawing.weights.scalar_type()}},
+               weights.device(), {weights, device_seed.value_or(Tensor())});
+  backend_of(weights.device()).draw(drawing, source, index, prob);
 }
 
 std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> select(
@@ -213,65 +200,104 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> select(
     const std::optional<at::Generator>& generator, double label_smoothing,
     const std::optional<Tensor>& class_weight, int64_t ignore_index) {
   const Rows rows = check_rows(logits, target, label_smoothing, class_weight, ignore_index);
-  check_count(n, rows.count(), "logits");
-  TORCH_CHECK_VALUE(smoothing >= 0 && smoothing <= 1, "smoothing is ", smoothing,
-                    ", but must be between 0 and 1");
-  const cpu::Choice choice = {n,
-                              method_of(method),
-                              method,
-                              correction_of(correction, exponent),
-                              exponent.value_or(1.0),
-                              smoothing};
-  const bool only_loss = score == "loss";
-  Tensor loss = rows.empty_statistic();
-  Tensor worth = only_loss ? loss : rows.empty_statistic();
-  fill_score(rows, score, "score", features, worth, only_loss ? nullptr : &loss);
+  const Choice choice = check_choice(rows, n, method, correction, exponent, smoothing);
+  Scoring scoring = scoring_of(rows, score, "score", features);
   const at::Device device = logits.device();
-  Tensor index = new_tensor({n}, at::kLong, device),
-         weight = new_tensor({n}, rows.result_type, device);
-  Tensor tau = new_tensor({}, rows.result_type, device), status = new_tensor({}, at::kLong, device);
-  *status.mutable_data_ptr<int64_t>() = 0;
-  cpu::select_rows(rows, worth, choice, SeedSource(seed, generator), index, weight, tau);
-  return {index, weight, only_loss ? loss.clone() : worth, loss, tau, status};
+  const Seed source = {seed, generator, std::nullopt};
+  check_seed(source, device);
+  const auto empty = backend_of(device).empty;
+  Tensor index = empty({n}, at::kLong, device), weight = empty({n}, rows.result_type, device),
+         worth = rows.empty_statistic(), loss = rows.empty_statistic(),
+         tau = empty({}, rows.result_type, device), status = empty({}, at::kLong, device);
+  fill_selection(scoring, choice, source, {index, weight, worth, loss, tau, status});
+  return {index, weight, worth, loss, tau, status};
 }
 
+void select_out(const Tensor& logits, const Tensor& target, int64_t n, const std::string& score,
+                const std::string& method, const std::string& correction,
+                std::optional<double> exponent, const std::optional<Tensor>& features,
+                double smoothing, std::optional<int64_t> seed,
+                const std::optional<at::Generator>& generator, double label_smoothing,
+                const std::optional<Tensor>& class_weight, int64_t ignore_index,
+                const std::optional<Tensor>& device_seed, const Tensor& index, const Tensor& weight,
+                const Tensor& score_out, const Tensor& loss, const Tensor& tau,
+                const Tensor& status) {
+  const Rows rows = check_rows(logits, target, label_smoothing, class_weight, ignore_index);
+  const Choice choice = check_choice(rows, n, method, correction, exponent, smoothing);
+  Scoring scoring = scoring_of(rows, score, "score", features);
+  const Seed source = {seed, generator, device_seed};
+  check_seed(source, logits.device());
+  open_outputs({{"out.index", index, {n}, at::kLong},
+                {"out.weight", weight, {n}, rows.result_type},
+                {"out.score", score_out, rows.shape, rows.result_type},
+                {"out.loss", loss, rows.shape, rows.result_type},
+                {"out.tau", tau, {}, rows.result_type},
+                {"out.status", status, {}, at::kLong}},
+               logits.device(),
+               {logits, target, features.value_or(Tensor()), class_weight.value_or(Tensor()),
+                device_seed.value_or(Tensor())});
+  fill_selection(scoring, choice, source, {index, weight, score_out, loss, tau, status});
+}
+
+void implement(torch::Library& library) {
+  library.impl("row_stats", row_stats);
+  library.impl("row_stats.out", row_stats_out);
+  library.impl("score", score);
+  library.impl("score.out", score_out);
+  library.impl("draw", draw);
+  library.impl("draw.out", draw_out);
+  library.impl("select", select);
+  library.impl("select.out", select_out);
+}
+
+// The overloads `out` write to the tensors they are given. A device_seed is read where the draw is
+// made: a graph that is captured with it draws anew when it changes.
 TORCH_LIBRARY(impsamp_fast, m) {
-  m.def(
-      "row_stats(Tensor logits, Tensor target, float label_smoothing=0.0, Tensor? "
-      "class_weight=None, "
-      "SymInt ignore_index=-100) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
-      {at::Tag::pt2_compliant_tag});
-  m.def(
-      "score(Tensor logits, Tensor target, str kind=\"grad_norm\", Tensor? features=None, "
-      "float label_smoothing=0.0, Tensor? class_weight=None, SymInt ignore_index=-100) -> Tensor",
-      {at::Tag::pt2_compliant_tag});
-  m.def(
-      "draw(Tensor weights, SymInt n, str method=\"multinomial\", SymInt? seed=None, Generator? "
-      "generator=None) "
-      "-> (Tensor, Tensor)",
-      {at::Tag::pt2_compliant_tag, at::Tag::nondeterministic_seeded});
-  m.def(
-      "select(Tensor logits, Tensor target, SymInt n, str score=\"grad_norm\", str "
-      "method=\"multinomial\", "
-      "str correction=\"unbiased\", float? exponent=None, Tensor? features=None, float "
-      "smoothing=0.0, "
-      "SymInt? seed=None, Generator? generator=None, float label_smoothing=0.0, Tensor? "
-      "class_weight=None, "
-      "SymInt ignore_index=-100) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
-      {at::Tag::pt2_compliant_tag, at::Tag::nondeterministic_seeded});
+  const std::vector<at::Tag> plain = {at::Tag::pt2_compliant_tag};
+  const std::vector<at::Tag> random = {at::Tag::pt2_compliant_tag,
+                                       at::Tag::nondeterministic_seeded};
+  const auto define = [&](const std::string& name, const std::string& arguments,
+                          const std::string& results, const std::string& more_for_out,
+                          const std::string& outputs, const std::vector<at::Tag>& tags) {
+    m.def((name + "(" + arguments + ") -> " + results).c_str(), tags);
+    m.def((name + ".out(" + arguments + more_for_out + ", *, " + outputs + ") -> ()").c_str(),
+          tags);
+  };
+  define("row_stats",
+         "Tensor logits, Tensor target, float label_smoothing=0.0, Tensor? class_weight=None, "
+         "SymInt ignore_index=-100",
+         "(Tensor, Tensor, Tensor, Tensor, Tensor)", "",
+         "Tensor(a!) out_loss, Tensor(b!) out_grad_norm, Tensor(c!) out_p_true, "
+         "Tensor(d!) out_margin, Tensor(e!) out_entropy",
+         plain);
+  define("score",
+         "Tensor logits, Tensor target, str kind=\"grad_norm\", Tensor? features=None, "
+         "float label_smoothing=0.0, Tensor? class_weight=None, SymInt ignore_index=-100",
+         "Tensor", "", "Tensor(a!) out_score", plain);
+  define("draw",
+         "Tensor weights, SymInt n, str method=\"multinomial\", SymInt? seed=None, "
+         "Generator? generator=None",
+         "(Tensor, Tensor)", ", Tensor? device_seed=None",
+         "Tensor(a!) out_index, Tensor(b!) out_prob", random);
+  define("select",
+         "Tensor logits, Tensor target, SymInt n, str score=\"grad_norm\", "
+         "str method=\"multinomial\", str correction=\"unbiased\", float? exponent=None, "
+         "Tensor? features=None, float smoothing=0.0, SymInt? seed=None, "
+         "Generator? generator=None, float label_smoothing=0.0, Tensor? class_weight=None, "
+         "SymInt ignore_index=-100",
+         "(Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)", ", Tensor? device_seed=None",
+         "Tensor(a!) out_index, Tensor(b!) out_weight, Tensor(c!) out_score, "
+         "Tensor(d!) out_loss, Tensor(e!) out_tau, Tensor(f!) out_status",
+         random);
 }
 
-TORCH_LIBRARY_IMPL(impsamp_fast, CPU, m) {
-  m.impl("row_stats", row_stats);
-  m.impl("score", score);
-  m.impl("draw", draw);
-  m.impl("select", select);
-}
+TORCH_LIBRARY_IMPL(impsamp_fast, CPU, m) { implement(m); }
 
 // Nothing here is differentiated: the tensors that ask for gradients pass through to the kernels.
 TORCH_LIBRARY_IMPL(impsamp_fast, Autograd, m) {
   for (const char* name : {"row_stats", "score", "draw", "select"}) {
     m.impl(name, torch::CppFunction::makeFallthrough());
+    m.impl((std::string(name) + ".out").c_str(), torch::CppFunction::makeFallthrough());
   }
 }
 

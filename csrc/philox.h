@@ -36,7 +36,8 @@ ISF_FN PhiloxBlock philox_block(uint64_t seed, uint64_t block) {
 
 // The i-th random number of a seed, uniform over the 64-bit integers.
 ISF_FN uint64_t random_number(uint64_t seed, uint64_t i) {
-  return philox_block(seed, i >> 1).number[i & 1];
+  const PhiloxBlock block = philox_block(seed, i >> 1);
+  return i & 1 ? block.number[1] : block.number[0];
 }
 
 }  // namespace isf

@@ -1,9 +1,10 @@
 #include "rows.h"
 
 #include <ATen/ATen.h>
-#include <ATen/EmptyTensor.h>
 
 #include <cmath>
+
+#include "backend.h"
 
 namespace isf {
 
@@ -31,7 +32,7 @@ std::vector<double> to_vector(const Tensor& row) {
 }
 
 // The class weights as the kernels take them, checked as they are then: a float64 may not fit
-// float32.
+// float32. Their values are not read where that would be waiting for a device.
 Tensor checked_class_weight(const Tensor& given, const Rows& rows) {
   TORCH_CHECK_TYPE(is_supported_float(given.scalar_type()), "class_weight has dtype ",
                    given.scalar_type(), ", but must be a floating-point tensor");
@@ -40,6 +41,7 @@ Tensor checked_class_weight(const Tensor& given, const Rows& rows) {
   TORCH_CHECK_VALUE(given.device() == rows.logits.device(), "class_weight is on ", given.device(),
                     ", but logits is on ", rows.logits.device());
   const Tensor weight = given.to(rows.result_type).contiguous();
+  if (!weight.is_cpu()) return weight;
   const std::vector<double> values = to_vector(weight);
   for (size_t c = 0; c < values.size(); ++c) {
     TORCH_CHECK_VALUE(values[c] >= 0 && std::isfinite(values[c]), "class_weight[", c, "] is ",
@@ -67,7 +69,9 @@ void check_target(const Tensor& target, const Tensor& logits) {
 
 }  // namespace
 
-Tensor Rows::empty_statistic() const { return new_tensor(shape, result_type, logits.device()); }
+Tensor Rows::empty_statistic() const {
+  return backend_of(logits.device()).empty(shape, result_type, logits.device());
+}
 
 void Rows::explain(int64_t row) const {
   if (target.defined()) {
@@ -150,19 +154,6 @@ Tensor check_features(const Rows& rows, const std::optional<Tensor>& features) {
   const Tensor flat =
       (same_result ? h : h.to(rows.result_type)).reshape({rows.count(), h.size(-1)});
   return flat.stride(1) == 1 || flat.size(1) <= 1 ? flat : flat.contiguous();
-}
-
-Tensor new_tensor(at::IntArrayRef shape, at::ScalarType type, at::Device device) {
-  const at::TensorOptions options = at::TensorOptions().dtype(type).device(device);
-  return device.is_cpu() ? Tensor(at::detail::empty_cpu(shape, options))
-                         : at::empty(shape, options);
-}
-
-void check_device(const Tensor& tensor, const char* name) {
-  TORCH_CHECK_VALUE(tensor.is_cpu(), name, " is on ", tensor.device(),
-                    ", but this build has kernels for: cpu");
-  TORCH_CHECK_TYPE(tensor.layout() == at::kStrided, name, " has layout ", tensor.layout(),
-                   ", but must be strided");
 }
 
 }  // namespace isf

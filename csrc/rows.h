@@ -38,11 +38,4 @@ Rows check_rows(const Tensor& logits, const Tensor& target, double label_smoothi
 // Features [..., D] of the same rows as [K, D] with unit stride in D.
 Tensor check_features(const Rows& rows, const std::optional<Tensor>& features);
 
-// An uninitialised tensor like at::empty's, at half the cost where the dispatcher has nothing to
-// decide.
-Tensor new_tensor(at::IntArrayRef shape, at::ScalarType type, at::Device device);
-
-// Only the CPU has kernels so far; CUDA and Metal join here.
-void check_device(const Tensor& tensor, const char* name);
-
 }  // namespace isf

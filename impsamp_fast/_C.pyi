@@ -11,6 +11,19 @@ def row_stats(
     ignore_index: int,
     /,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]: ...
+def row_stats_out(
+    logits: Tensor,
+    target: Tensor,
+    label_smoothing: float,
+    class_weight: Tensor | None,
+    ignore_index: int,
+    loss: Tensor,
+    grad_norm: Tensor,
+    p_true: Tensor,
+    margin: Tensor,
+    entropy: Tensor,
+    /,
+) -> None: ...
 def score(
     logits: Tensor,
     target: Tensor,
@@ -21,6 +34,17 @@ def score(
     ignore_index: int,
     /,
 ) -> Tensor: ...
+def score_out(
+    logits: Tensor,
+    target: Tensor,
+    kind: str,
+    features: Tensor | None,
+    label_smoothing: float,
+    class_weight: Tensor | None,
+    ignore_index: int,
+    out: Tensor,
+    /,
+) -> None: ...
 def draw(
     weights: Tensor,
     n: int,
@@ -29,6 +53,17 @@ def draw(
     generator: torch.Generator | None,
     /,
 ) -> tuple[Tensor, Tensor]: ...
+def draw_out(
+    weights: Tensor,
+    n: int,
+    method: str,
+    seed: int | None,
+    generator: torch.Generator | None,
+    device_seed: Tensor | None,
+    index: Tensor,
+    prob: Tensor,
+    /,
+) -> None: ...
 def select(
     logits: Tensor,
     target: Tensor,
@@ -56,5 +91,29 @@ def memory_update(
     p_true_mean: Tensor | None,
     p_true_squares: Tensor | None,
     labels: Tensor | None,
+    /,
+) -> None: ...
+def select_out(
+    logits: Tensor,
+    target: Tensor,
+    n: int,
+    score: str,
+    method: str,
+    correction: str,
+    exponent: float | None,
+    features: Tensor | None,
+    smoothing: float,
+    seed: int | None,
+    generator: torch.Generator | None,
+    label_smoothing: float,
+    class_weight: Tensor | None,
+    ignore_index: int,
+    device_seed: Tensor | None,
+    index: Tensor,
+    weight: Tensor,
+    out_score: Tensor,
+    loss: Tensor,
+    tau: Tensor,
+    status: Tensor,
     /,
 ) -> None: ...

@@ -67,7 +67,9 @@ def build_info() -> dict[str, Any]:
 
         - ``version``: of impsamp_fast, when it was built,
         - ``torch``: the torch it was built with, and ``torch_running``, the one in use,
-        - ``cuda``: the CUDA version it was built with; None for a build without CUDA,
+        - ``cuda``: None for a build without CUDA; else a dict with the ``version`` of CUDA that
+          torch has, that of ``nvcc``, which compiled the kernels, and the ``architectures`` of GPUs
+          it compiled for,
         - ``compiler`` and ``flags``: what it was compiled with,
         - ``levels``: the CPU instruction sets with kernels of their own,
         - ``cpu_capability``: the level that torch chose for this machine, and so the kernels that
@@ -77,7 +79,7 @@ def build_info() -> dict[str, Any]:
         "version": built.VERSION,
         "torch": built.TORCH,
         "torch_running": str(torch.__version__),
-        "cuda": built.CUDA,
+        "cuda": built.CUDA and dict(built.CUDA),
         "compiler": built.COMPILER,
         "flags": built.FLAGS,
         "levels": list(built.LEVELS),

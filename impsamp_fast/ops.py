@@ -2,17 +2,41 @@
 
 Eager calls go straight to the compiled operators; under ``torch.compile`` the same operators run as
 ``torch.ops.impsamp_fast``. Nothing here is differentiated: results never require grad.
+
+On the CPU what is wrong raises. An accelerator would have to be waited for, so there only what the
+host can see raises, and wrong values are marked: a row with a bad logit, target, class weight or
+feature has NaN in every statistic; a draw that cannot be made has ``prob`` NaN; a selection says it
+in its ``status``. With ``validate=True`` the call waits for the device and raises the CPU's error.
 """
 
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 
-from impsamp_fast import _fakes as _fakes  # registers them
+from impsamp_fast import _fakes  # registers them
+from impsamp_fast._arguments import (
+    checked_out,
+    checked_size,
+    checked_tensor,
+    explain,
+    seeds,
+    signed,
+)
 from impsamp_fast._extension import _C
+from impsamp_fast._status import raise_if_nan, status_error
 
-__all__ = ["Draw", "RowStats", "Selection", "draw", "row_stats", "score", "select"]
+__all__ = [
+    "Draw",
+    "RowStats",
+    "Selection",
+    "draw",
+    "raise_for_status",
+    "row_stats",
+    "score",
+    "select",
+]
 
 
 class RowStats(NamedTuple):
@@ -50,6 +74,8 @@ def row_stats(
     label_smoothing: float = 0.0,
     class_weight: Tensor | None = None,
     ignore_index: int = -100,
+    out: RowStats | None = None,
+    validate: bool = False,
 ) -> RowStats:
     """The statistics of each row of logits, in one pass.
 
@@ -79,6 +105,10 @@ def row_stats(
         class_weight: ``[C]``, floating point, finite and not negative. It scales ``loss`` and
             ``grad_norm``.
         ignore_index: rows with this class index have all statistics 0.
+        out: where to put the results: contiguous, each with a result's shape, dtype and device
+            and in memory of its own. It is what is returned.
+        validate: on an accelerator, wait for it and raise what is wrong with the values, instead
+            of marking it with NaN.
 
     Returns:
         Five tensors ``[...]``, float64 for float64 logits and float32 for all others.
@@ -89,12 +119,21 @@ def row_stats(
             throughout.
         TypeError: a dtype or the kind of an argument does not fit.
     """
-    operator = _operators().row_stats
     try:
-        found = operator(logits, target, label_smoothing, class_weight, ignore_index)
+        if out is None:
+            found = _operators().row_stats(
+                logits, target, label_smoothing, class_weight, ignore_index
+            )
+            stats = RowStats(*found)
+        else:
+            arguments = (logits, target, label_smoothing, class_weight, ignore_index)
+            stats = _fill("row_stats", arguments, checked_out(out, RowStats))
     except TypeError as error:
-        _explain(error, locals())
-    return RowStats(*found)
+        explain(error, locals())
+    if validate:
+        arguments = (logits, target, label_smoothing, class_weight, ignore_index)
+        raise_if_nan(stats.loss, _C.row_stats, arguments)
+    return stats
 
 
 def score(
@@ -106,6 +145,8 @@ def score(
     label_smoothing: float = 0.0,
     class_weight: Tensor | None = None,
     ignore_index: int = -100,
+    out: Tensor | None = None,
+    validate: bool = False,
 ) -> Tensor:
     """One number for each row that says how much it is worth; only what ``kind`` needs is computed.
 
@@ -121,6 +162,8 @@ def score(
         label_smoothing: as in :func:`row_stats`.
         class_weight: as in :func:`row_stats`.
         ignore_index: rows with this class index have score 0, whatever the kind.
+        out: where to put the result, as in :func:`row_stats`.
+        validate: as in :func:`row_stats`.
 
     Returns:
         ``[...]``, not negative, float64 for float64 logits and float32 for all others.
@@ -130,13 +173,19 @@ def score(
         ValueError: as in :func:`row_stats`; an unknown kind; features missing or not asked for.
         TypeError: as in :func:`row_stats`.
     """
-    operator = _operators().score
     try:
-        found: Tensor = operator(
-            logits, target, kind, features, label_smoothing, class_weight, ignore_index
-        )
+        if out is None:
+            found: Tensor = _operators().score(
+                logits, target, kind, features, label_smoothing, class_weight, ignore_index
+            )
+        else:
+            arguments = (logits, target, kind, features, label_smoothing, class_weight)
+            (found,) = _fill("score", (*arguments, ignore_index), (checked_out(out, Tensor),))
     except TypeError as error:
-        _explain(error, locals())
+        explain(error, locals())
+    if validate:
+        arguments = (logits, target, kind, features, label_smoothing, class_weight)
+        raise_if_nan(found, _C.score, (*arguments, ignore_index))
     return found
 
 
@@ -146,6 +195,9 @@ def draw(
     method: str = "multinomial",
     seed: int | Tensor | None = None,
     generator: torch.Generator | None = None,
+    *,
+    out: Draw | None = None,
+    validate: bool = False,
 ) -> Draw:
     """Draws n rows with probabilities proportional to weights, exactly.
 
@@ -176,9 +228,13 @@ def draw(
         method: one of the above.
         seed: an integer of 64 bits. The same seed and weights give the same rows on every device,
             with any number of threads, eager or compiled. The i-th draw uses the i-th random
-            number.
-        generator: without a seed, the ``torch.Generator`` that decides; torch's default otherwise.
-            ``torch.compile`` cannot trace a generator: pass a seed there.
+            number. Or an int64 scalar tensor on the weights' device, which is read there: a CUDA
+            graph draws anew when it has changed.
+        generator: without a seed, the ``torch.Generator`` of the weights' device that decides;
+            torch's default otherwise. ``torch.compile`` cannot trace a generator: pass a seed
+            there.
+        out: where to put the results, as in :func:`row_stats`.
+        validate: as in :func:`row_stats`.
 
     Returns:
         ``Draw(index, prob)``: index ``[n]`` int64; prob ``[n]``, float64 for float64 weights and
@@ -189,12 +245,19 @@ def draw(
             and generator are given.
         TypeError: a dtype or the kind of an argument does not fit.
     """
-    operator = _operators().draw
     try:
-        found = operator(weights, n, method, _signed(seed), generator)
+        number = seed if seed is None else signed(seed)
+        if out is None and not isinstance(number, Tensor):
+            drawn = Draw(*_operators().draw(weights, n, method, number, generator))
+        else:
+            arguments = (weights, n, method, *seeds(number, generator))
+            into = _new_draw(weights, n) if out is None else checked_out(out, Draw)
+            drawn = _fill("draw", arguments, into)
     except TypeError as error:
-        _explain(error, locals())
-    return Draw(*found)
+        explain(error, locals())
+    if validate:
+        raise_if_nan(drawn.prob, _C.draw, (weights, n, method, 0, None))
+    return drawn
 
 
 def select(
@@ -212,6 +275,8 @@ def select(
     label_smoothing: float = 0.0,
     class_weight: Tensor | None = None,
     ignore_index: int = -100,
+    out: Selection | None = None,
+    validate: bool = False,
 ) -> Selection:
     """Selects a mini-batch of n rows from a large batch of K: scores, draw and weights in one call.
 
@@ -236,6 +301,8 @@ def select(
         label_smoothing: as in :func:`row_stats`.
         class_weight: as in :func:`row_stats`.
         ignore_index: rows with this class index are never drawn; they count in K.
+        out: where to put the results, as in :func:`row_stats`.
+        validate: as in :func:`row_stats`.
 
     Returns:
         ``Selection`` of
@@ -245,8 +312,10 @@ def select(
         - ``score`` and ``loss`` ``[...]`` of all rows;
         - ``tau`` ``[]``: sqrt(K sum g^2), with g what rows are drawn by, normalised to sum 1. It
           equals sqrt(K / effective sample size) (Katharopoulos and Fleuret 2018, section 3.3);
-        - ``status`` ``[]`` int64: 0. On the CPU what goes wrong raises; on an accelerator, where a
-          synchronisation would be needed to raise, it is written here.
+        - ``status`` ``[]`` int64: 0. On an accelerator, what went wrong: 1 + i if row i is the
+          first with a bad logit, target, class weight or feature; -1 - m if n rows cannot be drawn
+          without replacement since only m have a chance; -1 also if every row is ignored. Then
+          ``index`` is 0, 1, ... modulo K and ``weight`` is 0.
 
     Raises:
         IndexError: as in :func:`row_stats`.
@@ -258,71 +327,114 @@ def select(
         rule, exponent = "unbiased", correction
     else:
         rule = correction
-    operator = _operators().select
     try:
-        found = operator(
+        number = seed if seed is None else signed(seed)
+        if out is None and not isinstance(number, Tensor):
+            found = _operators().select(
+                logits,
+                target,
+                n,
+                score,
+                method,
+                rule,
+                exponent,
+                features,
+                smoothing,
+                number,
+                generator,
+                label_smoothing,
+                class_weight,
+                ignore_index,
+            )
+            selection = Selection(*found)
+        else:
+            number, generator, device_seed = seeds(number, generator)
+            arguments = (
+                *(logits, target, n, score, method, rule, exponent, features, smoothing),
+                *(number, generator, label_smoothing, class_weight, ignore_index, device_seed),
+            )
+            into = _new_selection(logits, n) if out is None else checked_out(out, Selection)
+            selection = _fill("select", arguments, into)
+    except TypeError as error:
+        explain(error, locals())
+    if validate and not selection.status.is_cpu:
+        raise_for_status(
+            selection,
             logits,
             target,
             n,
-            score,
             method,
-            rule,
-            exponent,
-            features,
-            smoothing,
-            _signed(seed),
-            generator,
-            label_smoothing,
-            class_weight,
-            ignore_index,
+            score=score,
+            correction=correction,
+            features=features,
+            smoothing=smoothing,
+            label_smoothing=label_smoothing,
+            class_weight=class_weight,
+            ignore_index=ignore_index,
         )
-    except TypeError as error:
-        _explain(error, locals())
-    return Selection(*found)
+    return selection
+
+
+def raise_for_status(
+    selection: Selection,
+    logits: Tensor,
+    target: Tensor,
+    n: int,
+    method: str = "multinomial",
+    **options: Any,
+) -> None:
+    """Waits for a selection and raises what went wrong with it, if anything did.
+
+    Args:
+        selection: what :func:`select` returned for the other arguments.
+        logits: as they were passed to :func:`select`.
+        target: so too.
+        n: so too.
+        method: so too.
+        **options: whatever else was passed, but for ``seed``, ``generator``, ``out`` and
+            ``validate``.
+
+    Raises:
+        IndexError: as :func:`select` on the CPU.
+        ValueError: as :func:`select` on the CPU.
+    """
+    if status := int(selection.status):
+        on_cpu: dict[str, Any] = {
+            name: value.cpu() if isinstance(value, Tensor) else value
+            for name, value in options.items()
+        }
+        select(logits.cpu(), target.cpu(), n, method=method, seed=0, **on_cpu)
+        raise status_error(status, n, method)
 
 
 def _operators() -> Any:
     """The compiled operators: by pybind11, which costs least, or where torch.compile sees them."""
-    return torch.ops.impsamp_fast if torch.compiler.is_compiling() else _C
+    return torch.ops.impsamp_fast if is_compiling() else _C
 
 
-def _signed(seed: int | Tensor | None) -> int | Tensor | None:
-    """A seed of 64 bits as the signed integer with the same bits."""
-    if type(seed) is not int or -(2**63) <= seed < 2**63:
-        return seed
-    if seed < 2**64:
-        return seed - 2**64
-    raise ValueError(f"seed is {seed}, but must be an integer of 64 bits")
+_Out = TypeVar("_Out", bound=tuple[Tensor, ...])
 
 
-_EXPECTED: dict[str, tuple[tuple[type, ...], str]] = {
-    "logits": ((Tensor,), "a tensor"),
-    "target": ((Tensor,), "a tensor"),
-    "weights": ((Tensor,), "a tensor"),
-    "features": ((Tensor, type(None)), "a tensor or None"),
-    "class_weight": ((Tensor, type(None)), "a tensor or None"),
-    "n": ((int,), "an int"),
-    "ignore_index": ((int,), "an int"),
-    "seed": ((int, type(None)), "an int or None"),
-    "generator": ((torch.Generator, type(None)), "a torch.Generator or None"),
-    "kind": ((str,), "a str"),
-    "score": ((str,), "a str"),
-    "method": ((str,), "a str"),
-    "correction": ((str, float, int), "a str or a float"),
-    "label_smoothing": ((float, int), "a float"),
-    "smoothing": ((float, int), "a float"),
-}
+def _fill(name: str, arguments: tuple[Any, ...], out: _Out) -> _Out:
+    """Runs an operator that writes its results to ``out``, and returns that."""
+    fields = getattr(out, "_fields", (name,))
+    if is_compiling():
+        results = {f"out_{field}": value for field, value in zip(fields, out, strict=True)}
+        getattr(torch.ops.impsamp_fast, name).out(*arguments, **results)
+        return out
+    for field, value in zip(fields, out, strict=True):
+        if value.is_neg():  # torch resolves those only for operators that return what they fill
+            named = "out" if len(out) == 1 else f"out.{field}"
+            raise ValueError(f"{named} is lazily negated, but must be memory as it is")
+    getattr(_C, f"{name}_out")(*arguments, *out)
+    return out
 
 
-def _explain(error: TypeError, arguments: dict[str, Any]) -> NoReturn:
-    """Raises an error that names the argument, where pybind11's only lists the signature."""
-    for name, value in arguments.items():
-        expected = _EXPECTED.get(name)
-        if expected and not isinstance(value, expected[0]):
-            found = f"{type(value).__name__} {value!r}"
-            raise TypeError(f"{name} is {found:.80}, but must be {expected[1]}") from None
-        if isinstance(value, int) and not -(2**63) <= value < 2**63:
-            raise ValueError(f"{name} is {value}, but must be an integer of 64 bits") from None
-        if isinstance(value, str) and not value.isprintable():
-            raise ValueError(f"{name} is {value!r}, which is no known name") from None
-    raise error
+def _new_draw(weights: Tensor, n: int) -> Draw:
+    """A place for the results of draw()."""
+    return Draw(*_fakes.fake_draw(checked_tensor(weights), checked_size(n)))
+
+
+def _new_selection(logits: Tensor, n: int) -> Selection:
+    """A place for the results of select()."""
+    return Selection(*_fakes.fake_select(checked_tensor(logits), logits, checked_size(n)))

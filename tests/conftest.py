@@ -1,25 +1,66 @@
-"""What every test gets: torch's global state put back, and hypothesis with fixed examples."""
+"""What every test gets: torch's global state put back, hypothesis with fixed examples, a device.
+
+`pytest -m cuda` is the GPU suite. Without `-m` its tests are left out, even where there is a GPU.
+"""
 
 from collections.abc import Iterator
 
 import pytest
 import torch
+from devices import CPU, REQUIRED, carried, cuda_is_required, need_cuda
 from hypothesis import settings
 from torch import Tensor, nn
 from toy import C, K
 
+import impsamp_fast
+
 settings.register_profile("fixed", derandomize=True, deadline=None)
 settings.load_profile("fixed")
+
+ON_CUDA = pytest.param("cuda", marks=pytest.mark.cuda)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.option.markexpr = config.option.markexpr or "not cuda"
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    wanted = any(item.get_closest_marker("cuda") for item in session.items)
+    if wanted and cuda_is_required() and not torch.cuda.is_available():
+        raise pytest.UsageError(f"{REQUIRED} is set, but torch finds no CUDA device")
 
 
 @pytest.fixture(autouse=True)
 def _torch_state_restored() -> Iterator[None]:
     """Each test starts from the same random state and leaves the number of threads as it was."""
     threads = torch.get_num_threads()
-    with torch.random.fork_rng(devices=[]):
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
+    with torch.random.fork_rng(devices=devices):
         torch.manual_seed(0)
         yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(params=["cpu", ON_CUDA])
+def device(request: pytest.FixtureRequest) -> torch.device:
+    """The CPU in an ordinary run, the current GPU under `-m cuda`."""
+    return request.getfixturevalue("cuda") if request.param == "cuda" else CPU
+
+
+@pytest.fixture
+def cuda() -> torch.device:
+    """The current GPU, for tests marked with `cuda`."""
+    need_cuda()
+    return torch.device("cuda", torch.cuda.current_device())
+
+
+@pytest.fixture
+def carried_operators(device: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The operators of the package run on the device, for tensors on the CPU."""
+    if device.type == "cpu":
+        return
+    for name in ("row_stats", "score", "draw", "select"):
+        monkeypatch.setattr(impsamp_fast, name, carried(getattr(impsamp_fast, name), device))
 
 
 @pytest.fixture

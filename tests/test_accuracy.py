@@ -13,6 +13,8 @@ from torch import Tensor
 import impsamp_fast as isf
 from impsamp_fast import reference
 
+pytestmark = pytest.mark.usefixtures("carried_operators")
+
 BOUND = 2e-6
 SIZES = [10.0**k for k in range(-30, 5)]
 

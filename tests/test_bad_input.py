@@ -10,6 +10,8 @@ from hypothesis import given, settings
 
 import impsamp_fast as isf
 
+pytestmark = pytest.mark.usefixtures("carried_operators")
+
 ERRORS = (ValueError, TypeError, IndexError)
 METHODS = ["multinomial", "stratified", "systematic", "race", "pps", "topk"]
 KINDS = ["loss", "grad_norm", "last_layer", "p_wrong", "margin", "entropy"]
@@ -190,8 +192,13 @@ BAD_VALUES: dict[str, list[Any]] = {
     "method": [*NOT_NAMES, "", "Race", "race\0", "\ud800"],
     "correction": [None, "", "Unbiased", NAN, INF, [1], torch.zeros(2), object(), 1j, "\ud800"],
     "smoothing": [*NOT_NUMBERS, -0.1, 1.1, NAN, INF, 10**400],
-    "seed": ["x", 1.5, 2**64, -(2**63) - 1, [1], torch.zeros(2), object()],
+    "seed": [
+        *("x", 1.5, 2**64, -(2**63) - 1, [1], object()),
+        *(torch.zeros(2), torch.zeros(()), torch.zeros(1).long(), torch.tensor(1).int()),
+        torch.tensor(1, device="meta"),
+    ],
     "generator": ["x", 3, torch, object()],
+    "out": [3, "x", [1.0], (), (torch.empty(1),), object(), torch.empty(3), isf.Draw(None, None)],
 }
 
 

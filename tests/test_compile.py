@@ -79,18 +79,51 @@ CHECKED["draw-float64"] = (OPS.draw, lambda: ((torch.rand(20).double(), 6), {"se
 CHECKED["draw-half"] = (OPS.draw, lambda: ((torch.rand(20).half(), 6), {"seed": 4}))
 
 
+def with_out(
+    operator: Any, arguments: Callable[[], tuple[tuple[Any, ...], dict[str, Any]]]
+) -> tuple[Any, Callable[[], tuple[tuple[Any, ...], dict[str, Any]]]]:
+    """The same call of the overload that writes to tensors it is given."""
+
+    def arguments_and_out() -> tuple[tuple[Any, ...], dict[str, Any]]:
+        args, kwargs = arguments()
+        results = operator(*args, **kwargs)
+        results = results if isinstance(results, tuple) else (results,)
+        names = [a.name for a in operator.out._schema.arguments if a.name.startswith("out_")]
+        places = [torch.empty_like(result) for result in results]
+        return args, kwargs | dict(zip(names, places, strict=True))
+
+    return operator.out, arguments_and_out
+
+
+for _name, (_operator, _arguments) in list(CHECKED.items()):
+    CHECKED[f"{_name}-out"] = with_out(_operator, _arguments)
+    CHECKED[_name] = (_operator.default, _arguments)
+for _name in ("draw-race-out", "select-pps-out"):
+    _operator, _arguments = CHECKED[_name]
+
+    def _with_device_seed(
+        arguments: Callable[[], tuple[tuple[Any, ...], dict[str, Any]]] = _arguments,
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        args, kwargs = arguments()
+        return args, kwargs | {"seed": None, "device_seed": torch.tensor(4)}
+
+    CHECKED[f"{_name}-device seed"] = (_operator, _with_device_seed)
+
+
 @pytest.mark.parametrize("name", CHECKED)
 def test_opcheck(name: str) -> None:
     operator, arguments = CHECKED[name]
     args, kwargs = arguments()
-    torch.library.opcheck(operator.default, args, kwargs)
+    torch.library.opcheck(operator, args, kwargs)
 
 
 def test_tags() -> None:
     for operator in (OPS.draw, OPS.select):
-        assert torch.Tag.nondeterministic_seeded in operator.default.tags
+        for overload in (operator.default, operator.out):
+            assert torch.Tag.nondeterministic_seeded in overload.tags
     for operator in (OPS.row_stats, OPS.score):
-        assert torch.Tag.nondeterministic_seeded not in operator.default.tags
+        for overload in (operator.default, operator.out):
+            assert torch.Tag.nondeterministic_seeded not in overload.tags
 
 
 @pytest.mark.parametrize("dynamic", [False, True])

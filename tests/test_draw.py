@@ -7,6 +7,8 @@ from torch import Tensor
 import impsamp_fast as isf
 from impsamp_fast import reference
 
+pytestmark = pytest.mark.usefixtures("carried_operators")
+
 WITH_REPLACEMENT = ["multinomial", "stratified", "systematic"]
 WITHOUT_REPLACEMENT = ["race", "pps", "topk"]
 METHODS = WITH_REPLACEMENT + WITHOUT_REPLACEMENT

@@ -10,6 +10,8 @@ from torch import Tensor
 
 import impsamp_fast as isf
 
+pytestmark = pytest.mark.usefixtures("carried_operators")
+
 CORRECTED = ["multinomial", "stratified", "systematic", "race", "pps"]
 FALSE_ALARM = 1e-6
 

@@ -5,6 +5,8 @@ import torch
 
 import impsamp_fast as isf
 
+every_device = pytest.mark.usefixtures("carried_operators")
+
 
 @pytest.fixture
 def flush_denormal():
@@ -26,6 +28,7 @@ def test_subnormal_weights_do_not_depend_on_the_processors_mode(method, request)
         assert torch.equal(isf.draw(weights, 1000, method, seed=1).index, expected[threads])
 
 
+@every_device
 def test_smoothing_gives_every_row_a_chance_beside_a_subnormal_score():
     logits = torch.tensor([[100.0, 0.0]] + [[200.0, 0.0]] * 15)
     selection = isf.select(
@@ -35,6 +38,7 @@ def test_smoothing_gives_every_row_a_chance_beside_a_subnormal_score():
     assert len(set(selection.index.tolist())) == 8
 
 
+@every_device
 @pytest.mark.parametrize("power", [1000.0, -1000.0, 3.0])
 def test_powers_of_weights_stay_finite(power):
     logits, target = 3 * torch.randn(64, 4), torch.randint(4, (64,))
@@ -45,6 +49,7 @@ def test_powers_of_weights_stay_finite(power):
     torch.testing.assert_close((chosen.weight * score).sum(), (unbiased.weight * score).sum())
 
 
+@every_device
 def test_features_beyond_the_range_of_their_squares():
     logits, target = torch.randn(4, 3), torch.randint(3, (4,))
     features = torch.full((4, 5), 1e20)
@@ -53,6 +58,7 @@ def test_features_beyond_the_range_of_their_squares():
     torch.testing.assert_close(found.double(), expected, rtol=1e-6, atol=0)
 
 
+@every_device
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_features_must_be_finite_except_of_ignored_rows(value):
     logits, target = torch.randn(4, 3), torch.tensor([0, -100, 1, 2])
@@ -64,6 +70,7 @@ def test_features_must_be_finite_except_of_ignored_rows(value):
         isf.score(logits, target, "last_layer", features)
 
 
+@every_device
 def test_a_class_weight_must_fit_float32():
     weight = torch.tensor([1.0, 1e300], dtype=torch.float64)
     logits, target = torch.zeros(1, 2), torch.tensor([1])

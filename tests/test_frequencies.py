@@ -11,6 +11,8 @@ from scipy import stats
 
 import impsamp_fast as isf
 
+pytestmark = pytest.mark.usefixtures("carried_operators")
+
 FALSE_ALARM = 1e-6
 SHAPES = {
     "skewed": torch.arange(1, 1001).float() ** 3,

@@ -3,6 +3,7 @@ from collections import Counter
 
 import pytest
 import torch
+from devices import need_cuda
 
 from impsamp_fast.memory import PickCounts
 
@@ -122,8 +123,9 @@ def test_refuses_a_state_that_does_not_fit():
     assert counts.counts.tolist() == [1, 0, 0]
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.cuda
 def test_fetches_indices_of_an_accelerator_before_they_are_looked_at():
+    need_cuda()
     counts = PickCounts(5)
     index = torch.tensor([1, 1, 4], device="cuda")
     counts.update(index)

@@ -1,11 +1,14 @@
 """Any legal input gives what the reference gives."""
 
 import hypothesis.strategies as st
+import pytest
 import torch
 from hypothesis import given, settings
 
 import impsamp_fast as isf
 from impsamp_fast import reference
+
+pytestmark = pytest.mark.usefixtures("carried_operators")
 
 METHODS = ["multinomial", "stratified", "systematic", "race", "pps", "topk"]
 KINDS = ["loss", "grad_norm", "last_layer", "p_wrong", "margin", "entropy"]

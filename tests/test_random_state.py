@@ -5,6 +5,7 @@ from functools import partial
 
 import pytest
 import torch
+from devices import random_state
 from torch import Tensor
 
 import impsamp_fast as isf
@@ -15,20 +16,27 @@ TARGET = torch.arange(1000) % 5
 METHODS = ["multinomial", "stratified", "systematic", "race", "pps"]
 
 Draws = Callable[..., Tensor]
-OPERATORS: dict[str, Draws] = {
-    "draw": lambda method, **source: isf.draw(WEIGHTS, 100, method, **source).index,
-    "select": lambda method, **source: (
-        isf.select(LOGITS, TARGET, 100, method=method, **source).index
-    ),
-}
-both = pytest.mark.parametrize(
-    "draws",
-    [partial(draws, method) for draws in OPERATORS.values() for method in METHODS],
-    ids=[f"{name}-{method}" for name in OPERATORS for method in METHODS],
-)
 
 
-@both
+def draw(device: torch.device, method: str, **source: object) -> Tensor:
+    return isf.draw(WEIGHTS.to(device), 100, method, **source).index
+
+
+def select(device: torch.device, method: str, **source: object) -> Tensor:
+    logits, target = LOGITS.to(device), TARGET.to(device)
+    return isf.select(logits, target, 100, method=method, **source).index
+
+
+@pytest.fixture(params=METHODS)
+def method(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture(params=[draw, select], ids=["draw", "select"])
+def draws(request: pytest.FixtureRequest, method: str, device: torch.device) -> Draws:
+    return partial(request.param, device, method)
+
+
 def test_manual_seed_decides(draws: Draws) -> None:
     torch.manual_seed(5)
     first, second = draws(), draws()
@@ -40,12 +48,11 @@ def test_manual_seed_decides(draws: Draws) -> None:
     assert not torch.equal(draws(), first)
 
 
-@both
-def test_a_generator_decides_and_advances(draws: Draws) -> None:
-    generator = torch.Generator().manual_seed(5)
-    before = torch.get_rng_state()
+def test_a_generator_decides_and_advances(draws: Draws, device: torch.device) -> None:
+    generator = torch.Generator(device).manual_seed(5)
+    before = random_state(device)
     first, second = draws(generator=generator), draws(generator=generator)
-    assert torch.equal(torch.get_rng_state(), before), "the default generator is left alone"
+    assert torch.equal(random_state(device), before), "the default generator is left alone"
     assert not torch.equal(first, second)
     generator.manual_seed(5)
     assert torch.equal(draws(generator=generator), first)
@@ -53,16 +60,21 @@ def test_a_generator_decides_and_advances(draws: Draws) -> None:
     assert torch.equal(draws(), first), "the default generator is used alike"
 
 
-@both
-def test_a_seed_uses_no_generator(draws: Draws) -> None:
-    before = torch.get_rng_state()
+def test_a_seed_uses_no_generator(draws: Draws, device: torch.device) -> None:
+    before = random_state(device)
     first = draws(seed=7)
     assert torch.equal(draws(seed=7), first)
     assert not torch.equal(draws(seed=8), first)
-    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(random_state(device), before)
 
 
-@both
+def test_the_cpus_generator_is_left_alone(draws: Draws, device: torch.device) -> None:
+    """What is drawn on a device takes its numbers from that device's generator."""
+    before = torch.get_rng_state()
+    draws()
+    assert torch.equal(torch.get_rng_state(), before) == (device.type != "cpu")
+
+
 def test_seeds_are_64_bits_of_either_sign(draws: Draws) -> None:
     assert torch.equal(draws(seed=-1), draws(seed=2**64 - 1))
     assert torch.equal(draws(seed=-(2**63)), draws(seed=2**63))
@@ -71,7 +83,8 @@ def test_seeds_are_64_bits_of_either_sign(draws: Draws) -> None:
         assert not torch.equal(other, draws(seed=1))
 
 
-def test_seeds_differ_from_step_to_step() -> None:
+def test_seeds_differ_from_step_to_step(device: torch.device) -> None:
     """A thousand draws from one generator have a thousand different seeds."""
-    first = [tuple(isf.draw(WEIGHTS, 4).index.tolist()) for _ in range(1000)]
+    weights = WEIGHTS.to(device)
+    first = [tuple(isf.draw(weights, 4).index.tolist()) for _ in range(1000)]
     assert len(set(first)) > 990

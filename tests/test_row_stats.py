@@ -5,11 +5,14 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
+from devices import assert_same
 from exact import assert_relative
 from torch import Tensor
 
 import impsamp_fast as isf
 from impsamp_fast import reference
+
+pytestmark = pytest.mark.usefixtures("carried_operators")
 
 DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
 TOLERANCE = {torch.float32: 2e-6, torch.float64: 1e-12}
@@ -115,12 +118,14 @@ def test_strided_leading_dimensions() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("classes", [2, 10, 100, 1003])
-def test_half_precision_is_float32_of_it(dtype: torch.dtype, classes: int) -> None:
+def test_half_precision_is_float32_of_it(
+    dtype: torch.dtype, classes: int, device: torch.device
+) -> None:
     logits = (5 * torch.randn(300, classes)).to(dtype)
     target = torch.randint(classes, (300,))
     half, full = isf.row_stats(logits, target), isf.row_stats(logits.float(), target)
     for name in FIELDS:
-        assert torch.equal(getattr(half, name), getattr(full, name)), name
+        assert_same(getattr(half, name), getattr(full, name), device, name)
 
 
 def test_int32_target() -> None:
@@ -214,13 +219,15 @@ def test_masked_class_without_weight_costs_nothing() -> None:
 
 
 @pytest.mark.parametrize("classes", [1, 2, 5, 16, 100, 1000])
-def test_a_row_does_not_see_its_neighbours(classes: int) -> None:
+def test_a_row_does_not_see_its_neighbours(classes: int, device: torch.device) -> None:
     logits, target = 5 * torch.randn(67, classes), torch.randint(classes, (67,))
     together = isf.row_stats(logits, target)
     for i in range(67):
         alone = isf.row_stats(logits[i], target[i])
         for name in FIELDS:
-            assert torch.equal(getattr(together, name)[i], getattr(alone, name)), (name, i)
+            assert_same(
+                getattr(together, name)[i], getattr(alone, name), device, f"{name}, row {i}"
+            )
 
 
 @pytest.mark.parametrize("shape", [(20_000, 2), (5_000, 10), (3_000, 300), (3, 200_000)])

@@ -3,11 +3,14 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from devices import assert_same
 from exact import assert_relative
 from torch import nn
 
 import impsamp_fast as isf
 from impsamp_fast import reference
+
+pytestmark = pytest.mark.usefixtures("carried_operators")
 
 KINDS = ["loss", "grad_norm", "last_layer", "p_wrong", "margin", "entropy"]
 
@@ -44,12 +47,12 @@ def test_options_against_reference(kind: str, hard: bool) -> None:
     torch.testing.assert_close(actual.double(), truth, rtol=3e-6, atol=3e-6)
 
 
-def test_statistic_and_score_are_the_same_number() -> None:
+def test_statistic_and_score_are_the_same_number(device: torch.device) -> None:
     for classes in (1, 2, 10, 500):
         logits, target = 4 * torch.randn(70, classes), torch.randint(classes, (70,))
         stats = isf.row_stats(logits, target)
         for kind in ("loss", "grad_norm", "entropy"):
-            assert torch.equal(isf.score(logits, target, kind), getattr(stats, kind)), kind
+            assert_same(isf.score(logits, target, kind), getattr(stats, kind), device, kind)
 
 
 def test_default_is_grad_norm() -> None:
@@ -94,7 +97,7 @@ def test_no_rows() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_threads_and_neighbours_change_nothing(kind: str) -> None:
+def test_threads_and_neighbours_change_nothing(kind: str, device: torch.device) -> None:
     logits, target = 3 * torch.randn(9000, 10), torch.randint(10, (9000,))
     features = torch.randn(9000, 5) if kind == "last_layer" else None
     results = []
@@ -105,4 +108,4 @@ def test_threads_and_neighbours_change_nothing(kind: str) -> None:
     assert torch.equal(results[0], results[2])
     own = None if features is None else features[4321]
     alone = isf.score(logits[4321], target[4321], kind, own)
-    assert torch.equal(alone, results[0][4321])
+    assert_same(alone, results[0][4321], device)

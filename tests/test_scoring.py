@@ -6,6 +6,7 @@ import warnings
 import pytest
 import torch
 import torch.nn.functional as F
+from devices import need_cuda
 from torch import Tensor, nn
 from toy import C, N
 
@@ -153,8 +154,9 @@ class TestScoringLeavesNoTrace:
         model(x)
         assert everything_of(original) != before
 
-    @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+    @pytest.mark.cuda
     def test_on_a_cuda_device(self, data):
+        need_cuda()
         x, y = (value.cuda() for value in data)
         model = Regularised().cuda()
         selector = Selector(model, N, dropout=True)

@@ -4,9 +4,12 @@ import itertools
 
 import pytest
 import torch
+from devices import assert_same
 
 import impsamp_fast as isf
 from impsamp_fast import reference
+
+pytestmark = pytest.mark.usefixtures("carried_operators")
 
 METHODS = ["multinomial", "stratified", "systematic", "race", "pps", "topk"]
 CORRECTIONS = ["none", "unbiased", "normalized", 0.0, 0.5, 1.0, -1.0]
@@ -84,23 +87,25 @@ def test_every_score_and_dtype(score: str, dtype: torch.dtype, shape: tuple[int,
             )
 
 
-def test_options_reach_the_score() -> None:
+def test_options_reach_the_score(device: torch.device) -> None:
     logits, target = torch.randn(60, 5), torch.randint(5, (60,))
     options = {"label_smoothing": 0.2, "class_weight": torch.rand(5), "ignore_index": 3}
     for score in ("loss", "grad_norm", "margin"):
         picked = isf.select(logits, target, 20, score, seed=0, **options)
-        assert torch.equal(picked.score, isf.score(logits, target, score, **options))
-        assert torch.equal(picked.loss, isf.row_stats(logits, target, **options).loss)
+        assert_same(picked.score, isf.score(logits, target, score, **options), device)
+        assert_same(picked.loss, isf.row_stats(logits, target, **options).loss, device)
         assert (target[picked.index] != 3).all()
 
 
 @pytest.mark.parametrize("classes", [2, 3, 10, 17, 300])
-def test_score_and_loss_are_those_of_the_other_operators(classes: int) -> None:
+def test_score_and_loss_are_those_of_the_other_operators(
+    classes: int, device: torch.device
+) -> None:
     logits, target = 4 * torch.randn(130, classes), torch.randint(classes, (130,))
     for score in ("loss", "grad_norm", "p_wrong", "margin", "entropy"):
         picked = isf.select(logits, target, 5, score, seed=0)
-        assert torch.equal(picked.score, isf.score(logits, target, score)), score
-        assert torch.equal(picked.loss, isf.row_stats(logits, target).loss), score
+        assert_same(picked.score, isf.score(logits, target, score), device, score)
+        assert_same(picked.loss, isf.row_stats(logits, target).loss, device, score)
 
 
 def test_any_strides() -> None:

@@ -5,18 +5,10 @@
 #include <c10/util/FunctionRef.h>
 
 #include <cstdint>
-#include <string>
 
 #include "kernels.h"
 
 namespace isf {
-
-enum class Method { kMultinomial, kStratified, kSystematic, kRace, kPps, kTopk };
-
-inline bool with_replacement(Method method) {
-  return method == Method::kMultinomial || method == Method::kStratified ||
-         method == Method::kSystematic;
-}
 
 namespace cpu {
 
@@ -28,16 +20,15 @@ int64_t row_statistics(const RowProblem& problem, Element element, bool soft_tar
 
 // Multiplies scores [rows] by the features' factor. Returns the first row with a bad feature, or
 // kNoFault.
-int64_t last_layer(Element element, const void* features, int64_t row_stride, int64_t width,
-                   void* score, int64_t rows);
+int64_t last_layer(const Features& features, void* score, int64_t rows);
 
 // Draws n rows by their weights [rows] into index [n] and prob [n]. All zero means uniform. `seed`
-// is asked only once nothing can go wrong any more, and not by "topk". `name` and
-// `method_name` are for errors: a weight that is negative or not finite, or fewer positive weights
-// than a method without replacement needs. Returns the largest weight.
+// is asked only once nothing can go wrong any more, and not by "topk". `name` is for errors: a
+// weight that is negative or not finite, or fewer positive weights than a method without
+// replacement needs. Returns the largest weight.
 template <class T>
 T draw(const T* weights, int64_t rows, int64_t n, Method method, c10::function_ref<uint64_t()> seed,
-       int64_t* index, T* prob, const char* name, const std::string& method_name);
+       int64_t* index, T* prob, const char* name);
 
 // In a fixed order, so that the result does not depend on the threads.
 template <class T>

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "../cdf.h"
+#include "../names.h"
 #include "../philox.h"
 #include "cpu.h"
 
@@ -254,14 +255,14 @@ void draw_topk(const T* weights, int64_t rows, int64_t n, int64_t* index, T* pro
 
 template <class T>
 T draw(const T* weights, int64_t rows, int64_t n, Method method, c10::function_ref<uint64_t()> seed,
-       int64_t* index, T* prob, const char* name, const std::string& method_name) {
+       int64_t* index, T* prob, const char* name) {
   const WeightScan all = scan(weights, rows, name);
   if (all.positive == 0) {
     const std::vector<T> equal(rows, T(1));
-    return draw(equal.data(), rows, n, method, seed, index, prob, name, method_name);
+    return draw(equal.data(), rows, n, method, seed, index, prob, name);
   }
   TORCH_CHECK_VALUE(with_replacement(method) || n <= all.positive, "n is ", n, ", but only ",
-                    all.positive, " weights are positive and method \"", method_name,
+                    all.positive, " weights are positive and method \"", name_of(method),
                     "\" draws without replacement");
   const auto bits = static_cast<decltype(bits_of(T()))>(all.largest);
   T largest;
@@ -282,9 +283,9 @@ T draw(const T* weights, int64_t rows, int64_t n, Method method, c10::function_r
 }
 
 template float draw(const float*, int64_t, int64_t, Method, c10::function_ref<uint64_t()>, int64_t*,
-                    float*, const char*, const std::string&);
+                    float*, const char*);
 template double draw(const double*, int64_t, int64_t, Method, c10::function_ref<uint64_t()>,
-                     int64_t*, double*, const char*, const std::string&);
+                     int64_t*, double*, const char*);
 
 }  // namespace cpu
 }  // namespace isf

@@ -5,28 +5,10 @@
 
 #include <stdint.h>
 
+#include "../problem.h"
+
 namespace isf {
 namespace cpu {
-
-enum Element { kFloat, kDouble, kHalf, kBFloat16, kElements };
-
-enum Statistic { kLoss, kGradNorm, kPTrue, kMargin, kEntropy, kPWrong, kMarginLack, kStatistics };
-
-// The result type is double for double logits and float for all others.
-struct RowProblem {
-  const void* logits;  // [rows, classes], strides in elements
-  int64_t rows, classes, row_stride, class_stride;
-
-  const void* target;  // [rows] class indices, unless probability is given
-  bool target_is_int64;
-  int64_t target_stride;
-  const void* probability;   // [rows, classes] of the result type, contiguous, or null
-  const void* class_weight;  // [classes] of the result type, contiguous, or null
-  double label_smoothing;
-  int64_t ignore_index;
-
-  void* statistic[kStatistics];  // [rows] of the result type each; null where it is not asked for
-};
 
 // Fills the statistics of the rows [begin, end). Returns the first row with a bad logit, target or
 // probability, or one of the two values here.

@@ -65,12 +65,11 @@ int64_t row_statistics(const RowProblem& problem, Element element, bool soft_tar
   return first.row();
 }
 
-int64_t last_layer(Element element, const void* features, int64_t row_stride, int64_t width,
-                   void* score, int64_t rows) {
-  const FeatureKernel kernel = kernels().last_layer[element];
+int64_t last_layer(const Features& features, void* score, int64_t rows) {
+  const FeatureKernel kernel = kernels().last_layer[features.element];
   FirstFault first;
-  at::parallel_for(0, rows, rows_per_task(width), [&](int64_t begin, int64_t end) {
-    first.note(kernel(features, row_stride, width, score, begin, end));
+  at::parallel_for(0, rows, rows_per_task(features.width), [&](int64_t begin, int64_t end) {
+    first.note(kernel(features.rows, features.row_stride, features.width, score, begin, end));
   });
   return first.row();
 }

@@ -5,8 +5,6 @@
 namespace isf {
 namespace ISF_LEVEL {
 
-using cpu::RowProblem;
-
 // The class indices of a tile.
 template <class V>
 struct Targets {
@@ -94,16 +92,16 @@ struct HardTarget {
 template <class V, class Target>
 ISF_FN void store_tile(const RowProblem& problem, int64_t row, int64_t count,
                        const RowResult<V>& result, const Target& target, typename V::Mask ignored) {
-  const auto put = [&](cpu::Statistic statistic, V v) {
+  const auto put = [&](Statistic statistic, V v) {
     store_lanes(problem.statistic[statistic], row, count, choose(ignored, V(0.0f), v));
   };
-  if (problem.statistic[cpu::kLoss]) put(cpu::kLoss, target.loss());
-  if (problem.statistic[cpu::kGradNorm]) put(cpu::kGradNorm, target.grad_norm());
-  if (problem.statistic[cpu::kPTrue]) put(cpu::kPTrue, target.p_true());
-  if (problem.statistic[cpu::kMargin]) put(cpu::kMargin, result.margin());
-  if (problem.statistic[cpu::kEntropy]) put(cpu::kEntropy, result.entropy());
-  if (problem.statistic[cpu::kPWrong]) put(cpu::kPWrong, target.p_wrong());
-  if (problem.statistic[cpu::kMarginLack]) put(cpu::kMarginLack, result.margin_lack());
+  if (problem.statistic[kLoss]) put(kLoss, target.loss());
+  if (problem.statistic[kGradNorm]) put(kGradNorm, target.grad_norm());
+  if (problem.statistic[kPTrue]) put(kPTrue, target.p_true());
+  if (problem.statistic[kMargin]) put(kMargin, result.margin());
+  if (problem.statistic[kEntropy]) put(kEntropy, result.entropy());
+  if (problem.statistic[kPWrong]) put(kPWrong, target.p_wrong());
+  if (problem.statistic[kMarginLack]) put(kMarginLack, result.margin_lack());
 }
 
 template <bool kWithSlope, class Element>
@@ -163,7 +161,7 @@ int64_t hard_target_kernel(const RowProblem& problem, int64_t begin, int64_t end
       problem.classes <= kFewClasses<typename Column<Element>::V> || problem.class_stride != 1;
   const Scratch<typename Column<Element>::V> scratch(columns ? problem.classes : 0);
   if (columns && !scratch.get()) return cpu::kNoMemory;
-  return problem.statistic[cpu::kEntropy]
+  return problem.statistic[kEntropy]
              ? hard_target_rows<true, Element>(problem, begin, end, scratch.get())
              : hard_target_rows<false, Element>(problem, begin, end, scratch.get());
 }

@@ -20,7 +20,7 @@ Tensor sampling_weights(const Rows& rows, const Tensor& score, double smoothing)
   const int64_t count = rows.count();
   const bool all_zero = std::all_of(s, s + count, [](T x) { return x == 0; });
   if (!all_zero && smoothing == 0) return score;
-  Tensor weights = new_tensor({count}, rows.result_type, score.device());
+  Tensor weights = backend_of(score.device()).empty({count}, rows.result_type, score.device());
   T* w = weights.mutable_data_ptr<T>();
   Tensor valid;
   if (rows.target.defined()) valid = rows.target.ne(rows.ignore_index);
@@ -82,32 +82,30 @@ void correct(const Choice& choice, int64_t count, const T* drawn_by, const int64
 }
 
 template <class T>
-void select_typed(const Rows& rows, const Tensor& score, const Choice& choice,
-                  c10::function_ref<uint64_t()> seed, const Tensor& index, const Tensor& weight,
-                  const Tensor& tau) {
-  const Tensor weights = sampling_weights<T>(rows, score, choice.smoothing);
+void select_typed(const Rows& rows, const Choice& choice, c10::function_ref<uint64_t()> seed,
+                  const Selected& selected) {
+  const Tensor weights = sampling_weights<T>(rows, selected.score, choice.smoothing);
   const T* w = weights.const_data_ptr<T>();
   const int64_t count = rows.count();
-  int64_t* picked = index.mutable_data_ptr<int64_t>();
-  T* out = weight.mutable_data_ptr<T>();
-  const T largest =
-      draw(w, count, choice.n, choice.method, seed, picked, out, "score", choice.method_name);
-  correct(choice, count, w, picked, out);
+  int64_t* index = selected.index.mutable_data_ptr<int64_t>();
+  T* weight = selected.weight.mutable_data_ptr<T>();
+  const T largest = draw(w, count, choice.n, choice.method, seed, index, weight, "score");
+  correct(choice, count, w, index, weight);
   const double scale =
       std::min(1.0 / static_cast<double>(largest), std::numeric_limits<double>::max());
   const auto [sum, square] = moments(w, scale, count);
-  *tau.mutable_data_ptr<T>() = static_cast<T>(std::sqrt(static_cast<double>(count) * square) / sum);
+  *selected.tau.mutable_data_ptr<T>() =
+      static_cast<T>(std::sqrt(static_cast<double>(count) * square) / sum);
 }
 
 }  // namespace
 
-void select_rows(const Rows& rows, const Tensor& score, const Choice& choice,
-                 c10::function_ref<uint64_t()> seed, const Tensor& index, const Tensor& weight,
-                 const Tensor& tau) {
+void select_rows(const Rows& rows, const Choice& choice, c10::function_ref<uint64_t()> seed,
+                 const Selected& selected) {
   if (rows.result_type == at::kDouble) {
-    select_typed<double>(rows, score, choice, seed, index, weight, tau);
+    select_typed<double>(rows, choice, seed, selected);
   } else {
-    select_typed<float>(rows, score, choice, seed, index, weight, tau);
+    select_typed<float>(rows, choice, seed, selected);
   }
 }
 

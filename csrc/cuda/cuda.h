@@ -1,0 +1,83 @@
+// The operators on CUDA, over plain pointers to device memory. Nothing of torch here: the kernels
+// compile beside any torch, and on the host in tests (tests/shim).
+//
+// A launcher checks nothing that the host cannot see and waits for nothing. What is wrong with the
+// values is found on the device: a row with a bad logit, target, probability or feature gets NaN in
+// every statistic, and a draw says in its status what kept it from drawing.
+#pragma once
+
+#include <stddef.h>
+
+#include "../problem.h"
+
+typedef struct CUstream_st* cudaStream_t;
+
+namespace isf {
+namespace cuda {
+
+// Where kernels run.
+struct Queue {
+  cudaStream_t stream;
+  int multiprocessors;
+  // Device memory, aligned to 256 bytes, that stays until the operator's kernels have run.
+  void* (*allocate)(void* owner, size_t bytes);
+  void* owner;
+};
+
+// Where the seed of a draw comes from. It is read on the device: a captured graph that is replayed
+// must not draw the same rows again.
+struct SeedSource {
+  const int64_t* seed_at;  // if not null, the seed is here, and `seed` is of no use
+  uint64_t seed;
+  // If set, the seed is a generator's, and the draw's own seed is the random number of that seed at
+  // the generator's offset.
+  bool from_generator;
+  const int64_t* offset_at;  // if not null, added to `offset`
+  uint64_t offset;           // a multiple of 4, as curand's offsets are
+};
+
+// What a draw's status says.
+//   0             all is well
+//   1 + row       the first row whose weight is negative or not finite
+//   -1 - positive without replacement: n rows were asked for and only this many weights are
+//                 positive; -1 where every row is ignored
+// With another status than 0 the draw's indices are i mod rows, its prob NaN and its weights 0.
+
+struct DrawProblem {
+  const void* weights;  // [rows], float or double
+  bool is_double;
+  int64_t rows, n;
+  Method method;
+  SeedSource seed;
+  int64_t* index;   // [n]
+  void* prob;       // [n] of the weights' type
+  int64_t* status;  // []
+};
+
+struct SelectProblem {
+  // statistic[kLoss] and statistic[score] are the outputs for loss and score; for kLoss the caller
+  // copies. Other statistics are null.
+  RowProblem rows;
+  Element element;
+  bool soft_target;
+  Statistic score;
+  Features features;  // for the score of the last layer
+  Choice choice;
+  SeedSource seed;
+  int64_t* index;   // [n]
+  void* weight;     // [n] of the result type
+  void* tau;        // [] of the result type
+  int64_t* status;  // []
+};
+
+// Each returns the first error of its launches, as a cudaError_t: 0 if there was none.
+int row_statistics(const RowProblem& problem, Element element, bool soft_target,
+                   const Queue& queue);
+// Multiplies scores [rows] by sqrt(1 + |h|^2); a row of score 0 stays as it is.
+int last_layer(const Features& features, void* score, bool score_is_double, int64_t rows,
+               const Queue& queue);
+int draw(const DrawProblem& problem, const Queue& queue);
+int select(const SelectProblem& problem, const Queue& queue);
+
+}  // namespace cuda
+}  // namespace isf

@@ -1,0 +1,237 @@
+// From logits to a mini-batch. Where the rows fit one block, one launch does it all: the block
+// scores the rows, keeps the scores in shared memory and draws from there. Elsewhere the kernels of
+// row statistics and of draws run one after the other.
+#include "block_draw.cuh"
+#include "copy.cuh"
+#include "small_rows.cuh"
+
+namespace isf {
+namespace cuda {
+
+namespace {
+
+constexpr int kMostFusedRows = 4096, kMostFusedClasses = 64;
+// One multiprocessor reads this much about as fast as a second launch starts.
+constexpr int64_t kMostFusedLogits = 65536;
+
+// How a block scores the rows: in rounds of one row for each group of lanes.
+struct Scoring {
+  RowProblem rows;
+  RowProblem round;  // what the rows of a round have in common, where they are read
+  Statistic statistic;
+  void *loss, *score;  // [rows] of the result type
+  int lanes;           // of a row
+  int score_bytes;     // of the scores in shared memory, in multiples of 16
+
+  // Contiguous logits are copied to shared memory in units of 4 or 8 bytes: a row there is an odd
+  // number of units, so that the rows of a warp lie in different banks.
+  bool staged;
+  uint32_t row_units, pitch_units;
+  uint32_t per_row;  // 2^32 / row_units, rounded up
+};
+
+template <class Element>
+constexpr bool is_wide = sizeof(ResultOf<Element>) == sizeof(double);
+
+template <class Element>
+constexpr int kUnit = is_wide<Element> ? 8 : 4;
+
+// Copies rows to shared memory. A warp reads neighbouring units, and no read waits for another.
+// The quotient of i and a row's units is the upper half of a product.
+template <int kBytes>
+__device__ __forceinline__ void copy_logits(const Scoring& scoring, const unsigned char* from,
+                                            int rows, unsigned char* to) {
+  const uint32_t count = static_cast<uint32_t>(rows) * scoring.row_units;
+  const uint32_t padding = scoring.pitch_units - scoring.row_units;
+#pragma unroll 4
+  for (uint32_t i = threadIdx.x; i < count; i += blockDim.x) {
+    const auto row = static_cast<uint32_t>(uint64_t{i} * scoring.per_row >> 32);
+    copy_to_shared<kBytes>(to + (i + padding * row) * kBytes, from + size_t{i} * kBytes);
+  }
+}
+
+// The rows from `first` on as a problem of their own. Their targets and logits are brought to
+// shared memory together.
+template <class Element>
+__device__ __forceinline__ RowProblem round_from(const Scoring& scoring, int first,
+                                                 unsigned char* stage) {
+  const int thread = static_cast<int>(threadIdx.x);
+  const int abreast = static_cast<int>(blockDim.x) / scoring.lanes;
+  const int left = static_cast<int>(scoring.rows.rows) - first;
+  const int rows = left < abreast ? left : abreast;
+  const int index_bytes = scoring.rows.target_is_int64 ? 8 : 4;
+  const Element* const logits = row_of<Element>(scoring.rows, first);
+  const unsigned char* target = static_cast<const unsigned char*>(scoring.rows.target) +
+                                first * scoring.rows.target_stride * index_bytes;
+  RowProblem round = scoring.round;
+  round.rows = rows;
+  round.logits = logits;
+  round.target = target;
+  if (!scoring.staged) return round;
+  if (first) __syncthreads();  // all have done with the rows before
+  unsigned char* const staged_logits = stage + abreast * 8;
+  if (thread < rows) {
+    target += thread * scoring.rows.target_stride * index_bytes;
+    if (index_bytes == 8) {
+      copy_to_shared<8>(stage + thread * 8, target);
+    } else {
+      copy_to_shared<4>(stage + thread * 4, target);
+    }
+  }
+  copy_logits<kUnit<Element>>(scoring, reinterpret_cast<const unsigned char*>(logits), rows,
+                              staged_logits);
+  wait_for_copies();
+  __syncthreads();
+  round.logits = staged_logits;
+  round.target = stage;
+  return round;
+}
+
+template <class Element, Way kWay>
+__global__ void __launch_bounds__(most_threads(kWay, is_wide<Element>), 1)
+    select_kernel(const __grid_constant__ Scoring scoring, const __grid_constant__ Drawing drawing,
+                  const __grid_constant__ Layout layout) {
+  typedef ResultOf<Element> T;
+  ISF_DYNAMIC_SHARED(shared);
+  T* const scores = reinterpret_cast<T*>(shared);
+  BlockDraw<T, kWay> draw(drawing, layout, scores, shared + scoring.score_bytes);
+  BitsOf<T> largest = 0;
+  const int thread = static_cast<int>(threadIdx.x), lanes = scoring.lanes;
+#pragma unroll 1
+  for (int first = 0; first < drawing.rows; first += static_cast<int>(blockDim.x) / lanes) {
+    const RowProblem round = round_from<Element>(scoring, first, draw.idle_memory());
+    const int at = thread / lanes, row = first + at;
+    const ScoredRow<T> scored = score_row<Element>(round, scoring.statistic, at, lanes);
+    if (row >= drawing.rows || thread % lanes) continue;
+    static_cast<T*>(scoring.loss)[row] = scored.loss;
+    static_cast<T*>(scoring.score)[row] = scored.score;
+    scores[row] = scored.score;
+    const BitsOf<T> bits = weight_bits(scored.score);
+    largest = bits > largest ? bits : largest;
+  }
+  draw.run(largest);
+}
+
+Outcome outcome_of(const Choice& choice) {
+  if (choice.method == Method::kTopk) return Outcome::kOne;
+  switch (choice.correction) {
+    case Correction::kUnbiased:
+      return Outcome::kUnbiased;
+    case Correction::kNormalized:
+      return Outcome::kNormalized;
+    case Correction::kPower:
+      return Outcome::kPower;
+    default:
+      return Outcome::kOne;
+  }
+}
+
+Drawing drawing_of(const SelectProblem& problem) {
+  const Choice& choice = problem.choice;
+  const RowProblem& rows = problem.rows;
+  Drawing drawing = {};
+  drawing.rows = static_cast<int>(rows.rows);
+  drawing.n = static_cast<int>(choice.n);
+  drawing.method = choice.method;
+  drawing.way = way_of(choice.method);
+  drawing.smoothing = choice.smoothing;
+  if (!rows.probability) {
+    drawing.ignored = {rows.target, rows.target_is_int64, rows.target_stride, rows.ignore_index};
+  }
+  drawing.seed = problem.seed;
+  drawing.outcome = outcome_of(choice);
+  drawing.numerator = (with_replacement(choice.method) ? 1.0 : static_cast<double>(choice.n)) /
+                      static_cast<double>(rows.rows);
+  drawing.exponent = choice.exponent;
+  drawing.index = problem.index;
+  drawing.result = problem.weight;
+  drawing.tau = problem.tau;
+  drawing.status = problem.status;
+  return drawing;
+}
+
+bool fits_one_launch(const SelectProblem& problem, const Drawing& drawing) {
+  const int64_t rows = problem.rows.rows, classes = problem.rows.classes;
+  const bool is_double = problem.element == kDouble;
+  const int64_t most = is_double ? 2 : 1;
+  return !problem.soft_target && !problem.features.rows && rows * most <= kMostFusedRows &&
+         classes <= kMostFusedClasses && rows * classes * most <= kMostFusedLogits &&
+         fits_block(drawing, is_double);
+}
+
+// As many lanes for a row as leave each 16 classes, or 8 where there are threads to spare.
+int lanes_of(int64_t rows, int64_t classes, int threads) {
+  int lanes = 1;
+  while (classes > 16 * lanes || (classes > 8 * lanes && rows * 2 * lanes <= threads)) lanes *= 2;
+  return lanes;
+}
+
+template <class Element>
+Scoring scoring_of(const SelectProblem& problem, int threads) {
+  const RowProblem& rows = problem.rows;
+  Scoring scoring = {};
+  scoring.rows = scoring.round = rows;
+  scoring.statistic = problem.score;
+  scoring.loss = rows.statistic[kLoss];
+  scoring.score = rows.statistic[problem.score];
+  scoring.lanes = lanes_of(rows.rows, rows.classes, threads);
+  scoring.score_bytes =
+      (static_cast<int>(rows.rows) * static_cast<int>(sizeof(ResultOf<Element>)) + 15) / 16 * 16;
+  const auto row_bytes = static_cast<uint32_t>(rows.classes) * sizeof(Element);
+  scoring.staged = rows.class_stride == 1 && rows.row_stride == rows.classes &&
+                   row_bytes % kUnit<Element> == 0 &&
+                   reinterpret_cast<uintptr_t>(rows.logits) % kUnit<Element> == 0;
+  if (scoring.staged) {
+    scoring.row_units = row_bytes / kUnit<Element>;
+    scoring.pitch_units = scoring.row_units | 1;
+    scoring.per_row = 0xffffffffu / scoring.row_units + 1;
+    scoring.round.row_stride = scoring.pitch_units * kUnit<Element> / sizeof(Element);
+    scoring.round.target_stride = 1;
+  }
+  return scoring;
+}
+
+template <class Element>
+int select_fused(const SelectProblem& problem, const Drawing& drawing, const Queue& queue) {
+  const auto scoring = scoring_of<Element>(problem, most_threads(drawing.way, is_wide<Element>));
+  const int busy = drawing.rows * scoring.lanes;
+  const Layout layout = layout_of(drawing, is_wide<Element>, busy > drawing.n ? busy : drawing.n);
+  const auto kernel = drawing.way == Way::kPoints  ? select_kernel<Element, Way::kPoints>
+                      : drawing.way == Way::kOrder ? select_kernel<Element, Way::kOrder>
+                                                   : select_kernel<Element, Way::kSize>;
+  // Rows are staged where the draw's memory will be.
+  const size_t stage = static_cast<size_t>(layout.threads / scoring.lanes) *
+                       (sizeof(int64_t) + scoring.pitch_units * kUnit<Element>);
+  const size_t draw = layout.shared_bytes - Slots::kAllBytes;
+  const size_t shared =
+      static_cast<size_t>(scoring.score_bytes) + Slots::kAllBytes + (stage > draw ? stage : draw);
+  return launch(kernel, dim3(1), layout.threads, shared, queue.stream, scoring, drawing, layout);
+}
+
+}  // namespace
+
+int select(const SelectProblem& problem, const Queue& queue) {
+  const Drawing drawing = drawing_of(problem);
+  if (fits_one_launch(problem, drawing)) {
+    switch (problem.element) {
+      case kDouble:
+        return select_fused<double>(problem, drawing, queue);
+      case kHalf:
+        return select_fused<Half>(problem, drawing, queue);
+      case kBFloat16:
+        return select_fused<BFloat16>(problem, drawing, queue);
+      default:
+        return select_fused<float>(problem, drawing, queue);
+    }
+  }
+  const bool is_double = problem.element == kDouble;
+  void* const scores = problem.rows.statistic[problem.score];
+  int error = row_statistics(problem.rows, problem.element, problem.soft_target, queue);
+  if (error == cudaSuccess && problem.features.rows) {
+    error = last_layer(problem.features, scores, is_double, problem.rows.rows, queue);
+  }
+  return error == cudaSuccess ? draw_by(drawing, scores, is_double, queue) : error;
+}
+
+}  // namespace cuda
+}  // namespace isf

@@ -1,0 +1,54 @@
+// What an operator is asked to do, over plain pointers: what the devices' kernels take. Nothing of
+// torch here.
+#pragma once
+
+#include <stdint.h>
+
+namespace isf {
+
+enum Element { kFloat, kDouble, kHalf, kBFloat16, kElements };
+
+enum Statistic { kLoss, kGradNorm, kPTrue, kMargin, kEntropy, kPWrong, kMarginLack, kStatistics };
+
+// The result type is double for double logits and float for all others.
+struct RowProblem {
+  const void* logits;  // [rows, classes], strides in elements
+  int64_t rows, classes, row_stride, class_stride;
+
+  const void* target;  // [rows] class indices, unless probability is given
+  bool target_is_int64;
+  int64_t target_stride;
+  const void* probability;   // [rows, classes] of the result type, contiguous, or null
+  const void* class_weight;  // [classes] of the result type, contiguous, or null
+  double label_smoothing;
+  int64_t ignore_index;
+
+  void* statistic[kStatistics];  // [rows] of the result type each; null where it is not asked for
+};
+
+// The inputs h of the last linear layer.
+struct Features {
+  const void* rows;  // [rows, width], unit stride in width; null if there are none
+  Element element;
+  int64_t row_stride, width;
+};
+
+enum class Method { kMultinomial, kStratified, kSystematic, kRace, kPps, kTopk };
+
+constexpr bool with_replacement(Method method) {
+  return method == Method::kMultinomial || method == Method::kStratified ||
+         method == Method::kSystematic;
+}
+
+enum class Correction { kNone, kUnbiased, kNormalized, kPower };
+
+// How rows are chosen by their scores.
+struct Choice {
+  int64_t n;
+  Method method;
+  Correction correction;
+  double exponent;  // of kPower
+  double smoothing;
+};
+
+}  // namespace isf
