@@ -56,7 +56,7 @@ CUDA_VENV := .venv-cuda
 CUDA_PYTHON := $(CURDIR)/$(CUDA_VENV)/bin/python
 CUDA_COPY := build/cuda
 COPY = tar --create --exclude '*.so' --exclude _built_with.py --exclude __pycache__ \
-	setup.py pyproject.toml MANIFEST.in README.md LICENSE csrc impsamp_fast tests \
+	setup.py pyproject.toml MANIFEST.in README.md LICENSE csrc impsamp_fast bench tests \
 	| tar --extract --directory $(CUDA_COPY)
 CUDA_UNTESTED := build bench* readme cuda_*
 

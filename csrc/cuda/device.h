@@ -40,8 +40,12 @@ cudaError_t launch(void (*kernel)(Parameters...), dim3 blocks, int threads, size
                                                    static_cast<int>(shared_bytes));
     if (error != cudaSuccess) return error;
   }
-  kernel<<<blocks, threads, shared_bytes, stream> > >(static_cast<Parameters>(arguments)...);
-  return cudaGetLastError();
+  cudaLaunchConfig_t config = {};
+  config.gridDim = blocks;
+  config.blockDim = dim3(static_cast<unsigned>(threads));
+  config.dynamicSmemBytes = shared_bytes;
+  config.stream = stream;
+  return cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...);
 }
 #endif
 
