@@ -62,6 +62,7 @@ CUDA_UNTESTED := build bench* readme cuda_*
 
 cuda-check: $(CUDA_COPY)/log
 	$(CUDA_PYTHON) tests/cuda_resources.py $<
+	$(CUDA_PYTHON) -c 'import torchvision'  # beside which the data sets of bench can be loaded
 	rm -rf $(CUDA_COPY)/tests
 	$(COPY)
 	cd $(CUDA_COPY) && $(CUDA_PYTHON) -m pytest \

@@ -28,6 +28,7 @@ from impsamp_fast.samplers import (
     OnlineBatchSelection,
     RandomPruning,
     RecencyBias,
+    WeightedSampler,
     WithIndex,
 )
 from impsamp_fast.selective_backprop import SelectiveBackprop
@@ -68,6 +69,7 @@ __all__ = [
     "StartRule",
     "TopQuantile",
     "VarianceReduction",
+    "WeightedSampler",
     "WithIndex",
     "__version__",
     "build_info",

@@ -62,8 +62,8 @@ def join(x: Any, other: Any) -> Any:
 
 
 def copied(x: Any) -> Any:
-    """A copy."""
-    return _map(Tensor.clone, x)
+    """A copy, which is not differentiated."""
+    return _map(lambda part: part.detach().clone(), x)
 
 
 def moved(x: Any, device: torch.device) -> Any:
@@ -73,7 +73,7 @@ def moved(x: Any, device: torch.device) -> Any:
 
 def copy_into(x: Any, other: Any) -> None:
     """Writes the values of ``other`` into the tensors of ``x``, without waiting for a device."""
-    _map(lambda part, new: part.copy_(new, non_blocking=True), x, other)
+    _map(lambda part, new: part.copy_(new.detach(), non_blocking=True), x, other)
 
 
 def layout(x: Any) -> Any:

@@ -1,9 +1,8 @@
 """Seeds: one for a run, and from it one for each of its steps."""
 
-import operator
-from typing import SupportsIndex
-
 import torch
+
+from impsamp_fast._checks import to_integer
 
 # The increment of a Weyl sequence over the 64-bit integers (2^64 / golden ratio, odd): the seeds of
 # a run's steps do not repeat, and two runs with neighbouring seeds share none within any real run.
@@ -20,11 +19,10 @@ def seed_of_run(seed: int | None) -> int:
     """
     if seed is None:
         return int(torch.randint((1 << 63) - 1, (), device="cpu"))
-    if not isinstance(seed, SupportsIndex):
-        raise TypeError(f"seed is {seed!r}, expected an integer or None")
-    if not -(1 << 63) <= operator.index(seed) < 1 << 64:
-        raise ValueError(f"seed is {seed}, expected -2^63 <= seed < 2^64")
-    return operator.index(seed)
+    number = to_integer("seed", seed, "an integer or None")
+    if not -(1 << 63) <= number < 1 << 64:
+        raise ValueError(f"seed is {number}, expected -2^63 <= seed < 2^64")
+    return number
 
 
 def seed_of_step(seed: int, step: int) -> int:

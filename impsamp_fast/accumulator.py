@@ -7,10 +7,11 @@ from typing import Any, final
 
 from torch import Tensor, nn
 
+from impsamp_fast._checks import check_integer
 from impsamp_fast.filters import Filter, fill, rows_that_pass
 from impsamp_fast.memory import PickCounts
 from impsamp_fast.ops import row_stats
-from impsamp_fast.queueing import Queue, check_positive
+from impsamp_fast.queueing import Queue
 from impsamp_fast.start import StartRule
 
 # The share of rows that pass, which sizes the raw batches, is that of this many of them.
@@ -23,11 +24,14 @@ class Accumulator(Queue):
 
     The batchwise filter of Smedås (2021), which passes raw batches until the mini-batch is full;
     surplus rows, which the thesis drops, are kept for the next one. ``raw_size`` says how large a
-    raw batch should be to bring the missing rows, by the share of rows that have passed lately::
+    raw batch should be to bring the missing rows, by the share of rows that have passed lately; it
+    is 0 while a whole mini-batch waits, so ask for that first::
 
         accumulator = Accumulator(model, 128, AccuracyFilter())
         while training:
-            batch = accumulator(*next_rows(accumulator.raw_size))
+            batch = accumulator.pop()
+            if batch is None:
+                batch = accumulator(*next_rows(accumulator.raw_size))
             if batch is not None:
                 loss = batch.mean(F.cross_entropy(model(batch.x), batch.y, reduction="none"))
 
@@ -68,9 +72,9 @@ class Accumulator(Queue):
     ) -> None:
         if not isinstance(filter, Filter):
             raise TypeError(f"filter is {filter!r}, expected a filter such as AccuracyFilter()")
-        check_positive("patience", patience)
+        check_integer("patience", patience, 1)
         if largest_raw_size is not None:
-            check_positive("largest_raw_size", largest_raw_size)
+            check_integer("largest_raw_size", largest_raw_size, 1)
         super().__init__(
             model,
             n,

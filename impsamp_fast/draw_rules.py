@@ -2,11 +2,12 @@
 
 import math
 from abc import ABC, abstractmethod
-from typing import Literal, SupportsFloat, SupportsIndex, final
+from typing import Literal, SupportsFloat, final
 
 import torch
 from torch import Tensor
 
+from impsamp_fast._checks import check_integer
 from impsamp_fast.ops import Draw, draw
 
 Kind = Literal["with replacement", "without replacement", "deterministic"]
@@ -129,10 +130,7 @@ class LossSplit(DrawRule):
     """
 
     def __init__(self, q: int = 2, p: float = 2.0) -> None:
-        if not isinstance(q, SupportsIndex):
-            raise TypeError(f"q is {q!r}, expected an integer")
-        if q < 1:
-            raise ValueError(f"q is {q}, expected at least 1")
+        check_integer("q", q, 1)
         if not isinstance(p, SupportsFloat):
             raise TypeError(f"p is {p!r}, expected a number")
         if not 0 <= float(p) < math.inf:

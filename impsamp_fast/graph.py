@@ -1,8 +1,9 @@
 """A whole importance-sampled training step as one CUDA graph."""
 
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, SupportsIndex, final
 
 import torch
@@ -12,6 +13,7 @@ from torch.optim import Optimizer
 
 from impsamp_fast._nested import copied, copy_into, layout
 from impsamp_fast._seeds import SEED_INCREMENT, seed_of_step
+from impsamp_fast.draw_rules import TopQuantile
 from impsamp_fast.readback import Backlog
 from impsamp_fast.scoring import call_model
 from impsamp_fast.selector import Picked, Selector
@@ -59,11 +61,14 @@ class GraphStep:
 
     A graph replays what it has seen. The model's mode, hooks and frozen parameters are those of
     the capture. A change of a number among the optimiser's settings is noticed and captured anew,
-    which takes as long as many steps: a learning rate that changes in every step should be a
-    tensor.
+    which takes as long as many steps: a learning rate that changes in every step should be a tensor
+    on the device, with an optimiser that reads it there (Adam with ``capturable=True``, SGD with
+    ``fused=True``). A state that is loaded into the optimiser is captured anew as well; parameters
+    must stay where they are (no ``model.to``, no ``load_state_dict(..., assign=True)``).
 
     Args:
-        selector: picks the rows; its model is the one that is trained. Not with ``dropout=True``.
+        selector: picks the rows; its model is the one that is trained. Not with ``dropout=True``, a
+            filter or ``TopQuantile``.
         optimizer: of the model's parameters. Where it has the option ``capturable`` it must be on.
         loss: ``loss(logits, y)`` gives the losses [n] of the picked rows
             (``reduction="none"``). None is ``torch.nn.functional.cross_entropy`` with the
@@ -72,8 +77,8 @@ class GraphStep:
 
     Raises:
         TypeError: if an argument is of another type.
-        ValueError: if the selector has a filter or scores with dropout, or ``warmup`` is less than
-            1; in the first step, if the optimiser cannot be captured.
+        ValueError: if a graph cannot do what the selector does, or ``warmup`` is less than 1; in
+            the first step, if the optimiser cannot be captured.
     """
 
     def __init__(
@@ -94,24 +99,15 @@ class GraphStep:
             raise TypeError(f"warmup is {warmup!r}, expected an integer")
         if warmup < 1:
             raise ValueError(f"warmup is {warmup}, expected at least 1")
-        if selector.filter is not None:
-            raise ValueError(
-                "selector has a filter, but a graph cannot wait for the number of rows that pass: "
-                "call the selector itself"
-            )
-        if selector.dropout:
-            raise ValueError(
-                "selector has dropout=True, but a graph cannot set the random state back after "
-                "scoring: make the selector with dropout=False"
-            )
+        _check_selector(selector)
         self.selector = selector
         self.optimizer = optimizer
         self.loss = loss
         self.warmup = warmup
-        self._eager_steps: dict[Any, int] = {}
-        self._recordings: dict[Any, _Recording] = {}
-        self._recorder: _Recorder | None = None
-        self._scalars: _Scalars | None = None
+        self._session: _Session | None = None
+        # It replaces the state that graphs have captured. The optimiser must not keep this alive.
+        me = weakref.ref(self)
+        optimizer.register_load_state_dict_post_hook(lambda _: _forget(me()))
 
     def __call__(self, x: Any, y: Tensor, index: Tensor | None = None) -> Tensor:
         """Does a whole training step.
@@ -132,22 +128,17 @@ class GraphStep:
                 such as reading a number on the host.
         """
         importance = self.selector._begin(x, y, index)
-        if self._scalars is None:
-            recorder = _recorder_for(y.device)
-            if recorder is not None:
-                _check_capturable(self.optimizer)
-            self._recorder, self._scalars = recorder, _Scalars(y.device)
-        self._scalars.look()
-        if self._recorder is None:
+        session = self._session_on(y.device)
+        if session is None:
             return self._eager(x, y, index, importance)
+        session.scalars.look()
         key = (importance, layout(x), layout(y))
-        done = self._eager_steps.get(key, 0)
-        if done >= self.warmup and self._has_room(key):
-            recording = self._recording(self._recorder, self._scalars, key, x, y)
-            return self._replay(recording, self._scalars, index)
-        self._eager_steps[key] = done + 1
-        with self._recorder.aside():
-            return self._eager(x, y, index, importance)
+        done = session.eager_steps.get(key, 0)
+        if done >= self.warmup and session.has_room(key):
+            return self._replay(self._recording(session, key, x, y), session.scalars, index)
+        session.eager_steps[key] = done + 1
+        with session.recorder.aside():
+            return self._eager(x, y, index, importance, session.scalars)
 
     def state_dict(self) -> dict[str, Any]:
         """The selector's state; the graphs are captured anew."""
@@ -156,10 +147,31 @@ class GraphStep:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continues from a state that ``state_dict`` returned; what the selector's raises."""
         self.selector.load_state_dict(state)
+        self._session = None
 
-    def _eager(self, x: Any, y: Tensor, index: Tensor | None, importance: bool) -> Tensor:
+    def _session_on(self, device: torch.device) -> "_Session | None":
+        """None where steps run eagerly: without graphs, or on another device than the graphs'."""
+        if self._session is None:
+            recorder = _recorder_for(device)
+            if recorder is None:
+                return None
+            _check_capturable(self.optimizer)
+            self._session = _Session(device, recorder, _Scalars(device))
+        return self._session if self._session.device == device else None
+
+    def _eager(
+        self,
+        x: Any,
+        y: Tensor,
+        index: Tensor | None,
+        importance: bool,
+        scalars: "_Scalars | None" = None,
+    ) -> Tensor:
         picked, loss = self._train(x, y, importance, self._step_seed())
-        self.selector._watch.add(self.selector._step, picked.status, picked.explain)
+        if scalars is None:
+            self.selector._watch.add(self.selector._step, picked.status, picked.explain)
+        else:
+            scalars.note(picked.status)
         self._end(picked, loss, index)
         return loss
 
@@ -187,7 +199,7 @@ class GraphStep:
         return F.cross_entropy(
             logits,
             y,
-            weight=self.selector.class_weight,
+            weight=self.selector._class_weight_on(logits.device),
             ignore_index=self.selector.ignore_index,
             reduction="none",
             label_smoothing=self.selector.label_smoothing,
@@ -201,28 +213,28 @@ class GraphStep:
     def _step_seed(self) -> int:
         return seed_of_step(self.selector._seed, self.selector._step)
 
-    def _has_room(self, key: Any) -> bool:
-        return key in self._recordings or len(self._recordings) < _MOST_RECORDINGS
-
-    def _recording(
-        self, recorder: "_Recorder", scalars: "_Scalars", key: Any, x: Any, y: Tensor
-    ) -> _Recording:
+    def _recording(self, session: "_Session", key: Any, x: Any, y: Tensor) -> _Recording:
         """The captured step of this kind, with the batch in the memory that it reads."""
-        recording = self._recordings.get(key)
-        if recording is not None and recording.settings == _settings(self.optimizer):
+        settings = _settings(self.optimizer, session.device)
+        recording = session.recordings.get(key)
+        if recording is not None and recording.settings == settings:
             copy_into((recording.x, recording.y), (x, y))
             return recording
-        importance = key[0]
-        x, y = copied(x), y.clone()
+        _check_state(self.optimizer, session.device)
+        x, y = copied((x, y))
 
         def step() -> tuple[Picked, Tensor]:
-            picked, loss = self._train(x, y, importance, scalars.seed)
-            scalars.advance(picked.status)
-            return picked, loss
+            picked, loss = self._train(x, y, key[0], session.scalars.seed)
+            session.scalars.advance(picked.status)
+            return picked._replace(explain=None), loss
 
-        replay, (picked, loss) = recorder.record(step)
-        recording = _Recording(replay, x, y, picked, loss, _settings(self.optimizer))
-        self._recordings[key] = recording
+        try:
+            replay, (picked, loss) = session.recorder.record(step)
+        except BaseException:
+            # Gradients of a capture that failed were never computed.
+            self.optimizer.zero_grad(set_to_none=True)
+            raise
+        recording = session.recordings[key] = _Recording(replay, x, y, picked, loss, settings)
         return recording
 
     def _replay(self, recording: _Recording, scalars: "_Scalars", index: Tensor | None) -> Tensor:
@@ -230,6 +242,11 @@ class GraphStep:
         recording.replay()
         self._end(recording.picked, recording.loss, index)
         return recording.loss
+
+
+def _forget(step: GraphStep | None) -> None:
+    if step is not None:
+        step._session = None
 
 
 class _Recorder:
@@ -245,9 +262,11 @@ class _Recorder:
         """Runs eager steps on the stream of the captures, which nobody else's work may be on."""
         current = torch.cuda.current_stream(self._device)
         self._stream.wait_stream(current)
-        with torch.cuda.stream(self._stream):
-            yield
-        current.wait_stream(self._stream)
+        try:
+            with torch.cuda.stream(self._stream):
+                yield
+        finally:
+            current.wait_stream(self._stream)
 
     def record(
         self, step: Callable[[], tuple[Picked, Tensor]]
@@ -255,13 +274,17 @@ class _Recorder:
         """Captures a step without running it: what replays it, and the memory it writes to."""
         graph = torch.cuda.CUDAGraph()
         # Other threads, a DataLoader's for one, may go on using the device meanwhile.
-        with (
-            torch.cuda.device(self._device),
-            torch.cuda.graph(
-                graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"
-            ),
-        ):
-            result = step()
+        try:
+            with (
+                torch.cuda.device(self._device),
+                torch.cuda.graph(
+                    graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"
+                ),
+            ):
+                result = step()
+        except BaseException:
+            self._pool = torch.cuda.graph_pool_handle()  # what was in it may still be there
+            raise
         return graph.replay, result
 
 
@@ -289,6 +312,10 @@ class _Scalars:
     def advance(self, status: Tensor | None) -> None:
         """Part of a captured step: the next one's seed, and whether this one's selection failed."""
         self.seed.add_(_signed(SEED_INCREMENT))
+        self.note(status)
+
+    def note(self, status: Tensor | None) -> None:
+        """Remembers on the device whether a selection failed."""
         if status is not None:
             self._fault.bitwise_or_(status)
 
@@ -309,6 +336,34 @@ class _Scalars:
                 )
 
 
+@dataclass(slots=True)
+class _Session:
+    """What there is once a device is known."""
+
+    device: torch.device
+    recorder: _Recorder
+    scalars: _Scalars
+    eager_steps: dict[Any, int] = field(default_factory=dict)
+    recordings: dict[Any, _Recording] = field(default_factory=dict)
+
+    def has_room(self, key: Any) -> bool:
+        return key in self.recordings or len(self.recordings) < _MOST_RECORDINGS
+
+
+def _check_selector(selector: Selector) -> None:
+    if selector.filter is not None or isinstance(selector.method, TopQuantile):
+        what = "a filter" if selector.filter is not None else "method TopQuantile"
+        raise ValueError(
+            f"selector has {what}, but a graph cannot wait for the number of rows that come of it: "
+            "call the selector itself"
+        )
+    if selector.dropout:
+        raise ValueError(
+            "selector has dropout=True, but a graph cannot set the random state back after "
+            "scoring: make the selector with dropout=False"
+        )
+
+
 def _check_capturable(optimizer: Optimizer) -> None:
     for number, group in enumerate(optimizer.param_groups):
         if group.get("capturable") is False:
@@ -318,13 +373,24 @@ def _check_capturable(optimizer: Optimizer) -> None:
             )
 
 
-def _settings(optimizer: Optimizer) -> list[dict[str, Any]]:
-    """The optimiser's settings that a graph holds as numbers; it reads tensors when it runs."""
+def _check_state(optimizer: Optimizer, device: torch.device) -> None:
+    for state in optimizer.state.values():
+        for name, value in state.items():
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if number or (isinstance(value, Tensor) and value.device != device):
+                raise ValueError(
+                    f"optimizer keeps {name!r} on the host, which a graph cannot advance: use one "
+                    "that can be made with capturable=True"
+                )
+
+
+def _settings(optimizer: Optimizer, device: torch.device) -> list[dict[str, Any]]:
+    """The optimiser's settings that a graph holds as numbers; it reads the device's tensors."""
     return [
         {
-            name: value
+            name: value.tolist() if isinstance(value, Tensor) else value
             for name, value in group.items()
-            if name != "params" and not isinstance(value, Tensor)
+            if name != "params" and not (isinstance(value, Tensor) and value.device == device)
         }
         for group in optimizer.param_groups
     ]

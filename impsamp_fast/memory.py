@@ -1,16 +1,13 @@
 """Memories of the data set's samples."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, SupportsIndex
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from impsamp_fast.readback import Backlog
-
-# Indices on an accelerator are fetched in groups of this many: fetching one makes the host wait for
-# the device, which no training step should.
-_FETCH_TOGETHER = 64
+from impsamp_fast._checks import check_integer, check_range, to_integer
+from impsamp_fast.readback import FETCH_TOGETHER, Backlog
 
 
 class PickCounts:
@@ -28,13 +25,10 @@ class PickCounts:
     """
 
     def __init__(self, size: int) -> None:
-        if not isinstance(size, SupportsIndex):
-            raise TypeError(f"size is {size!r}, expected an integer")
-        if size < 1:
-            raise ValueError(f"size is {size}, expected at least 1")
+        check_integer("size", size, 1)
         self.size = size
         self._counts = torch.zeros(size, dtype=torch.int64, device="cpu")
-        self._backlog = Backlog(_FETCH_TOGETHER)
+        self._backlog = Backlog(FETCH_TOGETHER)
 
     @property
     def counts(self) -> Tensor:
@@ -108,8 +102,7 @@ class PickCounts:
         self._counts = counts.to("cpu", torch.int64, copy=True)
 
     def _ranked(self, k: int, *, descending: bool) -> Tensor:
-        if not isinstance(k, SupportsIndex):
-            raise TypeError(f"k is {k!r}, expected an integer")
+        k = to_integer("k", k)
         if not 0 <= k <= self.size:
             raise ValueError(f"k is {k}, expected 0 <= k <= {self.size}, the size of the data set")
         return self.counts.argsort(descending=descending, stable=True)[:k]
@@ -120,14 +113,7 @@ class PickCounts:
             self._add(index)
 
     def _add(self, index: Tensor) -> None:
-        if index.numel() == 0:
-            return
-        low, high = torch.aminmax(index)
-        if low.item() < 0 or high.item() >= self.size:
-            position = int(((index < 0) | (index >= self.size)).nonzero()[0])
-            raise IndexError(
-                f"index[{position}] is {int(index[position])}, but there are {self.size} samples"
-            )
+        check_range(index, self.size)
         self._counts.index_add_(0, index, torch.ones_like(index, dtype=torch.int64))
 
 

@@ -3,10 +3,11 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, SupportsIndex
+from typing import Any
 
 from torch import Tensor, nn
 
+from impsamp_fast._checks import check_integer, check_losses
 from impsamp_fast._nested import check_rows
 from impsamp_fast.memory import PickCounts
 from impsamp_fast.start import StartRule
@@ -56,13 +57,10 @@ class MiniBatch:
             A scalar, differentiable in ``losses``.
 
         Raises:
-            ValueError: if ``losses`` is not of shape [n].
+            TypeError: if ``losses`` is not a floating-point tensor.
+            ValueError: if it is not of shape [n].
         """
-        if losses.shape != self.weight.shape:
-            raise ValueError(
-                f"losses has shape {list(losses.shape)}, expected {list(self.weight.shape)}, one "
-                'loss per row: compute it with reduction="none"'
-            )
+        check_losses(losses, self.weight.shape[0])
         loss = (losses * self.weight).mean()
         if self._listener is not None:
             self._listener.learn(loss.detach())
@@ -124,10 +122,7 @@ def check_parts(
         raise TypeError(f"start is {start!r}, expected a start rule such as Always() or After(100)")
     if class_weight is not None and not isinstance(class_weight, Tensor):
         raise TypeError(f"class_weight is {class_weight!r}, expected a tensor or None")
-    if not isinstance(n, SupportsIndex):
-        raise TypeError(f"n is {n!r}, expected an integer")
-    if n < 1:
-        raise ValueError(f"n is {n}, expected at least 1")
+    check_integer("n", n, 1)
 
 
 def check_batch(x: Any, y: Tensor, index: Tensor | None) -> int:
@@ -143,6 +138,8 @@ def check_batch(x: Any, y: Tensor, index: Tensor | None) -> int:
             raise TypeError(f"index is {type(index).__name__}, expected a tensor")
         if index.shape != (K,):
             raise ValueError(f"index has shape {list(index.shape)}, expected [{K}], as y has")
+        if index.device != y.device:
+            raise ValueError(f"index is on {index.device}, but y is on {y.device}")
     return K
 
 
@@ -182,10 +179,10 @@ def load_rule_and_counts(
             raise
 
 
-def check_seed_and_step(state: Mapping[str, Any]) -> None:
-    """Checks the ``seed`` and the ``step`` of a saved state."""
-    for name in ("seed", "step"):
+def check_seed_and_step(state: Mapping[str, Any], *counts: str) -> None:
+    """Checks the ``seed``, the ``step`` and further counts of a saved state."""
+    for name in ("seed", "step", *counts):
         if not isinstance(state[name], int):
             raise TypeError(f"the state's {name} is {state[name]!r}, expected an int")
-    if state["step"] < 0:
-        raise ValueError(f"the state's step is {state['step']}, expected at least 0")
+        if name != "seed" and state[name] < 0:
+            raise ValueError(f"the state's {name} is {state[name]}, expected at least 0")

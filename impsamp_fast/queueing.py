@@ -2,11 +2,12 @@
 
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, SupportsIndex, final
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
 
+from impsamp_fast._checks import check_range
 from impsamp_fast._nested import check_alike, copied, gather, join, moved, plain, split
 from impsamp_fast._seeds import seed_of_run, seed_of_step
 from impsamp_fast.memory import PickCounts
@@ -224,9 +225,9 @@ class Queue(BatchStrategy):
 
         Raises:
             KeyError: if the state is not this class's, or that of another start rule.
-            TypeError: if its seed or step is not an int, or its counts are not integers.
-            ValueError: if its step is negative, its memory does not fit, or it has counts and this
-                queue has none, or the reverse, or they are of a data set of another size.
+            TypeError: if a part of it is not of the kind that it has here.
+            ValueError: if a number of it is negative, its memory does not fit, or it has counts and
+                this queue has none, or the reverse, or they are of a data set of another size.
 
         After an error the queue is as it was.
         """
@@ -236,7 +237,9 @@ class Queue(BatchStrategy):
                 f"the state is not that of a {type(self).__name__}: it has the keys "
                 f"{sorted(state)}, expected {sorted(_STATE)} and in memory {sorted(memory)}"
             )
-        check_seed_and_step(state)
+        check_seed_and_step(state, "numbered", "unfilled")
+        if not isinstance(state["importance"], bool):
+            raise TypeError(f"the state's importance is {state['importance']!r}, expected a bool")
         self._check_memory(state["memory"])
         rows = state["rows"]
         if rows is not None:
@@ -265,12 +268,8 @@ class Queue(BatchStrategy):
                 "index)"
             )
         # Found out when the mini-batch is counted, the row would be in the queue for good.
-        if index.device.type == "cpu" and not 0 <= index.min() <= index.max() < self.counts.size:
-            position = int(((index < 0) | (index >= self.counts.size)).nonzero()[0])
-            raise IndexError(
-                f"index[{position}] is {int(index[position])}, but there are {self.counts.size} "
-                "samples"
-            )
+        if index.device.type == "cpu":
+            check_range(index, self.counts.size)
         return K
 
     def _check_options(self) -> None:
@@ -293,11 +292,3 @@ class Queue(BatchStrategy):
             "class_weight": self.class_weight,
             "ignore_index": self.ignore_index,
         }
-
-
-def check_positive(name: str, value: int) -> None:
-    """Checks an integer of at least 1 (TypeError, ValueError)."""
-    if not isinstance(value, SupportsIndex):
-        raise TypeError(f"{name} is {value!r}, expected an integer")
-    if value < 1:
-        raise ValueError(f"{name} is {value}, expected at least 1")

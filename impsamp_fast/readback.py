@@ -6,6 +6,10 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+# Steps of which each brings a few tensors are fetched in groups of this many: fetching one makes
+# the host wait for the device, which no training step should.
+FETCH_TOGETHER = 64
+
 
 class Readback:
     """A copy of a tensor to the host that is under way.

@@ -1,16 +1,16 @@
 """What training has shown about each sample of the data set, by its number."""
 
-import operator
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any, NamedTuple, SupportsIndex, final
+from typing import Any, NamedTuple, final
 
 import torch
 from torch import Tensor
 
+from impsamp_fast._checks import check_integer, check_losses, kind_of
 from impsamp_fast._extension import _C
 from impsamp_fast.memory import PickCounts
 from impsamp_fast.ops import row_stats
-from impsamp_fast.readback import Backlog
+from impsamp_fast.readback import FETCH_TOGETHER, Backlog
 
 __all__ = ["SampleMemory"]
 
@@ -18,12 +18,8 @@ __all__ = ["SampleMemory"]
 _SHOWN = ("loss", "p_true", "labels")
 _TRACKS = (*_SHOWN, "picks")
 
-# No class has this index: a row that the loss ignores has nothing to remember.
-_IGNORE_NOTHING = -(1 << 63)
-
-# Steps whose tensors are on an accelerator are fetched in groups of this many: fetching one makes
-# the host wait for the device, which no training step should.
-_FETCH_TOGETHER = 64
+# No class has this index: there is nothing to learn from a row that the loss ignores.
+IGNORE_NOTHING = -(1 << 63)
 
 
 class _Step(NamedTuple):
@@ -56,6 +52,9 @@ class SampleMemory:
     "picks". With the defaults 10^8 samples take 0.8 GB; ``nbytes`` tells. A state takes as much
     again.
 
+    Two threads must not update one memory at once. Reading it counts as an update where steps of an
+    accelerator wait to be fetched.
+
     Args:
         size: N, the number of samples in the data set, at least 1.
         track: what is remembered, any of
@@ -83,8 +82,8 @@ class SampleMemory:
         history: int = 10,
         classes: int | None = None,
     ) -> None:
-        _check_integer("size", size, 1)
-        _check_integer("history", history, 1)
+        check_integer("size", size, 1)
+        columns = check_integer("history", history, 1)
         if isinstance(track, str) or not isinstance(track, Collection):
             raise TypeError(f"track is {track!r}, expected a collection such as ('loss', 'p_true')")
         for name in track:
@@ -93,7 +92,7 @@ class SampleMemory:
         if "labels" in track:
             if classes is None:
                 raise ValueError('classes is None, but tracking "labels" needs their number')
-            _check_integer("classes", classes, 2, (1 << 31) - 1)
+            check_integer("classes", classes, 2, (1 << 31) - 1)
         elif classes is not None:
             raise ValueError(f'classes is {classes}, but only tracking "labels" uses it')
         self.size = size
@@ -101,7 +100,7 @@ class SampleMemory:
         self.history = history
         self.classes = classes
         self._tracks = frozenset(track)
-        self._backlog = Backlog(_FETCH_TOGETHER)
+        self._backlog = Backlog(FETCH_TOGETHER)
         self._seen = torch.zeros(size, dtype=torch.int32, device="cpu")
         self._loss = _unknown(size) if "loss" in self._tracks else None
         self._p_true_mean = _unknown(size) if "p_true" in self._tracks else None
@@ -110,7 +109,7 @@ class SampleMemory:
             self._p_true_squares = torch.zeros(size, dtype=torch.float32, device="cpu")
         self._labels: Tensor | None = None
         if classes is not None:
-            shape = (size, operator.index(history))
+            shape = (size, columns)
             self._labels = torch.zeros(shape, dtype=_label_dtype(classes), device="cpu")
         self._picks = PickCounts(size) if "picks" in self._tracks else None
 
@@ -298,13 +297,14 @@ class SampleMemory:
     ) -> _Step:
         """What is tracked of a step; everything is checked but the values."""
         if not isinstance(index, Tensor) or index.dtype not in (torch.int64, torch.int32):
-            raise TypeError(f"index is {_kind(index)}, expected an int64 or int32 tensor")
+            raise TypeError(f"index is {kind_of(index)}, expected an int64 or int32 tensor")
         if index.dim() != 1:
             raise ValueError(f"index has shape {list(index.shape)}, expected one dimension")
         wanted = [name for name in _SHOWN if name in self._tracks]
         loss = None
         if losses is not None and "loss" in wanted:
-            loss = _checked_losses(losses, index.shape[0])
+            check_losses(losses, index.shape[0])
+            loss = losses.detach()
             wanted.remove("loss")
         if not wanted:
             return _Step(index, loss, None, None)
@@ -315,7 +315,7 @@ class SampleMemory:
             return _Step(index, loss, None, labels)
         if target is None:
             raise ValueError(f"target is None, but is needed for {wanted[0]!r}")
-        stats = row_stats(logits, target, ignore_index=_IGNORE_NOTHING)
+        stats = row_stats(logits, target, ignore_index=IGNORE_NOTHING)
         if "loss" in wanted:
             loss = stats.loss
         return _Step(index, loss, stats.p_true if "p_true" in wanted else None, labels)
@@ -324,7 +324,7 @@ class SampleMemory:
         if logits is None:
             raise ValueError(f"logits is None, but is needed for {wanted[0]!r}")
         if not isinstance(logits, Tensor):
-            raise TypeError(f"logits is {_kind(logits)}, expected a tensor")
+            raise TypeError(f"logits is {kind_of(logits)}, expected a tensor")
         if logits.dim() != 2 or logits.shape[0] != n:
             raise ValueError(f"logits has shape {list(logits.shape)}, expected [{n}, C] by index")
         if self.classes is not None and logits.shape[1] != self.classes:
@@ -354,41 +354,17 @@ class SampleMemory:
         )
 
 
-def _kind(value: Any) -> str:
-    return f"a tensor of {value.dtype}" if isinstance(value, Tensor) else type(value).__name__
-
-
-def _checked_losses(losses: Tensor, n: int) -> Tensor:
-    if not isinstance(losses, Tensor) or not losses.is_floating_point():
-        raise TypeError(f"losses is {_kind(losses)}, expected a floating-point tensor")
-    if losses.shape != (n,):
-        raise ValueError(
-            f"losses has shape {list(losses.shape)}, expected [{n}], one loss per number in index: "
-            'compute it with reduction="none"'
-        )
-    return losses.detach()
-
-
 def _check_like(name: str, found: Any, expected: Tensor) -> None:
     """Whether a state's tensor can take the place of one that is here."""
     if not isinstance(found, Tensor) or found.dtype != expected.dtype:
         raise TypeError(
-            f"the state's {name} is {_kind(found)}, expected a tensor of {expected.dtype}"
+            f"the state's {name} is {kind_of(found)}, expected a tensor of {expected.dtype}"
         )
     if found.shape != expected.shape:
         raise ValueError(
             f"the state's {name} has shape {list(found.shape)}, expected {list(expected.shape)}: "
             "make the SampleMemory with the size and history of the one that was saved"
         )
-
-
-def _check_integer(name: str, value: Any, least: int, most: int | None = None) -> None:
-    if not isinstance(value, SupportsIndex):
-        raise TypeError(f"{name} is {value!r}, expected an integer")
-    number = operator.index(value)
-    if number < least or (most is not None and number > most):
-        wanted = f"at least {least}" if most is None else f"between {least} and {most}"
-        raise ValueError(f"{name} is {value}, expected {wanted}")
 
 
 def _unknown(size: int) -> Tensor:

@@ -7,10 +7,11 @@ from typing import Any, SupportsFloat, final
 import torch
 from torch import Tensor, nn
 
+from impsamp_fast._checks import check_integer, kind_of
 from impsamp_fast.draw_rules import keep_each
 from impsamp_fast.memory import PickCounts
 from impsamp_fast.ops import score
-from impsamp_fast.queueing import Queue, check_positive
+from impsamp_fast.queueing import Queue
 from impsamp_fast.start import StartRule
 
 
@@ -22,14 +23,15 @@ class SelectiveBackprop(Queue):
     of the others, where F(L) is the share of the last ``history`` losses below L, those of the
     row's own raw batch among them; kept rows queue until there are n. Losses that are all equal are
     below none of each other, so no row is kept; a model whose first outputs are all equal needs a
-    ``start``.
+    ``start``. A row whose class index is ``ignore_index`` has no loss to remember and is never
+    kept.
 
     In the paper all rows of the first epoch are kept: ``start=After(raw batches per epoch)``.
 
     Args:
         model: called as by a :class:`~impsamp_fast.Selector`.
         n: rows per mini-batch, at least 1.
-        beta: the selectivity, at least 0, where 0 keeps all rows.
+        beta: the selectivity, at least 0, where 0 keeps all rows that have a target.
         history: how many losses F is taken from, at least 1.
         start: see :class:`~impsamp_fast.queueing.Queue`, as all that follow.
         dropout: likewise.
@@ -62,7 +64,7 @@ class SelectiveBackprop(Queue):
             raise TypeError(f"beta is {beta!r}, expected a number")
         if not 0 <= float(beta) < math.inf:
             raise ValueError(f"beta is {beta}, expected 0 <= beta < inf")
-        check_positive("history", history)
+        check_integer("history", history, 1)
         super().__init__(
             model,
             n,
@@ -85,9 +87,13 @@ class SelectiveBackprop(Queue):
 
     def _keep(self, x: Any, y: Tensor, seed: int) -> Tensor:
         losses = score(self._logits(x, y), y, "loss", **self._loss_options()).to(torch.float32)
-        last = torch.cat([self._losses.to(losses.device), losses])[-int(self.history) :]
+        counted = torch.ones_like(losses, dtype=torch.bool)
+        if y.dim() == 1:
+            counted = y != self.ignore_index
+        last = torch.cat([self._losses.to(losses.device), losses[counted]])[-int(self.history) :]
         below = torch.searchsorted(last.sort().values, losses)
-        kept = keep_each((below / last.numel()) ** self.beta, seed).nonzero().squeeze(1)
+        prob = (below / max(1, last.numel())) ** self.beta * counted
+        kept = keep_each(prob, seed).nonzero().squeeze(1)
         self._losses = last
         return kept
 
@@ -96,6 +102,10 @@ class SelectiveBackprop(Queue):
 
     def _check_memory(self, memory: Mapping[str, Any]) -> None:
         losses = memory["losses"]
+        if not isinstance(losses, Tensor) or losses.dtype != torch.float32:
+            raise TypeError(
+                f"the state's losses are {kind_of(losses)}, expected a tensor of torch.float32"
+            )
         if losses.dim() != 1 or losses.numel() > self.history:
             raise ValueError(
                 f"the state has losses of shape {list(losses.shape)}, expected at most "

@@ -35,6 +35,9 @@ from impsamp_fast.scoring import (
 )
 from impsamp_fast.start import Always, StartRule
 
+# Bytes of a step's rows that are kept to explain why nothing could be drawn from them.
+_MOST_KEPT = 1 << 20
+
 
 class Picked(NamedTuple):
     """Drawn rows: ``row`` [n], ``weight`` [n], and ``tau`` [] where rows were scored.
@@ -177,6 +180,7 @@ class Selector(BatchStrategy):
         self._rule = Always() if start is None else start
         self._step = 0
         self._watch = StatusWatch()
+        self._weight_there = class_weight  # on the device of the last batch
         self._check_options()
 
     @property
@@ -341,9 +345,13 @@ class Selector(BatchStrategy):
         rule = self.method if isinstance(self.method, DrawRule) else rules.Method(self.method)
         drawn = rule(weights, n, seed)
         weight = rules.corrected(drawn, weights, rule.kind, self.correction)
-        status = None if drawn.prob.is_cpu else drawn.prob.isnan().any().to(torch.int64)
-        explain = partial(self._error, logits, y, n, features)
-        return Picked(drawn.index, weight, rules.variance_reduction(weights), status, explain)
+        tau = rules.variance_reduction(weights)
+        if weight.is_cpu:  # what cannot be drawn has been raised
+            return Picked(drawn.index, weight, tau)
+        fine = (weights.isfinite() & (weights >= 0)).all() & ~drawn.prob.isnan().any()
+        weight = torch.where(fine, weight, 0.0)
+        status = (~fine).to(torch.int64)
+        return Picked(drawn.index, weight, tau, status, self._explainer(logits, y, n, features))
 
     def _scores(self, logits: Tensor, y: Tensor, features: Tensor | None) -> Tensor:
         if isinstance(self.score, str):
@@ -358,12 +366,17 @@ class Selector(BatchStrategy):
         return y == self.ignore_index if y.dim() == 1 else None
 
     def _loss_options(self, device: torch.device) -> dict[str, Any]:
-        class_weight = self.class_weight
         return {
             "label_smoothing": self.label_smoothing,
-            "class_weight": None if class_weight is None else class_weight.to(device),
+            "class_weight": self._class_weight_on(device),
             "ignore_index": self.ignore_index,
         }
+
+    def _class_weight_on(self, device: torch.device) -> Tensor | None:
+        """The class weights on a device; copying them there takes the host's time only once."""
+        if self._weight_there is not None and self._weight_there.device != device:
+            self._weight_there = self._weight_there.to(device)
+        return self._weight_there
 
     def _check_options(self) -> None:
         """The operator knows what fits: an error comes now, not after a uniform phase."""
@@ -399,8 +412,19 @@ class Selector(BatchStrategy):
             seed=seed,
             **self._loss_options(y.device),
         )
-        explain = partial(self._error, logits, y, n, features)
+        explain = self._explainer(logits, y, n, features)
         return Picked(selection.index, selection.weight, selection.tau, selection.status, explain)
+
+    def _explainer(
+        self, logits: Tensor, y: Tensor, n: int, features: Tensor | None
+    ) -> Callable[[int], Exception] | None:
+        """What makes a failed selection's error; it keeps the rows until the status is known."""
+        if logits.is_cpu:
+            return None
+        kept = sum(part.nbytes for part in (logits, y, features) if part is not None)
+        if kept > _MOST_KEPT:
+            return partial(status_error, n=n, method=str(self.method))
+        return partial(self._error, logits, y, n, features)
 
     def _error(
         self, logits: Tensor, y: Tensor, n: int, features: Tensor | None, status: int

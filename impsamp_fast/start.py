@@ -7,11 +7,12 @@ the large batch. A start rule decides before each step whether that pass is wort
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, Literal, SupportsFloat, SupportsIndex, final
+from typing import Any, ClassVar, Literal, SupportsFloat, final
 
 import torch
 from torch import Tensor
 
+from impsamp_fast._checks import check_integer
 from impsamp_fast.readback import Backlog
 
 # Reading a number makes the host wait for an accelerator, so the numbers are read in groups of
@@ -96,10 +97,7 @@ class After(_Stateless):
     """
 
     def __init__(self, steps: int) -> None:
-        if not isinstance(steps, SupportsIndex):
-            raise TypeError(f"steps is {steps!r}, expected an integer")
-        if steps < 0:
-            raise ValueError(f"steps is {steps}, expected at least 0")
+        check_integer("steps", steps, 0)
         self.steps = steps
 
     def decide(self, step: int, K: int, n: int) -> bool:
@@ -117,9 +115,9 @@ class LossRatio(StartRule):
 
     The losses come from ``batch.mean``. Those of an accelerator are read in groups of 16, each when
     the next one is complete, so that the host does not wait for the device; the start is then up to
-    32 steps late. A
-    loss that is not finite (autocast's first steps) counts neither as the first nor as small. A
-    loss of 0 before the first positive one (all rows were ignored) counts as not heard.
+    32 steps late. A loss that is not finite (autocast's first steps) counts neither as the first
+    nor as small. A loss of 0 before the first positive one (all rows were ignored) counts as not
+    heard.
 
     Args:
         threshold: the share of the first loss, positive.

@@ -1,16 +1,25 @@
 """GraphStep trains as the loop that it stands for: eagerly on the CPU, replayed on a GPU."""
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
-from devices import no_synchronisation
+from devices import last_device, no_synchronisation
 from torch import Tensor, nn
 
 import impsamp_fast as isf
-from impsamp_fast import After, PickCounts, Selector
+from impsamp_fast import (
+    After,
+    LossRatio,
+    LossSplit,
+    PickCounts,
+    Selector,
+    StartRule,
+    VarianceReduction,
+)
 
 K, N, CLASSES, STEPS = 256, 32, 3, 30
 
@@ -126,6 +135,58 @@ def test_class_weights(device: torch.device) -> None:
     for batch in batches(device):
         by_hand.by_hand(*batch)
         step(*batch)
+    assert_same_training(graphed, by_hand)
+
+
+def test_class_weights_that_stayed_on_the_cpu(device: torch.device) -> None:
+    weight = torch.tensor([1.0, 0.2, 3.0])
+    there, here = Run(device, class_weight=weight.to(device)), Run(device, class_weight=weight)
+    steps = there.graph_step(), here.graph_step()
+    for batch in batches(device):
+        for step in steps:
+            step(*batch)
+    assert_same_training(here, there)
+
+
+@pytest.mark.parametrize("start", [lambda: LossRatio(0.9), lambda: VarianceReduction(1.05)])
+def test_rules_that_learn(start: Callable[[], StartRule], device: torch.device) -> None:
+    by_hand, graphed = Run(device, start=start()), Run(device, start=start())
+    step = graphed.graph_step()
+    for batch in batches(device, 60):
+        by_hand.by_hand(*batch)
+        step(*batch)
+    assert_same_training(graphed, by_hand)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"score": lambda logits, y: isf.score(logits, y, "loss").square()}, {"method": LossSplit()}],
+    ids=["score", "rule"],
+)
+def test_scores_and_rules_of_ones_own(options: dict[str, Any], device: torch.device) -> None:
+    by_hand, graphed = Run(device, **options), Run(device, **options)
+    step = graphed.graph_step()
+    for batch in batches(device):
+        by_hand.by_hand(*batch)
+        step(*batch)
+    assert_same_training(graphed, by_hand)
+
+
+def test_a_state_loaded_into_the_optimizer_counts(device: torch.device) -> None:
+    """A graph that was captured before must not go on with the state that it knew."""
+    by_hand, graphed = Run(device), Run(device)
+    step = graphed.graph_step()
+    made = batches(device)
+    for run in (by_hand.by_hand, step):
+        for batch in made[:10]:
+            run(*batch)
+    for run, optimizer in ((by_hand.by_hand, by_hand.optimizer), (step, graphed.optimizer)):
+        state = copy.deepcopy(optimizer.state_dict())
+        for batch in made[10:20]:
+            run(*batch)
+        optimizer.load_state_dict(state)
+        for batch in made[20:]:
+            run(*batch)
     assert_same_training(graphed, by_hand)
 
 
@@ -248,8 +309,28 @@ def test_a_faulty_batch_is_told_soon(device: torch.device) -> None:
                 step(*batch)
 
 
+def test_a_fault_in_the_first_step_is_told(device: torch.device) -> None:
+    step = Run(device).graph_step()
+    made = batches(device, 10)
+    with pytest.raises((ValueError, IndexError)):
+        for t in range(60):
+            x, y, number = made[t % 10]
+            step(x, y.index_fill(0, y[:1] * 0 + 5, CLASSES) if t == 0 else y, number)
+
+
 @pytest.mark.cuda
 class TestGraphs:
+    def test_on_another_device_than_the_current_one(self, cuda: torch.device) -> None:
+        with torch.cuda.device(0):
+            there, here = Run(last_device()), Run(torch.device("cuda", 0))
+            for run in (there, here):
+                step = run.graph_step()
+                device = next(run.model.parameters()).device
+                for batch in batches(device):
+                    step(*batch)
+        here.model.to(last_device())
+        assert_same_training(there, here)
+
     def test_an_optimizer_that_reads_on_the_host_is_refused(self, cuda: torch.device) -> None:
         model = network(cuda)
         with pytest.raises(ValueError, match="capturable"):

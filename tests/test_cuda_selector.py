@@ -1,6 +1,7 @@
 """Selectors on an accelerator pick as the operators do, wait for nothing, tell of faults later."""
 
 import io
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,7 +11,15 @@ from devices import no_synchronisation, random_state
 from torch import Tensor, nn
 from toy import C, K, N
 
-from impsamp_fast import After, LossRatio, PickCounts, Selector, VarianceReduction, select
+from impsamp_fast import (
+    After,
+    LossRatio,
+    LossSplit,
+    PickCounts,
+    Selector,
+    VarianceReduction,
+    select,
+)
 
 METHODS = ["multinomial", "stratified", "systematic", "race", "pps"]
 WEYL = 0x9E3779B97F4A7C15
@@ -181,22 +190,36 @@ def test_a_fault_is_told_soon(here: Here, fault: str) -> None:
             selector(x, y)
 
 
+WITHOUT_WAITING: dict[str, Callable[[], dict[str, Any]]] = {
+    "plain": dict,
+    "dropout while scoring": lambda: {"dropout": True},
+    "uniform": lambda: {"start": After(10**9)},
+    "loss ratio": lambda: {"start": LossRatio(0.9)},
+    "variance": lambda: {"start": VarianceReduction(1.1)},
+    "class weights on the CPU": lambda: {"class_weight": torch.rand(C)},
+    "last layer": lambda: {"score": "last_layer"},
+    "own score": lambda: {"score": lambda logits, y: logits.square().sum(-1)},
+    "own rule": lambda: {"method": LossSplit()},
+    "counts": lambda: {"counts": PickCounts(5000)},
+}
+
+
 @pytest.mark.cuda
-@pytest.mark.parametrize("dropout", [False, True])
-def test_training_steps_do_not_synchronise(cuda: torch.device, dropout: bool) -> None:
+@pytest.mark.parametrize("case", WITHOUT_WAITING)
+def test_training_steps_do_not_synchronise(cuda: torch.device, case: str) -> None:
     model = nn.Sequential(nn.Linear(5, 30), nn.Dropout(0.2), nn.ReLU(), nn.Linear(30, C)).to(cuda)
     x, y = torch.randn(1024, 5, device=cuda), torch.randint(C, (1024,), device=cuda)
+    index = torch.randperm(5000, device=cuda)[:1024]
     optimizer = torch.optim.Adam(model.parameters())
-    for start in (None, After(10**9)):
-        selector = Selector(model, 128, start=start, dropout=dropout)
+    selector = Selector(model, 128, **WITHOUT_WAITING[case]())
 
-        def step(selector: Selector = selector) -> None:
-            batch = selector(x, y)
-            optimizer.zero_grad()
-            batch.mean(losses_of(model, batch)).backward()
-            optimizer.step()
+    def step() -> None:
+        batch = selector(x, y, index)
+        optimizer.zero_grad()
+        batch.mean(losses_of(model, batch)).backward()
+        optimizer.step()
 
-        step()
-        with no_synchronisation(cuda):
-            for _ in range(3 * SOON):
-                step()
+    step()
+    with no_synchronisation(cuda):
+        for _ in range(3 * SOON):
+            step()

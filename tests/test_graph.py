@@ -17,6 +17,7 @@ from impsamp_fast import (
     LossRatio,
     PickCounts,
     Selector,
+    TopQuantile,
     VarianceReduction,
     graph,
 )
@@ -37,11 +38,13 @@ class Recorder:
         # Recording must not do the step, but only the step can say where its results are.
         trained = (self.step.selector.model, self.step.optimizer)
         before = [copy.deepcopy(part.state_dict()) for part in trained]
-        seed = self.step._scalars.seed.clone()
+        session = self.step._session
+        seed = session.scalars.seed.clone()
         picked, loss = step()
         for part, state in zip(trained, before, strict=True):
             part.load_state_dict(state)
-        self.step._scalars.seed.copy_(seed)
+        session.scalars.seed.copy_(seed)
+        self.step._session = session  # the optimiser's state was loaded by this stand-in only
 
         def replay():
             new, new_loss = step()
@@ -166,6 +169,35 @@ def test_counts_the_samples_that_were_picked(model, recorder):
     assert torch.equal(counts.counts[index], expected.counts)
 
 
+def test_a_state_loaded_into_the_optimizer_is_recorded_anew(model, recorder):
+    step = trainer(model, warmup=1)
+    stand_in = recorder(step)
+    for x, y in batches(3):
+        step(x, y)
+    assert stand_in.recorded == 1
+    step.optimizer.load_state_dict(step.optimizer.state_dict())
+    for x, y in batches(3):
+        step(x, y)
+    assert stand_in.recorded == 2
+
+
+def test_a_recording_that_fails_leaves_no_gradients(model, recorder, monkeypatch):
+    step = trainer(model, warmup=1)
+    stand_in = recorder(step)
+    x, y = batches(1)[0]
+    step(x, y)
+
+    def fail(record):
+        record()
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    monkeypatch.setattr(stand_in, "record", fail)
+    with pytest.raises(RuntimeError, match="capturing"):
+        step(x, y)
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert step.state_dict()["step"] == 1
+
+
 def test_takes_the_structures_that_a_selector_takes(recorder):
     class Sum(nn.Module):
         def __init__(self):
@@ -232,6 +264,14 @@ def test_rejects_what_a_graph_cannot_do(model, recorder):
         GraphStep(Selector(model, N, dropout=True), sgd)
     with pytest.raises(ValueError, match="has a filter, but a graph cannot wait"):
         GraphStep(Selector(model, N, filter=AccuracyFilter()), sgd)
+    with pytest.raises(ValueError, match="has method TopQuantile, but a graph cannot wait"):
+        GraphStep(Selector(model, N, method=TopQuantile(0.5)), sgd)
+    step = GraphStep(Selector(model, N), torch.optim.Adagrad(model.parameters()), warmup=1)
+    recorder(step)
+    step(*batches(1)[0])
+    step.optimizer.state[model[0].weight]["step"] = 1
+    with pytest.raises(ValueError, match="optimizer keeps 'step' on the host"):
+        step(*batches(1)[0])
     step = GraphStep(Selector(model, N), torch.optim.Adam(model.parameters()))
     recorder(step)
     with pytest.raises(ValueError, match="capturable=False in group 0"):

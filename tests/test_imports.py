@@ -14,7 +14,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = [
     {"_built_with", "_C"},
     {"_extension"},
-    {"_arguments", "_fakes", "_status", "readback"},
+    {"_arguments", "_checks", "_fakes", "_status", "readback"},
     {"ops"},
     {
         "_nested",

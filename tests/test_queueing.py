@@ -236,6 +236,20 @@ class TestAccumulator:
             queue(*raw(1))
         assert queue.raw_size == 8 - queue.waiting
 
+    def test_the_loop_of_the_docstring_asks_for_no_empty_raw_batch(self):
+        accumulator = ones(2)
+        raw_sizes, found = [], []
+        for _ in range(8):
+            batch = accumulator.pop()
+            if batch is None:
+                raw_sizes.append(accumulator.raw_size)
+                batch = accumulator(*raw(*[1, 1, 1, 0, 1, 1]))
+            if batch is not None:
+                found.append(batch.index.tolist())
+        assert min(raw_sizes) >= 1
+        assert len(raw_sizes) < len(found) == 8
+        assert found[:3] == [[0, 1], [2, 4], [5, 6]]
+
     def test_bounds_it(self):
         queue = ones(8)
         queue(*raw(*[0] * 100))
@@ -350,6 +364,37 @@ class TestSelectiveBackprop:
             queue.state_dict()["memory"]["losses"], torch.tensor([1.0, 2.0, 3.0])
         )
 
+    @pytest.mark.parametrize("beta", [0.0, 1.0])
+    def test_rows_without_a_target_are_neither_remembered_nor_kept(self, beta):
+        x, y = known_losses(0.1, 3.0, 0.2, 0.7)
+        every, some = (SelectiveBackprop(nn.Identity(), 10**6, beta=beta, seed=3) for _ in range(2))
+        every(x, y)
+        # The same four rows, and as many without a target after them.
+        some(torch.cat([x, x + 1]), torch.cat([y, torch.full((4,), -100)]))
+        found, expected = some.state_dict(), every.state_dict()
+        assert torch.equal(found["memory"]["losses"], expected["memory"]["losses"])
+        rows = found["rows"][2].tolist()
+        assert set(rows) <= {0, 1, 2, 3}
+        assert 0 not in rows or beta == 0
+        assert len(rows) == 4 or beta > 0
+
+    def test_a_raw_batch_without_a_target_changes_nothing(self):
+        queue = SelectiveBackprop(nn.Identity(), 10**6, beta=0)
+        x, y = known_losses(0.1, 3.0)
+        for _ in range(2):  # with an empty history, and with one
+            before = queue.state_dict()
+            assert queue(x, torch.full((2,), -100)) is None
+            after = queue.state_dict()
+            assert torch.equal(after["memory"]["losses"], before["memory"]["losses"])
+            assert queue.waiting == (0 if before["rows"] is None else len(before["rows"][1]))
+            queue(x, y)
+
+    def test_class_probabilities_are_all_targets(self):
+        queue = SelectiveBackprop(nn.Identity(), 10**6, beta=0)
+        x, _ = known_losses(0.1, 3.0)
+        queue(x, torch.tensor([[1.0, 0.0], [0.5, 0.5]], dtype=x.dtype))
+        assert queue.waiting == queue.state_dict()["memory"]["losses"].numel() == 2
+
     def test_takes_raw_batches_of_n(self):
         queue = SelectiveBackprop(nn.Identity(), 4, start=After(9))
         assert queue.raw_size == 4
@@ -413,6 +458,9 @@ class TestResuming:
             (kind, {"counts": None}, {}, ValueError, "the state counts picks and this"),
             (kind, {}, {"seed": None}, TypeError, "the state's seed is None"),
             (kind, {}, {"step": -1}, ValueError, "the state's step is -1"),
+            (kind, {}, {"numbered": 1.5}, TypeError, "the state's numbered is 1.5"),
+            (kind, {}, {"unfilled": -1}, ValueError, "the state's unfilled is -1, expected at lea"),
+            (kind, {}, {"importance": 1}, TypeError, "importance is 1, expected a bool"),
             (kind, {}, {"rows": (data[0], data[1][1:], data[1])}, ValueError, "x has shape"),
         ]
         for other_class, options, change, error, message in misfits:
@@ -443,6 +491,18 @@ def test_a_smaller_history_refuses_the_losses_of_a_larger(model, data):
     large(*data)
     with pytest.raises(ValueError, match=r"losses of shape \[64\], expected at most 10"):
         small.load_state_dict(large.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("losses", "found"), [([1.0], "list"), (torch.ones(1).double(), "a tensor of torch.float64")]
+)
+def test_losses_of_another_kind_change_nothing(model, data, losses, found):
+    queue = SelectiveBackprop(model, N)
+    queue(*data)
+    before = str(queue.state_dict())
+    with pytest.raises(TypeError, match=f"losses are {found}, expected a tensor of torch.float32"):
+        queue.load_state_dict(queue.state_dict() | {"memory": {"losses": losses}})
+    assert str(queue.state_dict()) == before
 
 
 def test_rows_of_any_structure_are_saved_as_plain_ones(data):

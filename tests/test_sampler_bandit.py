@@ -60,6 +60,14 @@ class TestUpdates:
                 mean += sampler.sample_weights(epoch) / 1000
         torch.testing.assert_close(mean, norms / norms.mean(), rtol=0.05, atol=0)
 
+    def test_of_the_largest_rate_leave_weights_finite(self):
+        sampler = Bandit(64, rate=1e30, seed=1)
+        for batch in sampler.batches(4):
+            learn(sampler, batch, torch.rand(4).tolist())
+            weights = sampler.sample_weights(0)
+            assert weights.isfinite().all()
+            assert weights.mean().item() == pytest.approx(1, abs=1e-5)
+
 
 class TestProjection:
     @pytest.mark.parametrize("scale", [1e-6, 0.5, 1.0, 2.0, 1e6])
@@ -141,6 +149,9 @@ def test_a_block_is_a_sixteenth_of_an_epoch_by_default():
     ("arguments", "error", "message"),
     [
         ({"rate": 0}, ValueError, "rate is 0, expected .* 0 < rate"),
+        ({"rate": 1e31}, ValueError, r"rate is 1e\+31, expected .* 0 < rate <= 1e\+30"),
+        ({"rate": math.inf}, ValueError, "rate is inf, expected"),
+        ({"rate": math.nan}, ValueError, "rate is nan, expected"),
         ({"rate": None}, TypeError, "rate is None, expected a number"),
         ({"floor": 0}, ValueError, "floor is 0, expected .* 0 < floor < 1"),
         ({"floor": 1}, ValueError, "floor is 1, expected"),

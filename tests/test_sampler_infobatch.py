@@ -42,6 +42,12 @@ class TestInfoBatch:
         sampler = known(InfoBatch, LOSSES, ratio=ratio)
         assert len(list(sampler)) == len(LOSSES) - left_out
 
+    @pytest.mark.parametrize(("ratio", "left_out"), [(0.29, 29), (0.57, 57), (0.58, 58)])
+    def test_leaves_out_as_many_as_the_decimal_ratio_says(self, ratio, left_out):
+        sampler = known(InfoBatch, [0.0] * 100 + [1.0] * 50, ratio=ratio)
+        assert math.floor(ratio * 100) == left_out - 1
+        assert len(sampler) == 150 - left_out
+
     def test_leaves_out_each_of_them_equally_often(self):
         sampler = known(InfoBatch, LOSSES, ratio=0.25)
         kept = torch.zeros(len(LOSSES), dtype=torch.int64)

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 from goodness import fits
+from memories import Elsewhere
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from impsamp_fast.ops import draw
 from impsamp_fast.sample_memory import SampleMemory
-from impsamp_fast.samplers import DatasetSampler, WeightedSampler, WithIndex
+from impsamp_fast.samplers import Bandit, DatasetSampler, WeightedSampler, WithIndex
 
 SIZE = 10
 
@@ -206,6 +207,19 @@ class TestState:
             assert first + list(resumed) == expected[0]
         assert list(resumed) == expected[1]
 
+    def test_from_another_device_comes_to_the_cpu(self):
+        saved, resumed = Bandit(SIZE, seed=7), Bandit(SIZE, seed=8)
+        saved.update(torch.arange(SIZE), torch.randn(SIZE, 3), torch.zeros(SIZE).long())
+        picks = list(saved)
+        state = saved.state_dict()
+        there = {name: Elsewhere(table) for name, table in state["tables"].items()}
+        resumed.load_state_dict(state | {"tables": there})
+        index = torch.tensor(picks)
+        assert resumed.weight(index).device.type == "cpu"
+        assert torch.equal(resumed.weight(index), saved.weight(index))
+        assert all(type(table) is Tensor for table in resumed.state_dict()["tables"].values())
+        assert list(resumed) == list(saved)
+
     def test_of_an_earlier_position_goes_on_with_what_was_drawn_ahead(self):
         sampler = ByLoss(block=4)
         sampler.set_epoch(1)
@@ -352,6 +366,7 @@ class TestMean:
         ("losses", "index", "error", "message"),
         [
             (torch.ones(3), torch.arange(4), ValueError, r"losses has shape \[3\], expected \[4\]"),
+            (1.0, torch.arange(4), TypeError, "losses is float, expected a floating-point tensor"),
             (torch.tensor(1.0), torch.arange(4), ValueError, 'reduction="none"'),
             (torch.ones(2), torch.tensor([0, 10]), IndexError, r"index\[1\] is 10"),
             (torch.ones(2), torch.tensor([0, -1]), IndexError, r"index\[1\] is -1"),

@@ -482,6 +482,12 @@ class TestMean:
         with pytest.raises(ValueError, match=r'losses has shape .*expected \[16\].*"none"'):
             batch.mean(torch.zeros(shape))
 
+    @pytest.mark.parametrize("losses", [1.0, [1.0] * N, torch.zeros(N).long()])
+    def test_wants_a_floating_point_tensor(self, model, data, losses):
+        batch = Selector(model, N)(*data)
+        with pytest.raises(TypeError, match=r"losses is .*, expected a floating-point tensor"):
+            batch.mean(losses)
+
 
 class TestStartRules:
     def test_a_loss_ratio_hears_the_mean_of_each_mini_batch_once(self, model, data):

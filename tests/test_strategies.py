@@ -15,6 +15,7 @@ from toy import N
 
 from impsamp_fast import strategies
 from impsamp_fast.accumulator import Accumulator
+from impsamp_fast.memory import PickCounts
 from impsamp_fast.minibatch import BatchStrategy, MiniBatch
 from impsamp_fast.selective_backprop import SelectiveBackprop
 from impsamp_fast.selector import Selector
@@ -104,6 +105,10 @@ class TestRegistry:
         with pytest.raises(ValueError, match="level is 'row', expected one of batch, dataset"):
             strategies.register("new", level="row", bibtex="")
 
+    def test_names_are_of_a_level_that_there_is(self):
+        with pytest.raises(ValueError, match="level is 'bacth', expected one of batch, dataset"):
+            strategies.names("bacth")
+
     @pytest.mark.parametrize("ask", [strategies.get, strategies.make, strategies.citation])
     def test_an_unknown_name_lists_the_known(self, ask):
         with pytest.raises(
@@ -151,6 +156,15 @@ class TestUniform:
         assert strategy.raw_size == 4
         strategy(X, Y)
         assert strategy.raw_size == 8
+
+
+@pytest.mark.parametrize("name", ["uniform", "random-subset"])
+def test_baselines_name_an_option_that_they_do_not_have(name):
+    with pytest.raises(TypeError, match=r"\w+\(\) got an unexpected keyword argument 'start'"):
+        make(name, 4, start=Always())
+    counts = PickCounts(6)
+    made = make(name, 4, counts=counts, seed=3)
+    assert (made.counts, made.seed) == (counts, 3)
 
 
 class TestRandomSubset:
@@ -222,6 +236,10 @@ class TestKatharopoulos:
     def test_weights_are_the_inverse_probabilities(self):
         batch = pick("kf18", 4, start=Always())
         np.testing.assert_allclose(batch.weight, 1 / (6 * self.G[batch.index]))
+
+    def test_the_correction_of_biased_weights_is_k(self):
+        with pytest.raises(TypeError, match=r"correction is 'none', but .* give k instead"):
+            make("kf18-biased", 4, correction="none")
 
     @pytest.mark.parametrize("k", [0.5, 0.0, -1.0])
     def test_biased_weights_keep_the_sum_of_weight_times_score(self, k):

@@ -10,6 +10,7 @@ def selection_pressure(epoch: int, first: int, epochs: int, start: float) -> flo
     """The pressure s_e in an epoch: ``start`` in epoch ``first``, 1 in the last of ``epochs``.
 
     It falls exponentially, s_e = s_0 exp(ln(1 / s_0) / (e_end - e_0))^(e - e_0), and stays 1 after.
+    If ``first`` is the last epoch, it has ``start``.
     """
     steps = epochs - 1 - first
     if epoch <= first:

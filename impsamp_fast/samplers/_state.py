@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from impsamp_fast.samplers._checks import check_index
+from impsamp_fast._checks import check_index
 
 _KEYS = {"sampler", "size", "seed", "epoch", "length", "position", "drawn", "memory", "tables"}
 

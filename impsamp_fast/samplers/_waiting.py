@@ -5,15 +5,10 @@ from typing import final
 
 from torch import Tensor
 
+from impsamp_fast._checks import check_index
 from impsamp_fast.ops import RowStats, row_stats
-from impsamp_fast.readback import Backlog
-from impsamp_fast.samplers._checks import check_index
-
-# Steps are fetched in groups of this many: fetching one makes the host wait for the device.
-_TOGETHER = 64
-
-# No class has this index: there is nothing to learn from a row that the loss ignores.
-_IGNORE_NOTHING = -(1 << 63)
+from impsamp_fast.readback import FETCH_TOGETHER, Backlog
+from impsamp_fast.sample_memory import IGNORE_NOTHING
 
 
 @final
@@ -28,7 +23,7 @@ class Waiting:
     def __init__(self, size: int, apply: Callable[[Tensor, Tensor], None]) -> None:
         self._size = size
         self._apply = apply
-        self._backlog = Backlog(_TOGETHER)
+        self._backlog = Backlog(FETCH_TOGETHER)
 
     def add(self, index: Tensor, value: Tensor) -> None:
         """Takes in a step; an index on an accelerator is checked when it is fetched."""
@@ -71,4 +66,4 @@ def statistics(index: Tensor, logits: Tensor | None, target: Tensor | None) -> R
             )
     assert logits is not None
     assert target is not None
-    return row_stats(logits, target, ignore_index=_IGNORE_NOTHING)
+    return row_stats(logits, target, ignore_index=IGNORE_NOTHING)

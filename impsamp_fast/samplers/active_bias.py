@@ -5,8 +5,8 @@ from typing import ClassVar, Literal, final, get_args
 import torch
 from torch import Tensor
 
+from impsamp_fast._checks import check_number
 from impsamp_fast.sample_memory import SampleMemory
-from impsamp_fast.samplers._checks import check_number
 from impsamp_fast.samplers.weighted import WeightedSampler
 
 Correction = Literal["normalized", "none"]
@@ -44,8 +44,8 @@ class ActiveBias(WeightedSampler):
     """
 
     tables: ClassVar = {
-        "relative": (torch.float32, 1.0)
-    }  # N times the probability of its last draw
+        "relative": (torch.float32, 1.0),  # N times the probability of its last draw
+    }
 
     memory: SampleMemory
 

@@ -6,13 +6,16 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from impsamp_fast.samplers._checks import check_number
+from impsamp_fast._checks import check_number
 from impsamp_fast.samplers._waiting import Waiting, statistics
 from impsamp_fast.samplers.weighted import WeightedSampler
 
 # By default an epoch is drawn in that many blocks. The authors learn after each mini-batch, with a
 # tree of sums; here a block costs a pass over the N samples, and 16 of them cost little.
 _BLOCKS_PER_EPOCH = 16
+
+# Beyond it an update's logarithm may be infinite in float32.
+_LARGEST_RATE = 1e30
 
 
 @final
@@ -45,8 +48,8 @@ class Bandit(WeightedSampler):
 
     Args:
         size: N, the number of samples in the data set.
-        rate: the step size, positive. No update multiplies w by more than exp(2 rate / floor^3),
-            about 5 with the defaults.
+        rate: the step size, positive, at most 1e30. No update multiplies w by more than
+            exp(2 rate / floor^3), about 5 with the defaults.
         floor: N p_min, in (0, 1): a sample's chance is never less than this share of uniform.
         block: how many indices are drawn by the same p; None is a sixteenth of an epoch.
         seed: of the draws, see :class:`DatasetSampler`.
@@ -69,7 +72,7 @@ class Bandit(WeightedSampler):
         block: int | None = None,
         seed: int | None = None,
     ) -> None:
-        check_number("rate", rate, 0, open_low=True)
+        check_number("rate", rate, 0, _LARGEST_RATE, open_low=True, open_high=False)
         check_number("floor", floor, 0, 1, open_low=True)
         super().__init__(size, warm_up=0, block=block, seed=seed)
         self.rate = rate

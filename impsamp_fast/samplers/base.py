@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import BatchSampler, Sampler
 
+from impsamp_fast._checks import check_index, check_integer, check_losses
 from impsamp_fast._seeds import seed_of_run, seed_of_step
 from impsamp_fast.draw_rules import uniform_rows
 from impsamp_fast.sample_memory import SampleMemory
-from impsamp_fast.samplers._checks import check_index, check_integer
 from impsamp_fast.samplers._state import check_state
 
 # As many indices become Python ints at a time: enough to make a call's cost vanish, and 2 MB.
@@ -157,14 +157,11 @@ class DatasetSampler(Sampler[int], ABC):
             A scalar, differentiable in ``losses``.
 
         Raises:
-            ValueError: if ``losses`` is not of shape [n]; and as ``weight``.
+            TypeError: if ``losses`` is not a floating-point tensor; and as ``weight``.
+            ValueError: if it is not of shape [n]; and as ``weight``.
         """
         weight = self.weight(index)
-        if losses.shape != weight.shape:
-            raise ValueError(
-                f"losses has shape {list(losses.shape)}, expected {list(weight.shape)}, one loss "
-                'per row: compute it with reduction="none"'
-            )
+        check_losses(losses, weight.shape[0])
         return (losses * weight.to(losses.device)).mean()
 
     def batches(self, n: int, drop_last: bool = True) -> BatchSampler:
@@ -269,7 +266,8 @@ class DatasetSampler(Sampler[int], ABC):
         if self.memory is not None:
             self.memory.load_state_dict(state["memory"])
         self._forget_waiting()
-        self._tables = {name: table.clone() for name, table in state["tables"].items()}
+        for name, table in self._tables.items():
+            table.copy_(state["tables"][name])  # from whatever device it was loaded to
         self._seed = state["seed"]
         self._epoch = state["epoch"]
         self._position = state["position"]

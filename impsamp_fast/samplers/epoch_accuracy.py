@@ -5,9 +5,9 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
+from impsamp_fast._checks import check_integer
 from impsamp_fast._seeds import second_seed
 from impsamp_fast.filters import AccuracyFilter, fill
-from impsamp_fast.samplers._checks import check_integer
 from impsamp_fast.samplers._waiting import Waiting, statistics
 from impsamp_fast.samplers.base import DatasetSampler, shuffled
 

@@ -5,8 +5,8 @@ from typing import final
 import torch
 from torch import Tensor
 
+from impsamp_fast._checks import check_integer, check_number
 from impsamp_fast.sample_memory import SampleMemory
-from impsamp_fast.samplers._checks import check_integer, check_number
 from impsamp_fast.samplers._pressure import ranks, selection_pressure, weights_by_rank
 from impsamp_fast.samplers.weighted import WeightedSampler
 
@@ -17,7 +17,8 @@ class OnlineBatchSelection(WeightedSampler):
 
     With rank 1 for the largest loss of N, :math:`P(r) \propto \exp(-r \ln(s_e) / N)`: the first is
     s_e times as likely as the last. The pressure s_e falls exponentially from ``pressure`` in the
-    first epoch after the warm-up to 1, which is uniform, in the last one (epoch ``epochs`` - 1).
+    first epoch after the warm-up to 1, which is uniform, in the last one (epoch ``epochs`` - 1; if
+    only one epoch follows the warm-up, it has ``pressure``).
 
     Where the paper leaves it open: equal losses share the mean of their ranks; a sample without a
     loss ranks before all others, which after a full warm-up epoch is none. The authors rank anew

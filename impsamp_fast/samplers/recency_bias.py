@@ -4,8 +4,8 @@ from typing import final
 
 from torch import Tensor
 
+from impsamp_fast._checks import check_integer, check_number
 from impsamp_fast.sample_memory import SampleMemory
-from impsamp_fast.samplers._checks import check_integer, check_number
 from impsamp_fast.samplers._pressure import selection_pressure, weights_by_rank
 from impsamp_fast.samplers.weighted import WeightedSampler
 
@@ -18,7 +18,8 @@ class RecencyBias(WeightedSampler):
     ln C (definition 3.1). It becomes the index :math:`Q = \lceil (1 - F) N \rceil` (equation 5),
     and :math:`P \propto \exp(-Q \ln(s_e) / N)` (equation 6). The pressure s_e falls exponentially
     from ``pressure`` in the first epoch after the warm-up to 1, which is uniform, in the last one
-    (equation 7). As in their algorithm 1 the probabilities are computed once per epoch.
+    (equation 7; if only one epoch follows the warm-up, it has ``pressure``). As in their algorithm
+    1 the probabilities are computed once per epoch.
 
     The authors ask for a warm-up of at least ``history`` epochs, so that all histories are full; a
     shorter one is allowed, and an entropy is then that of the labels there are. A sample that was

@@ -5,9 +5,9 @@ from abc import abstractmethod
 import torch
 from torch import Tensor
 
+from impsamp_fast._checks import check_integer
 from impsamp_fast.ops import draw
 from impsamp_fast.sample_memory import SampleMemory
-from impsamp_fast.samplers._checks import check_integer
 from impsamp_fast.samplers.base import DatasetSampler, shuffled
 
 

@@ -43,6 +43,7 @@ def top_q(model: nn.Module, n: int, *, q: float = 0.5, **options: Any) -> Select
     Args:
         model: whose logits are scored.
         n: rows of a uniform step, if ``start`` has such steps; otherwise the large batch decides.
+            A large batch must have at least n rows.
         q: the quantile, see :class:`~impsamp_fast.TopQuantile`. The default is ours.
         options: of :class:`~impsamp_fast.Selector`.
     """

@@ -7,6 +7,7 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
+from impsamp_fast.memory import PickCounts
 from impsamp_fast.queueing import Queue
 from impsamp_fast.selector import Selector
 from impsamp_fast.start import After
@@ -36,7 +37,16 @@ class EveryRow(Queue):
 
 
 @register("uniform", level="batch", bibtex="")
-def uniform(model: nn.Module, n: int, **options: Any) -> EveryRow:
+def uniform(
+    model: nn.Module,
+    n: int,
+    *,
+    counts: PickCounts | None = None,
+    label_smoothing: float = 0.0,
+    class_weight: Tensor | None = None,
+    ignore_index: int = -100,
+    seed: int | None = None,
+) -> EveryRow:
     """Ordinary training: every row of the raw batches, n at a time, in their order.
 
     Nothing is scored and all weights are 1. Raw batches of n rows (``raw_size``) are passed through
@@ -45,13 +55,35 @@ def uniform(model: nn.Module, n: int, **options: Any) -> EveryRow:
     Args:
         model: not called.
         n: rows per mini-batch.
-        options: ``counts`` and ``seed``.
+        counts: counts the picks of each sample of the data set.
+        label_smoothing: as in the loss that is trained; no pick depends on it.
+        class_weight: likewise.
+        ignore_index: likewise.
+        seed: is part of the state; nothing is random.
     """
-    return EveryRow(model, n, start=After(sys.maxsize), **options)
+    return EveryRow(
+        model,
+        n,
+        start=After(sys.maxsize),
+        counts=counts,
+        label_smoothing=label_smoothing,
+        class_weight=class_weight,
+        ignore_index=ignore_index,
+        seed=seed,
+    )
 
 
 @register("random-subset", level="batch", bibtex="")
-def random_subset(model: nn.Module, n: int, **options: Any) -> Selector:
+def random_subset(
+    model: nn.Module,
+    n: int,
+    *,
+    counts: PickCounts | None = None,
+    label_smoothing: float = 0.0,
+    class_weight: Tensor | None = None,
+    ignore_index: int = -100,
+    seed: int | None = None,
+) -> Selector:
     """n of the K rows of each large batch, uniformly without replacement, weight 1.
 
     Nothing is scored: a strategy that trains on n of K rows and does not beat this one gains
@@ -60,6 +92,19 @@ def random_subset(model: nn.Module, n: int, **options: Any) -> Selector:
     Args:
         model: not called.
         n: rows per mini-batch.
-        options: ``counts`` and ``seed``.
+        counts: counts the picks of each sample of the data set.
+        label_smoothing: as in the loss that is trained; no pick depends on it.
+        class_weight: likewise.
+        ignore_index: likewise.
+        seed: of the draws.
     """
-    return Selector(model, n, start=After(sys.maxsize), **options)
+    return Selector(
+        model,
+        n,
+        start=After(sys.maxsize),
+        counts=counts,
+        label_smoothing=label_smoothing,
+        class_weight=class_weight,
+        ignore_index=ignore_index,
+        seed=seed,
+    )

@@ -83,7 +83,15 @@ def kf18_biased(
         threshold: as in "kf18".
         momentum: likewise.
         start: likewise.
-        options: of :class:`~impsamp_fast.Selector`.
+        options: of :class:`~impsamp_fast.Selector`, except for ``correction``, which is k.
+
+    Raises:
+        TypeError: if ``correction`` is given.
     """
+    if "correction" in options:
+        raise TypeError(
+            f"correction is {options['correction']!r}, but the weights of kf18-biased follow from "
+            "k: give k instead"
+        )
     rule = VarianceReduction(threshold, momentum) if start is None else start
     return Selector(model, n, correction=k, start=rule, **options)

@@ -67,8 +67,7 @@ def register(name: str, *, level: Level, bibtex: str) -> Callable[[_Factory], _F
     """
     if name in _strategies:
         raise ValueError(f"the name {name!r} is taken, by {_strategies[name].make}: choose another")
-    if level not in get_args(Level):
-        raise ValueError(f"level is {level!r}, expected one of {', '.join(get_args(Level))}")
+    _check_level(level)
 
     def decorate(make: _Factory) -> _Factory:
         _strategies[name] = Strategy(name, level, make, inspect.cleandoc(bibtex))
@@ -92,7 +91,13 @@ def get(name: str) -> Strategy:
 
 
 def names(level: Level | None = None) -> list[str]:
-    """The names of all strategies, or of those of one level, in the order of registration."""
+    """The names of all strategies, or of those of one level, in the order of registration.
+
+    Raises:
+        ValueError: if there is no such level.
+    """
+    if level is not None:
+        _check_level(level)
     return [name for name, strategy in _strategies.items() if level in (None, strategy.level)]
 
 
@@ -117,3 +122,8 @@ def citation(*names: str) -> str:
             if entry:
                 entries[entry] = None
     return "\n\n".join(entries)
+
+
+def _check_level(level: str) -> None:
+    if level not in get_args(Level):
+        raise ValueError(f"level is {level!r}, expected one of {', '.join(get_args(Level))}")

@@ -1,0 +1,87 @@
+"""Checks of arguments that several modules share."""
+
+import math
+import operator
+from typing import Any, SupportsFloat
+
+import torch
+from torch import Tensor
+
+
+def to_integer(name: str, value: Any, wanted: str = "an integer") -> int:
+    """The value as an int; TypeError if it is not an integer."""
+    try:
+        # Every tensor has __index__, and only calling it tells whether it is an integer.
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} is {value!r}, expected {wanted}") from None
+
+
+def check_integer(name: str, value: Any, least: int, most: int | None = None) -> int:
+    """The value as an int; TypeError or ValueError if it is not an integer in [least, most]."""
+    number = to_integer(name, value)
+    if number < least or (most is not None and number > most):
+        wanted = f"at least {least}" if most is None else f"between {least} and {most}"
+        raise ValueError(f"{name} is {number}, expected {wanted}")
+    return number
+
+
+def check_number(
+    name: str,
+    value: Any,
+    low: float,
+    high: float = math.inf,
+    *,
+    open_low: bool = False,
+    open_high: bool = True,
+) -> None:
+    """TypeError or ValueError if it is not a number from low to high, which is open by default."""
+    if not isinstance(value, SupportsFloat):
+        raise TypeError(f"{name} is {value!r}, expected a number")
+    number = float(value)
+    above = low < number if open_low else low <= number
+    below = number < high if open_high else number <= high
+    if not (above and below):
+        left = "<" if open_low else "<="
+        right = "" if high == math.inf else f" {'<' if open_high else '<='} {high:g}"
+        raise ValueError(f"{name} is {value}, expected a number with {low:g} {left} {name}{right}")
+
+
+def check_index(index: Any, size: int) -> Tensor:
+    """The index on the CPU as int64; an error if it does not hold numbers of samples."""
+    if not isinstance(index, Tensor) or index.dtype not in (torch.int64, torch.int32):
+        kind = index.dtype if isinstance(index, Tensor) else type(index).__name__
+        raise TypeError(f"index is {kind}, expected an int64 or int32 tensor")
+    if index.dim() != 1:
+        raise ValueError(f"index has shape {list(index.shape)}, expected one dimension")
+    numbers: Tensor = index.to("cpu", torch.int64)
+    check_range(numbers, size)
+    return numbers
+
+
+def check_range(index: Tensor, size: int) -> None:
+    """IndexError if an index [n] on the CPU has a number that is not in [0, size)."""
+    if index.numel() == 0:
+        return
+    low, high = torch.aminmax(index)
+    if low < 0 or high >= size:
+        position = int(((index < 0) | (index >= size)).nonzero()[0])
+        raise IndexError(
+            f"index[{position}] is {int(index[position])}, but there are {size} samples"
+        )
+
+
+def check_losses(losses: Any, n: int) -> None:
+    """TypeError or ValueError if they are not the losses of n rows."""
+    if not isinstance(losses, Tensor) or not losses.is_floating_point():
+        raise TypeError(f"losses is {kind_of(losses)}, expected a floating-point tensor")
+    if losses.shape != (n,):
+        raise ValueError(
+            f"losses has shape {list(losses.shape)}, expected [{n}], one loss per row: compute it "
+            'with reduction="none"'
+        )
+
+
+def kind_of(value: Any) -> str:
+    """What an error calls a value of another kind than was expected."""
+    return f"a tensor of {value.dtype}" if isinstance(value, Tensor) else type(value).__name__
