@@ -315,7 +315,9 @@ def select(
         - ``status`` ``[]`` int64: 0. On an accelerator, what went wrong: 1 + i if row i is the
           first with a bad logit, target, class weight or feature; -1 - m if n rows cannot be drawn
           without replacement since only m have a chance; -1 also if every row is ignored. Then
-          ``index`` is 0, 1, ... modulo K and ``weight`` is 0.
+          ``weight`` is 0 and ``index`` is 0, 1, ... modulo K; but with a positive status all of
+          ``index`` is the first row that is neither ignored nor bad, if there is one, so that a
+          loss of the rows can be computed.
 
     Raises:
         IndexError: as in :func:`row_stats`.

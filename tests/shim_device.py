@@ -180,11 +180,19 @@ class ShimDevice:
             other number shuffles them by it.
         multiprocessors: of the device that the launchers believe to run on.
         shift: see :class:`Message`.
+        shared_memory: the bytes that a block may ask for; a launch with more fails.
     """
 
-    def __init__(self, order: int = 0, multiprocessors: int = 8, shift: int = 0) -> None:
+    def __init__(
+        self,
+        order: int = 0,
+        multiprocessors: int = 8,
+        shift: int = 0,
+        shared_memory: int = 227 * 1024,
+    ) -> None:
         self.order = order
         self.multiprocessors = multiprocessors
+        self.shared_memory = shared_memory
         self.shift = shift
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115
         self._process: subprocess.Popen[bytes] | None = None
@@ -213,7 +221,10 @@ class ShimDevice:
         An output that has an unwritten element is an error too.
         """
         if self._process is None:
-            environment = os.environ | {"ISF_SHIM_ORDER": str(self.order)}
+            environment = os.environ | {
+                "ISF_SHIM_ORDER": str(self.order),
+                "ISF_SHIM_SHARED": str(self.shared_memory),
+            }
             self._process = subprocess.Popen(
                 [str(build_server())],
                 stdin=subprocess.PIPE,
@@ -364,6 +375,8 @@ class ShimDevice:
         )
         soft = target.is_floating_point() or label_smoothing != 0
         message.integers(ELEMENTS.index(logits.dtype), soft, STATISTICS.index(SCORES[score]))
+        copy = poisoned(logits.shape[:1], dtype) if score == "loss" else None
+        message.output(copy)
         self.add_features(message, features)
         power = not isinstance(correction, str)
         rule = len(CORRECTIONS) if power else CORRECTIONS.index(str(correction))
@@ -377,9 +390,8 @@ class ShimDevice:
             message.output(output)
         message.integers(self.multiprocessors)
         self.send(message)
-        return Selection(
-            index, weight, rows[SCORES[score]], rows["loss"], tau.reshape(()), status.reshape(())
-        )
+        scores = rows[SCORES[score]] if copy is None else copy
+        return Selection(index, weight, scores, rows["loss"], tau.reshape(()), status.reshape(()))
 
     @staticmethod
     def _add_seed(message: Message, seed: int | Seed) -> None:

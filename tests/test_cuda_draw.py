@@ -52,9 +52,11 @@ def assert_as_on_the_cpu(
     assert torch.equal(actual.prob, truth.prob)
 
 
-def assert_failed(actual: DeviceDraw, rows: int, status: int) -> None:
+def assert_failed(actual: DeviceDraw, rows: int, status: int, fine: int | None = None) -> None:
+    """All of index is the row ``fine``, if there is one."""
     assert actual.status == status
-    assert torch.equal(actual.index, torch.arange(len(actual.index)) % rows)
+    modulo = torch.arange(len(actual.index)) % rows
+    assert torch.equal(actual.index, modulo if fine is None else torch.full_like(modulo, fine))
     assert actual.prob.isnan().all()
 
 
@@ -133,7 +135,29 @@ def test_the_first_bad_weight_is_named(shuffled: ShimDevice, method: str, rows: 
         weights = torch.rand(rows) + 0.1
         weights[[rows - 1, rows // 2, rows // 2 + 1]] = bad
         weights[3] = -0.0
-        assert_failed(shuffled.draw(weights, rows // 2 + 7, method), rows, 1 + rows // 2)
+        assert_failed(shuffled.draw(weights, rows // 2 + 7, method), rows, 1 + rows // 2, 0)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("rows", [40, 5000, 66000])
+def test_a_failed_draw_keeps_away_from_bad_weights(
+    shuffled: ShimDevice, method: str, rows: int
+) -> None:
+    for dtype in (torch.float32, torch.float64):
+        weights = torch.full((rows,), math.nan, dtype=dtype)
+        assert_failed(shuffled.draw(weights, rows + 7, method), rows, 1 + 0)
+        for fine in (rows - 1, rows // 2, 1):
+            weights[fine] = 0.0 if fine == 1 else 0.5
+            assert_failed(shuffled.draw(weights, rows + 7, method), rows, 1 + 0, fine)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_little_shared_memory(method: str) -> None:
+    with ShimDevice(order=3, shared_memory=32 * 1024) as device:
+        for dtype in (torch.float32, torch.float64):
+            for rows in (300, 4096):
+                weights = heavy_tailed(rows, dtype)
+                assert_as_on_the_cpu(device.draw(weights, 99, method, 7), weights, 99, method, 7)
 
 
 @pytest.mark.parametrize("method", WITHOUT_REPLACEMENT)

@@ -182,9 +182,11 @@ def test_all_scores_zero_is_uniform(
     assert_selects(shuffled, logits, target, 20, "loss", **options)
 
 
-def assert_failed(actual: Selection, status: int) -> None:
+def assert_failed(actual: Selection, status: int, fine: int | None = None) -> None:
+    """All of index is the row ``fine``, if there is one."""
     assert actual.status == status
-    assert torch.equal(actual.index, torch.arange(len(actual.index)) % len(actual.score))
+    modulo = torch.arange(len(actual.index)) % len(actual.score)
+    assert torch.equal(actual.index, modulo if fine is None else torch.full_like(modulo, fine))
     assert (actual.weight == 0).all()
     assert actual.tau.isnan()
 
@@ -200,10 +202,10 @@ def test_what_is_wrong_is_in_the_status(
     bad[[17, 20], 1] = torch.nan
     for smoothing in (0.0, 0.5):
         options: dict[str, Any] = {"method": method, "smoothing": smoothing}
-        assert_failed(shuffled.select(bad, target, n, **options), 1 + 17)
+        assert_failed(shuffled.select(bad, target, n, **options), 1 + 17, 0)
         wrong = target.clone()
         wrong[9] = shape[1]
-        assert_failed(shuffled.select(logits, wrong, n, **options), 1 + 9)
+        assert_failed(shuffled.select(logits, wrong, n, **options), 1 + 9, 0)
         nothing = torch.full_like(target, -100)
         assert_failed(shuffled.select(logits, nothing, n, **options), -1)
         nothing[4:6] = 0
@@ -212,4 +214,33 @@ def test_what_is_wrong_is_in_the_status(
     infinite = logits.clone()
     infinite[7] = 0
     infinite[7, 0], target[7] = -torch.inf, 0
-    assert_failed(shuffled.select(infinite, target, n, "loss", method), 1 + 7)
+    assert_failed(shuffled.select(infinite, target, n, "loss", method), 1 + 7, 0)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("shape", [(30, 4), (30, 90), (66000, 2)])
+def test_a_failed_draw_keeps_away_from_faulty_rows(
+    shuffled: ShimDevice, method: str, shape: tuple[int, int]
+) -> None:
+    logits, target = problem(*shape)
+    rows, classes = shape
+    target[:3] = torch.tensor([classes, -100, -7])
+    for smoothing in (0.0, 0.5):
+        options: dict[str, Any] = {"method": method, "smoothing": smoothing}
+        assert_failed(shuffled.select(logits, target, rows + 3, **options), 1 + 0, 3)
+        lone = torch.full_like(logits, torch.nan)
+        lone[rows - 1] = logits[rows - 1]
+        assert_failed(shuffled.select(lone, target, 3, **options), 1 + 0, rows - 1)
+        lone[rows - 1, 0] = torch.nan
+        assert_failed(shuffled.select(lone, target, rows + 3, **options), 1 + 0)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_little_shared_memory(method: str) -> None:
+    """More launches where one would take more than a block may have: 64 KiB, as on sm_75."""
+    with ShimDevice(order=3, shared_memory=64 * 1024) as device:
+        for dtype, rows in ((torch.float32, 4096), (torch.float64, 2048), (torch.float32, 500)):
+            logits, target = problem(rows, 16, dtype)
+            for score in ("loss", "grad_norm"):
+                options = {"method": method, "correction": "normalized", "seed": 2}
+                assert_selects(device, logits, target, 100, score, **options)

@@ -52,7 +52,9 @@ class BlockDraw {
     weights_.sampling = plain ? Sampling<T>::by_scores(largest, drawing_.rows)
                               : Sampling<T>::of(summary(), drawing_);
     if (thread_ == 0) *drawing_.status = weights_.sampling.status;
-    if (weights_.sampling.status) return store_failure<T>(drawing_, thread_, threads_);
+    if (weights_.sampling.status) {
+      return store_failure(drawing_, weights_.sampling, thread_, threads_);
+    }
     if (drawing_.tau) gather_moments();
     if constexpr (kWay == Way::kPoints) at_points(randoms);
     if constexpr (kWay == Way::kOrder) first_of_order();

@@ -19,6 +19,7 @@ namespace cuda {
 struct Queue {
   cudaStream_t stream;
   int multiprocessors;
+  size_t shared_memory;  // that a block may ask for
   // Device memory, aligned to 256 bytes, that stays until the operator's kernels have run.
   void* (*allocate)(void* owner, size_t bytes);
   void* owner;
@@ -41,7 +42,9 @@ struct SeedSource {
 //   1 + row       the first row whose weight is negative or not finite
 //   -1 - positive without replacement: n rows were asked for and only this many weights are
 //                 positive; -1 where every row is ignored
-// With another status than 0 the draw's indices are i mod rows, its prob NaN and its weights 0.
+// With another status than 0 the draw's prob is NaN and its weights are 0. Its indices are i mod
+// rows; but with a positive status all of them are the first row that is neither ignored nor
+// faulty, if there is one: a loss can be computed of it.
 
 struct DrawProblem {
   const void* weights;  // [rows], float or double
@@ -55,12 +58,13 @@ struct DrawProblem {
 };
 
 struct SelectProblem {
-  // statistic[kLoss] and statistic[score] are the outputs for loss and score; for kLoss the caller
-  // copies. Other statistics are null.
+  // statistic[kLoss] and statistic[score] are the outputs for loss and score. Other statistics are
+  // null.
   RowProblem rows;
   Element element;
   bool soft_target;
   Statistic score;
+  void* score_copy;   // a second place for the score where that is the loss, or null
   Features features;  // for the score of the last layer
   Choice choice;
   SeedSource seed;

@@ -26,9 +26,11 @@ __global__ void __launch_bounds__(most_threads(kWay, sizeof(T) == sizeof(double)
 template <class T>
 int draw_typed(const Drawing& drawing, const void* scores, const Queue& queue) {
   constexpr bool is_double = sizeof(T) == sizeof(double);
-  if (!fits_block(drawing, is_double)) return grid_draw(drawing, scores, is_double, queue);
   const Layout layout =
       layout_of(drawing, is_double, drawing.rows > drawing.n ? drawing.rows : drawing.n);
+  if (!fits_block(drawing, is_double) || layout.shared_bytes > queue.shared_memory) {
+    return grid_draw(drawing, scores, is_double, queue);
+  }
   const auto kernel = drawing.way == Way::kPoints  ? draw_kernel<T, Way::kPoints>
                       : drawing.way == Way::kOrder ? draw_kernel<T, Way::kOrder>
                                                    : draw_kernel<T, Way::kSize>;

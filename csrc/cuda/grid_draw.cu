@@ -182,7 +182,7 @@ __global__ void __launch_bounds__(kThreads)
   Slots slots(shared);
   const Weights<T> weights = {work.scores, &drawing.ignored, *work.sampling};
   if (weights.sampling.status) {
-    return store_failure<T>(drawing, first_of_grid(), threads_of_grid());
+    return store_failure(drawing, weights.sampling, first_of_grid(), threads_of_grid());
   }
   if (drawing.tau && blockIdx.x == 0) {
     const int thread = static_cast<int>(threadIdx.x);

@@ -22,6 +22,26 @@ namespace {
 
 void check(int error) { C10_CUDA_CHECK(static_cast<cudaError_t>(error)); }
 
+// What the launchers must know of a device, which is asked once.
+struct Limits {
+  int multiprocessors, shared_memory;
+};
+
+Limits limits_of(c10::DeviceIndex device) {
+  static std::mutex mutex;
+  static std::vector<Limits> known;
+  const std::lock_guard<std::mutex> lock(mutex);
+  const auto at = static_cast<size_t>(device);
+  if (at >= known.size()) known.resize(at + 1);
+  Limits& limits = known[at];
+  if (limits.multiprocessors == 0) {
+    check(cudaDeviceGetAttribute(&limits.shared_memory, cudaDevAttrMaxSharedMemoryPerBlockOptin,
+                                 device));
+    check(cudaDeviceGetAttribute(&limits.multiprocessors, cudaDevAttrMultiProcessorCount, device));
+  }
+  return limits;
+}
+
 // The current stream of a device, which is made the current one, and the memory that the kernels of
 // an operator need. The allocator hands memory that is given back only to later work of the same
 // stream, so it may go when the operator returns.
@@ -31,13 +51,10 @@ class Work {
       : guard_(device), stream_(c10::cuda::getCurrentCUDAStream(device.index())) {}
 
   Queue queue() {
-    Queue queue = {stream_, 0, allocate, &memory_};
-    check(cudaDeviceGetAttribute(&queue.multiprocessors, cudaDevAttrMultiProcessorCount,
-                                 guard_.current_device().index()));
-    return queue;
+    const Limits limits = limits_of(guard_.current_device().index());
+    return {stream_, limits.multiprocessors, static_cast<size_t>(limits.shared_memory), allocate,
+            &memory_};
   }
-
-  cudaStream_t stream() const { return stream_; }
 
  private:
   using Memory = std::vector<at::DataPtr>;
@@ -132,6 +149,7 @@ void select(const Scoring& scoring, const Choice& choice, const Seed& seed,
   problem.element = element_of(rows.logits.scalar_type());
   problem.soft_target = rows.soft_target();
   problem.score = scoring.statistic;
+  if (scoring.statistic == kLoss) problem.score_copy = selected.score.mutable_data_ptr();
   problem.features = features_of(scoring.features);
   problem.choice = choice;
   problem.seed = source_of(seed, choice.method, device);
@@ -140,9 +158,6 @@ void select(const Scoring& scoring, const Choice& choice, const Seed& seed,
   problem.tau = selected.tau.mutable_data_ptr();
   problem.status = selected.status.mutable_data_ptr<int64_t>();
   check(cuda::select(problem, work.queue()));
-  if (scoring.statistic != kLoss) return;
-  C10_CUDA_CHECK(cudaMemcpyAsync(selected.score.mutable_data_ptr(), selected.loss.const_data_ptr(),
-                                 selected.loss.nbytes(), cudaMemcpyDeviceToDevice, work.stream()));
 }
 
 const Backend backend = {empty, score, draw, select};

@@ -12,6 +12,7 @@
 // would leave the range) and nothing overflows up to the largest float.
 #pragma once
 
+#include "../cdf.h"
 #include "load.cuh"
 #include "real.cuh"
 #include "reduce.cuh"
@@ -65,7 +66,9 @@ struct Frame<float> {
   __device__ __forceinline__ explicit Frame(float peak) : peak(peak) {
     constexpr float kHuge = 536870912.0f;  // 2^29
     rate = fabsf(peak) < kHuge ? kLog2e : 1.0f;
-    offset = peak * rate;
+    // Rounded, by all who use it: fused into the difference of two offsets it would be another
+    // number there than in the exponents of the terms.
+    offset = product(peak, rate);
   }
 
   __device__ __forceinline__ float exponent(float z) const { return fmaf(z, rate, -offset); }

@@ -63,15 +63,16 @@ struct Summary {
   static constexpr int kNone = 0x7fffffff;
 
   double sum;
-  BitsOf<T> largest;  // of weight_bits(score): beyond the largest finite number if one is bad
-  int32_t positive;   // how many scores are
-  int32_t counted;    // rows that are not ignored
-  int32_t first_counted, first_bad;
+  BitsOf<T> largest;   // of weight_bits(score): beyond the largest finite number if one is bad
+  int32_t positive;    // how many scores are
+  int32_t counted;     // rows that are not ignored
+  int32_t first_fine;  // of those; an ignored row may be bad unseen
+  int32_t first_bad;
   int32_t unused[sizeof(T) == sizeof(float) ? 1 : 2];  // no padding
 
   static __device__ __forceinline__ Summary nothing() {
     Summary s = {};
-    s.first_counted = s.first_bad = kNone;
+    s.first_fine = s.first_bad = kNone;
     return s;
   }
 
@@ -79,11 +80,12 @@ struct Summary {
     const BitsOf<T> bits = weight_bits(score);
     largest = bits > largest ? bits : largest;
     positive += bits != 0;
-    if (bits > Numbers<T>::kLargestFinite && row < first_bad) first_bad = row;
+    const bool bad = bits > Numbers<T>::kLargestFinite;
+    if (bad && row < first_bad) first_bad = row;
     sum += static_cast<double>(score);
     if (is_ignored(ignored, row)) return;
     ++counted;
-    first_counted = row < first_counted ? row : first_counted;
+    if (!bad && row < first_fine) first_fine = row;
   }
 
   __device__ __forceinline__ void merge(const Summary& other) {
@@ -91,7 +93,7 @@ struct Summary {
     largest = other.largest > largest ? other.largest : largest;
     positive += other.positive;
     counted += other.counted;
-    first_counted = other.first_counted < first_counted ? other.first_counted : first_counted;
+    first_fine = other.first_fine < first_fine ? other.first_fine : first_fine;
     first_bad = other.first_bad < first_bad ? other.first_bad : first_bad;
   }
 };
@@ -104,6 +106,7 @@ struct Sampling {
   int64_t status;
   Rule rule;
   int shift;          // of the fixed point
+  int64_t fine;       // with a positive status: a row that is fine, or at least as large as rows
   double keep, lift;  // a smoothed weight is keep * score + lift
 
   // By the scores themselves; `largest` are the bits of the largest of `rows`.
@@ -119,6 +122,7 @@ struct Sampling {
     int positive = scores.positive;
     if (scores.largest > Numbers<T>::kLargestFinite) {
       s.status = 1 + static_cast<int64_t>(scores.first_bad);
+      s.fine = scores.first_fine;
       return s;
     }
     if (scores.counted == 0) {
@@ -136,9 +140,10 @@ struct Sampling {
       s.lift = product(drawing.smoothing, scores.sum / static_cast<double>(scores.counted));
       largest = s.smoothed(largest);
       positive = scores.counted;
-      // The sum was beyond the largest number.
+      // The sum was beyond the largest number. No row is bad, so the first fine one is the first.
       if (bits_of(largest) > Numbers<T>::kLargestFinite) {
-        s.status = 1 + static_cast<int64_t>(scores.first_counted);
+        s.status = 1 + static_cast<int64_t>(scores.first_fine);
+        s.fine = scores.first_fine;
         return s;
       }
     }
@@ -224,12 +229,16 @@ __device__ __forceinline__ void store(const Drawing& drawing, int64_t i, int64_t
   }
 }
 
-// Stores what a draw that cannot be made leaves, for the draws from `first` in steps of `step`.
+// Stores what a draw that cannot be made leaves, for the draws from `first` in steps of `step`. A
+// training step may be on its way that computes a loss of the drawn rows: no weight of 0 helps
+// against a target that is no class, at which the device would stop, or against a NaN.
 template <class T>
-__device__ __forceinline__ void store_failure(const Drawing& drawing, int64_t first, int64_t step) {
+__device__ __forceinline__ void store_failure(const Drawing& drawing, const Sampling<T>& sampling,
+                                              int64_t first, int64_t step) {
   const T nan = number_from<T>(Numbers<T>::kNaN);
+  const bool avoids = sampling.status > 0 && sampling.fine < drawing.rows;
   for (int64_t i = first; i < drawing.n; i += step) {
-    drawing.index[i] = i % drawing.rows;
+    drawing.index[i] = avoids ? sampling.fine : i % drawing.rows;
     static_cast<T*>(drawing.result)[i] = drawing.outcome == Outcome::kProb ? nan : T(0);
   }
   if (first == 0 && drawing.tau) *static_cast<T*>(drawing.tau) = nan;

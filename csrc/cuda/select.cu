@@ -1,6 +1,7 @@
 // From logits to a mini-batch. Where the rows fit one block, one launch does it all: the block
-// scores the rows, keeps the scores in shared memory and draws from there. Elsewhere the kernels of
-// row statistics and of draws run one after the other.
+// scores the rows, keeps the scores in shared memory and draws from there. Elsewhere, and where the
+// device has too little of that memory, the kernels of row statistics and of draws run one after
+// the other.
 #include "block_draw.cuh"
 #include "copy.cuh"
 #include "small_rows.cuh"
@@ -173,7 +174,7 @@ Scoring scoring_of(const SelectProblem& problem, int threads) {
   scoring.rows = scoring.round = rows;
   scoring.statistic = problem.score;
   scoring.loss = rows.statistic[kLoss];
-  scoring.score = rows.statistic[problem.score];
+  scoring.score = problem.score_copy ? problem.score_copy : rows.statistic[problem.score];
   scoring.lanes = lanes_of(rows.rows, rows.classes, threads);
   scoring.score_bytes =
       (static_cast<int>(rows.rows) * static_cast<int>(sizeof(ResultOf<Element>)) + 15) / 16 * 16;
@@ -191,8 +192,10 @@ Scoring scoring_of(const SelectProblem& problem, int threads) {
   return scoring;
 }
 
+// False if it takes more shared memory than there is; otherwise `error` is the launch's.
 template <class Element>
-int select_fused(const SelectProblem& problem, const Drawing& drawing, const Queue& queue) {
+bool select_fused(const SelectProblem& problem, const Drawing& drawing, const Queue& queue,
+                  int& error) {
   const auto scoring = scoring_of<Element>(problem, most_threads(drawing.way, is_wide<Element>));
   const int busy = drawing.rows * scoring.lanes;
   const Layout layout = layout_of(drawing, is_wide<Element>, busy > drawing.n ? busy : drawing.n);
@@ -205,30 +208,44 @@ int select_fused(const SelectProblem& problem, const Drawing& drawing, const Que
   const size_t draw = layout.shared_bytes - Slots::kAllBytes;
   const size_t shared =
       static_cast<size_t>(scoring.score_bytes) + Slots::kAllBytes + (stage > draw ? stage : draw);
-  return launch(kernel, dim3(1), layout.threads, shared, queue.stream, scoring, drawing, layout);
+  if (shared > queue.shared_memory) return false;
+  error = launch(kernel, dim3(1), layout.threads, shared, queue.stream, scoring, drawing, layout);
+  return true;
+}
+
+// False if one launch cannot do it.
+bool select_at_once(const SelectProblem& problem, const Drawing& drawing, const Queue& queue,
+                    int& error) {
+  if (!fits_one_launch(problem, drawing)) return false;
+  switch (problem.element) {
+    case kDouble:
+      return select_fused<double>(problem, drawing, queue, error);
+    case kHalf:
+      return select_fused<Half>(problem, drawing, queue, error);
+    case kBFloat16:
+      return select_fused<BFloat16>(problem, drawing, queue, error);
+    default:
+      return select_fused<float>(problem, drawing, queue, error);
+  }
 }
 
 }  // namespace
 
 int select(const SelectProblem& problem, const Queue& queue) {
   const Drawing drawing = drawing_of(problem);
-  if (fits_one_launch(problem, drawing)) {
-    switch (problem.element) {
-      case kDouble:
-        return select_fused<double>(problem, drawing, queue);
-      case kHalf:
-        return select_fused<Half>(problem, drawing, queue);
-      case kBFloat16:
-        return select_fused<BFloat16>(problem, drawing, queue);
-      default:
-        return select_fused<float>(problem, drawing, queue);
-    }
-  }
+  int error = cudaSuccess;
+  if (select_at_once(problem, drawing, queue, error)) return error;
   const bool is_double = problem.element == kDouble;
   void* const scores = problem.rows.statistic[problem.score];
-  int error = row_statistics(problem.rows, problem.element, problem.soft_target, queue);
+  error = row_statistics(problem.rows, problem.element, problem.soft_target, queue);
   if (error == cudaSuccess && problem.features.rows) {
     error = last_layer(problem.features, scores, is_double, problem.rows.rows, queue);
+  }
+  if (error == cudaSuccess && problem.score_copy) {
+    const size_t bytes = is_double ? sizeof(double) : sizeof(float);
+    error =
+        cudaMemcpyAsync(problem.score_copy, scores, static_cast<size_t>(problem.rows.rows) * bytes,
+                        cudaMemcpyDeviceToDevice, queue.stream);
   }
   return error == cudaSuccess ? draw_by(drawing, scores, is_double, queue) : error;
 }

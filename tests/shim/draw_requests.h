@@ -36,6 +36,7 @@ inline int run_select(Request& request) {
   select.element = static_cast<isf::Element>(request.integer());
   select.soft_target = request.integer() != 0;
   select.score = static_cast<isf::Statistic>(request.integer());
+  select.score_copy = request.buffer();
   select.features = read_features(request);
   select.choice.n = request.integer();
   select.choice.method = static_cast<isf::Method>(request.integer());

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "../../csrc/cuda/cuda.h"
+#include "settings.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
@@ -85,7 +86,7 @@ class Request {
 
   // The queue that the kernels of this request run in; scratch memory starts as garbage.
   isf::cuda::Queue queue(int64_t multiprocessors) {
-    return {nullptr, static_cast<int>(multiprocessors), allocate, this};
+    return {nullptr, static_cast<int>(multiprocessors), shared_memory(), allocate, this};
   }
 
   void reply(int error) {

@@ -6,7 +6,8 @@
 // on is made visible:
 //   - the order in which threads run between two barriers changes with ISF_SHIM_ORDER (0 ascending,
 //     1 descending, any other number shuffles by it): a missing barrier changes results;
-//   - shared memory of a launch is freshly allocated to its exact size and filled with garbage;
+//   - shared memory of a launch is freshly allocated to its exact size and filled with garbage, and
+//     a launch that wants more than the device has (settings.h) fails;
 //   - a barrier that some thread of the block or warp never reaches ends the process, and says so;
 //   - AddressSanitizer sees every access.
 // Lanes of a warp meet at __syncwarp and at every exchange; masks must name all lanes.
@@ -26,6 +27,7 @@
 #include <vector>
 
 #include "context.h"
+#include "settings.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/common_interface_defs.h>
@@ -44,6 +46,14 @@
 typedef int cudaError_t;
 typedef struct CUstream_st* cudaStream_t;
 constexpr cudaError_t cudaSuccess = 0;
+
+enum cudaMemcpyKind { cudaMemcpyDeviceToDevice = 3 };
+
+inline cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind,
+                                   cudaStream_t) {
+  memcpy(to, from, bytes);
+  return cudaSuccess;
+}
 
 struct dim3 {
   unsigned x, y, z;
@@ -193,10 +203,10 @@ inline void run_block(Block& b) {
 
 // Runs a kernel, `body`, over a grid of one-dimensional blocks.
 inline cudaError_t run(dim3 blocks, int threads, size_t shared_bytes, std::function<void()> body) {
-  constexpr size_t kLargestBlock = 1024, kLargestShared = 227 * 1024;
+  constexpr size_t kLargestBlock = 1024;
   constexpr cudaError_t kInvalidConfiguration = 9;
   const auto count = static_cast<size_t>(threads);
-  if (threads < 1 || count > kLargestBlock || shared_bytes > kLargestShared || blocks.x < 1 ||
+  if (threads < 1 || count > kLargestBlock || shared_bytes > shared_memory() || blocks.x < 1 ||
       blocks.y < 1 || blocks.y > 65535 || blocks.z != 1) {
     return kInvalidConfiguration;
   }
