@@ -4,13 +4,15 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, SupportsIndex, final
+from typing import Any, final
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.optim import Optimizer
 
+from impsamp_fast._arguments import signed
+from impsamp_fast._checks import check_integer
 from impsamp_fast._nested import copied, copy_into, layout
 from impsamp_fast._seeds import SEED_INCREMENT, seed_of_step
 from impsamp_fast.draw_rules import TopQuantile
@@ -95,10 +97,7 @@ class GraphStep:
             raise TypeError(f"optimizer is {type(optimizer).__name__}, expected an Optimizer")
         if loss is not None and not callable(loss):
             raise TypeError(f"loss is {loss!r}, expected a function of logits and y, or None")
-        if not isinstance(warmup, SupportsIndex):
-            raise TypeError(f"warmup is {warmup!r}, expected an integer")
-        if warmup < 1:
-            raise ValueError(f"warmup is {warmup}, expected at least 1")
+        check_integer("warmup", warmup, 1)
         _check_selector(selector)
         self.selector = selector
         self.optimizer = optimizer
@@ -306,12 +305,12 @@ class _Scalars:
     def set_seed(self, seed: int) -> None:
         """Makes the device's seed that of a step, which it is already after a replay."""
         if self._seed_is != seed:
-            self.seed.fill_(_signed(seed))
+            self.seed.fill_(signed(seed))
         self._seed_is = (seed + SEED_INCREMENT) % (1 << 64)
 
     def advance(self, status: Tensor | None) -> None:
         """Part of a captured step: the next one's seed, and whether this one's selection failed."""
-        self.seed.add_(_signed(SEED_INCREMENT))
+        self.seed.add_(signed(SEED_INCREMENT))
         self.note(status)
 
     def note(self, status: Tensor | None) -> None:
@@ -394,8 +393,3 @@ def _settings(optimizer: Optimizer, device: torch.device) -> list[dict[str, Any]
         }
         for group in optimizer.param_groups
     ]
-
-
-def _signed(number: int) -> int:
-    """The signed integer of 64 bits with the same bits."""
-    return number - (1 << 64) if number >= 1 << 63 else number
