@@ -12,7 +12,7 @@
 
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
-CUDA_TORCH ?= torch==2.15.0 torchvision
+CUDA_TORCH ?= torch==2.14.1 torchvision==0.29.1
 CUDA_GPUS ?= 8.0;9.0+PTX
 
 VENV := .venv
@@ -36,7 +36,7 @@ lint: build
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy --strict impsamp_fast
-	$(BIN)/clang-format --dry-run -Werror $(CPP) $(wildcard tests/shim/*.h tests/shim/*.cpp)
+	$(BIN)/clang-format --dry-run -Werror $(CPP) $(wildcard tests/cuda/shim/*.h tests/cuda/shim/*.cpp)
 
 # A separate build, in a folder of its own: the one in the source tree stays as it is. Python itself
 # is not instrumented, so the runtime is preloaded, and what Python never frees is not reported.
@@ -47,7 +47,7 @@ sanitize: build
 	IMPSAMP_SANITIZE=1 $(BIN)/python setup.py --quiet build --build-lib $(SANITIZED)
 	LD_PRELOAD=$(call RUNTIME,asan):$(call RUNTIME,ubsan) \
 		ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
-		$(BIN)/pytest -o pythonpath="$(SANITIZED) ." --ignore tests/test_build.py
+		$(BIN)/pytest -o pythonpath="$(SANITIZED) ." --ignore tests/packaging/test_build.py
 
 # The same in a copy of the source tree, by an environment with a CUDA build of torch. ptxas tells of
 # what it compiles, so all of it is compiled whenever a source has changed. The tests left out are
@@ -58,15 +58,15 @@ CUDA_COPY := build/cuda
 COPY = tar --create --exclude '*.so' --exclude _built_with.py --exclude __pycache__ \
 	setup.py pyproject.toml MANIFEST.in README.md LICENSE csrc impsamp_fast bench tests \
 	| tar --extract --directory $(CUDA_COPY)
-CUDA_UNTESTED := build bench* readme cuda_*
+CUDA_UNTESTED := bench cuda packaging/test_build.py packaging/test_readme.py
 
 cuda-check: $(CUDA_COPY)/log
-	$(CUDA_PYTHON) tests/cuda_resources.py $<
+	$(CUDA_PYTHON) tests/cuda/cuda_resources.py $<
 	$(CUDA_PYTHON) -c 'import torchvision'  # beside which the data sets of bench can be loaded
 	rm -rf $(CUDA_COPY)/tests
 	$(COPY)
 	cd $(CUDA_COPY) && $(CUDA_PYTHON) -m pytest \
-		$(foreach name,$(CUDA_UNTESTED),--ignore-glob '*/test_$(name).py')
+		$(addprefix --ignore=tests/,$(CUDA_UNTESTED))
 
 $(CUDA_COPY)/log: $(CUDA_VENV)/ready setup.py pyproject.toml $(CPP)
 	rm -rf $(CUDA_COPY)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 import impsamp_fast as isf
 from bench.gpu_timing import graph_of
-from impsamp_fast import reference
+from tests import reference
 
 BOUND = 2e-6  # relative error of loss and gradient norm
 METHODS = ("multinomial", "stratified", "systematic", "race", "pps", "topk")

@@ -22,7 +22,7 @@ from bench.pickers import BatchPicker, RowLoopPicker, SamplerPicker, UniformPick
 from bench.strategies import make_for_batches
 from bench.train import Training
 from impsamp_fast import Selector, select
-from impsamp_fast.queueing import Queue
+from impsamp_fast.batch.queue import Queue
 
 FEWEST, MOST, MOST_SECONDS = 3, 200, 0.7  # steps timed
 STAGES = ("forward", "select", "gather", "train", "other")

@@ -15,9 +15,9 @@ from torch import nn
 
 from bench.tasks import Task
 from impsamp_fast import Always, PickCounts, strategies
-from impsamp_fast.minibatch import BatchStrategy
-from impsamp_fast.samplers import DatasetSampler
-from impsamp_fast.start import After, LossRatio, StartRule, VarianceReduction
+from impsamp_fast.batch.minibatch import BatchStrategy
+from impsamp_fast.batch.start import After, LossRatio, StartRule, VarianceReduction
+from impsamp_fast.dataset import DatasetSampler
 
 ALL = "all"
 UNSCORED = ("uniform", "random-subset")  # their factories take no start rule: they never score

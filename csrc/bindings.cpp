@@ -6,7 +6,7 @@
 #include <torch/csrc/Exceptions.h>
 #include <torch/csrc/utils/pybind.h>
 
-#include "memory.h"
+#include "sample_memory.h"
 #include "ops.h"
 
 namespace {

@@ -3,22 +3,22 @@
 The operators :func:`row_stats`, :func:`score`, :func:`draw` and :func:`select` work on tensors;
 :class:`Selector` turns them into a training step, from the step that a :class:`StartRule` says.
 :mod:`~impsamp_fast.strategies` has the strategies of the literature by name, composed of these
-parts; :mod:`~impsamp_fast.samplers` those that choose samples of the data set.
+parts; :mod:`~impsamp_fast.dataset` those that choose samples of the data set.
 """
 
-from impsamp_fast import samplers as samplers
+from impsamp_fast import dataset as dataset
 from impsamp_fast import strategies as strategies
 from impsamp_fast._extension import build_info
-from impsamp_fast.accumulator import Accumulator
-from impsamp_fast.draw_rules import DrawRule, LossSplit, TopQuantile
-from impsamp_fast.filters import AccuracyFilter, Filter
-from impsamp_fast.graph import GraphStep
-from impsamp_fast.memory import PickCounts
-from impsamp_fast.minibatch import BatchStrategy, MiniBatch
-from impsamp_fast.ops import Draw, RowStats, Selection, draw, row_stats, score, select
-from impsamp_fast.queueing import Queue
-from impsamp_fast.sample_memory import SampleMemory
-from impsamp_fast.samplers import (
+from impsamp_fast.batch.accumulator import Accumulator
+from impsamp_fast.batch.draw_rules import DrawRule, LossSplit, TopQuantile
+from impsamp_fast.batch.filters import AccuracyFilter, Filter
+from impsamp_fast.batch.graph_step import GraphStep
+from impsamp_fast.batch.minibatch import BatchStrategy, MiniBatch
+from impsamp_fast.batch.queue import Queue
+from impsamp_fast.batch.selective_backprop import SelectiveBackprop
+from impsamp_fast.batch.selector import Selector
+from impsamp_fast.batch.start import After, Always, LossRatio, StartRule, VarianceReduction
+from impsamp_fast.dataset import (
     ActiveBias,
     Bandit,
     DatasetSampler,
@@ -31,9 +31,9 @@ from impsamp_fast.samplers import (
     WeightedSampler,
     WithIndex,
 )
-from impsamp_fast.selective_backprop import SelectiveBackprop
-from impsamp_fast.selector import Selector
-from impsamp_fast.start import After, Always, LossRatio, StartRule, VarianceReduction
+from impsamp_fast.dataset.pick_counts import PickCounts
+from impsamp_fast.dataset.sample_memory import SampleMemory
+from impsamp_fast.ops import Draw, RowStats, Selection, draw, row_stats, score, select
 
 __version__ = "0.1.0"
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from impsamp_fast.readback import Backlog
+from impsamp_fast._readback import Backlog
 
 # Steps whose statuses are looked at together.
 _TOGETHER = 16

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from devices import CPU, REQUIRED, carried, cuda_is_required, need_cuda
 from hypothesis import settings
 from torch import Tensor, nn
-from toy import C, K
 
 import impsamp_fast
+from tests.devices import CPU, REQUIRED, carried, cuda_is_required, need_cuda
+from tests.toy import C, K
 
 settings.register_profile("fixed", derandomize=True, deadline=None)
 settings.load_profile("fixed")

@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from toy import N
 
 from impsamp_fast._checks import check_integer, check_losses, check_number
-from impsamp_fast.accumulator import Accumulator
-from impsamp_fast.draw_rules import LossSplit
-from impsamp_fast.filters import AccuracyFilter
-from impsamp_fast.memory import PickCounts
-from impsamp_fast.sample_memory import SampleMemory
-from impsamp_fast.samplers import OnlineBatchSelection, RecencyBias
-from impsamp_fast.selective_backprop import SelectiveBackprop
-from impsamp_fast.selector import Selector
-from impsamp_fast.start import After
+from impsamp_fast.batch.accumulator import Accumulator
+from impsamp_fast.batch.draw_rules import LossSplit
+from impsamp_fast.batch.filters import AccuracyFilter
+from impsamp_fast.batch.selective_backprop import SelectiveBackprop
+from impsamp_fast.batch.selector import Selector
+from impsamp_fast.batch.start import After
+from impsamp_fast.dataset import OnlineBatchSelection, RecencyBias
+from impsamp_fast.dataset.pick_counts import PickCounts
+from impsamp_fast.dataset.sample_memory import SampleMemory
+from tests.toy import N
 
 MODEL = nn.Identity()
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from devices import CPU, REQUIRED, assert_same, carried, carry, no_synchronisation
 
 import impsamp_fast as isf
+from tests.devices import CPU, REQUIRED, assert_same, carried, carry, no_synchronisation
 
 BASE = torch.arange(60.0)
 TENSORS = {
@@ -81,7 +81,7 @@ def pytest_in_another_process(*arguments: str, required: str) -> subprocess.Comp
 
 
 def test_without_a_device_the_gpu_suite_is_skipped_unless_it_is_required() -> None:
-    asked = ("-m", "cuda", "tests/test_random_state.py")
+    asked = ("-m", "cuda", "tests/batch/test_random_state.py")
     skipped = pytest_in_another_process(*asked, required="0")
     assert skipped.returncode == 0, skipped.stdout + skipped.stderr
     assert "skipped" in skipped.stdout

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from memories import Elsewhere
 
+from impsamp_fast._readback import Backlog, Readback
 from impsamp_fast._watch import StatusWatch
-from impsamp_fast.readback import Backlog, Readback
+from tests.dataset.memories import Elsewhere
 
 
 def test_reads_the_value_that_was_there():

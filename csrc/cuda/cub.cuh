@@ -1,5 +1,5 @@
 // The two algorithms over all of a device's blocks that come from CUB, which is part of the CUDA
-// toolkit. On the host (tests/shim) the standard library stands in for it.
+// toolkit. On the host (tests/cuda/shim) the standard library stands in for it.
 #pragma once
 
 #include "device.h"

@@ -1,5 +1,5 @@
 // The operators on CUDA, over plain pointers to device memory. Nothing of torch here: the kernels
-// compile beside any torch, and on the host in tests (tests/shim).
+// compile beside any torch, and on the host in tests (tests/cuda/shim).
 //
 // A launcher checks nothing that the host cannot see and waits for nothing. What is wrong with the
 // values is found on the device: a row with a bad logit, target, probability or feature gets NaN in

@@ -1,5 +1,5 @@
-// The device as the kernels see it: CUDA's, or the host's stand-in for it (tests/shim), where the
-// same kernels run in tests on a machine without a GPU.
+// The device as the kernels see it: CUDA's, or the host's stand-in for it (tests/cuda/shim), where
+// the same kernels run in tests on a machine without a GPU.
 #pragma once
 
 #if defined(ISF_SHIM)

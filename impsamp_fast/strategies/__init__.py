@@ -20,7 +20,7 @@ from impsamp_fast.strategies import knutsson as knutsson
 from impsamp_fast.strategies import katharopoulos as katharopoulos
 from impsamp_fast.strategies import norms as norms
 from impsamp_fast.strategies import assist as assist
-from impsamp_fast.strategies import selective_backprop as selective_backprop
+from impsamp_fast.strategies import jiang as jiang
 from impsamp_fast.strategies import datasets as datasets
 # isort: on
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from torch import nn
 
-from impsamp_fast.accumulator import Accumulator
-from impsamp_fast.draw_rules import LossSplit, TopQuantile
-from impsamp_fast.filters import AccuracyFilter
-from impsamp_fast.selector import Selector
+from impsamp_fast.batch.accumulator import Accumulator
+from impsamp_fast.batch.draw_rules import LossSplit, TopQuantile
+from impsamp_fast.batch.filters import AccuracyFilter
+from impsamp_fast.batch.selector import Selector
 from impsamp_fast.strategies.registry import register
 
 BIBTEX = """

@@ -7,10 +7,10 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from impsamp_fast.memory import PickCounts
-from impsamp_fast.queueing import Queue
-from impsamp_fast.selector import Selector
-from impsamp_fast.start import After
+from impsamp_fast.batch.queue import Queue
+from impsamp_fast.batch.selector import Selector
+from impsamp_fast.batch.start import After
+from impsamp_fast.dataset.pick_counts import PickCounts
 from impsamp_fast.strategies.registry import register
 
 

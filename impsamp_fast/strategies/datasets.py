@@ -9,7 +9,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from impsamp_fast.samplers import (
+from impsamp_fast.dataset import (
     ActiveBias,
     Bandit,
     EarlyImportance,

@@ -4,8 +4,8 @@ from typing import Any
 
 from torch import nn
 
-from impsamp_fast.selector import Selector
-from impsamp_fast.start import StartRule, VarianceReduction
+from impsamp_fast.batch.selector import Selector
+from impsamp_fast.batch.start import StartRule, VarianceReduction
 from impsamp_fast.strategies.registry import register
 
 BIBTEX = """

@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import nn
 
-from impsamp_fast.selector import Selector
+from impsamp_fast.batch.selector import Selector
 from impsamp_fast.strategies.katharopoulos import BIBTEX as KATHAROPOULOS
 from impsamp_fast.strategies.registry import register
 

@@ -1,0 +1,294 @@
+"""Mini-batches that are collected over several raw batches."""
+
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+
+from impsamp_fast._checks import check_range
+from impsamp_fast._seeds import seed_of_run, seed_of_step
+from impsamp_fast.batch._nested import check_alike, copied, gather, join, moved, plain, split
+from impsamp_fast.batch.minibatch import (
+    BatchStrategy,
+    MiniBatch,
+    check_batch,
+    check_parts,
+    check_seed_and_step,
+    load_rule_and_counts,
+    unpack,
+)
+from impsamp_fast.batch.scoring import check_logits, forward_without_trace
+from impsamp_fast.batch.start import Always, StartRule
+from impsamp_fast.dataset.pick_counts import PickCounts
+from impsamp_fast.ops import row_stats
+
+# x, y and index.
+_Rows = tuple[Any, Tensor, Tensor]
+
+_STATE = {
+    "seed",
+    "step",
+    "numbered",
+    "unfilled",
+    "importance",
+    "rows",
+    "start",
+    "counts",
+    "memory",
+}
+
+
+class Queue(BatchStrategy):
+    """Collects the rows of raw batches that are worth training on until there are n.
+
+    A call takes a raw batch and returns a mini-batch of n rows with weight 1, or None while there
+    are too few. Rows come in the order in which they were taken in, and none is lost: those above n
+    are kept for the next mini-batch. Where a raw batch fills several, ``pop`` returns the others,
+    and ``batches`` yields them all. Rows of raw batches without ``index`` are numbered from 0 in
+    the order of the raw batches.
+
+    Before the start rule says so, all rows are kept and nothing is scored. Then the model scores
+    each raw batch without leaving a trace, as a :class:`~impsamp_fast.Selector` does. On an
+    accelerator the host waits for the number of rows that are kept.
+
+    A queue of your own derives from this class and implements ``raw_size``, ``_keep`` and the
+    state of what it remembers.
+
+    Args:
+        model: called as by a :class:`~impsamp_fast.Selector`.
+        n: rows per mini-batch, at least 1.
+        start: from which raw batch on rows are chosen; None is :class:`~impsamp_fast.Always`. Its
+            steps are raw batches, and it may learn from the loss but not from tau.
+        dropout: whether to score in the mode that the model is in, as in a Selector.
+        counts: counts the picks of each sample of the data set. Calls then need ``index``.
+        label_smoothing: as in the loss that is trained, see :func:`~impsamp_fast.row_stats`.
+        class_weight: likewise, [C].
+        ignore_index: likewise.
+        seed: of the random choices, as in a Selector; step t is the t-th raw batch.
+
+    Raises:
+        TypeError, ValueError: for an argument that is not as described.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        n: int,
+        *,
+        start: StartRule | None = None,
+        dropout: bool = False,
+        counts: PickCounts | None = None,
+        label_smoothing: float = 0.0,
+        class_weight: Tensor | None = None,
+        ignore_index: int = -100,
+        seed: int | None = None,
+    ) -> None:
+        check_parts(model, n, start, class_weight)
+        if start is not None and start.learns_from == "tau":
+            raise ValueError(
+                f"start is a {type(start).__name__}, which learns from tau: a queue has none, use "
+                "After(steps) or LossRatio(threshold)"
+            )
+        self._seed = seed_of_run(seed)
+        self.model = model
+        self.n = n
+        self.start = start
+        self.dropout = dropout
+        self.counts = counts
+        self.label_smoothing = label_smoothing
+        self.class_weight = class_weight
+        self.ignore_index = ignore_index
+        self.seed = seed
+        self._rule = Always() if start is None else start
+        self._step = 0
+        self._numbered = 0  # rows of raw batches without index
+        self._unfilled = 0  # raw batches since there were n rows
+        self._importance = False  # of the last raw batch
+        self._rows: _Rows | None = None
+        self._check_options()
+
+    @abstractmethod
+    def _keep(self, x: Any, y: Tensor, seed: int) -> Tensor:
+        """Which rows of a raw batch to keep, [m] int64; the seed is this step's.
+
+        It remembers what it must only after all that can go wrong.
+        """
+
+    @abstractmethod
+    def _memory(self) -> dict[str, Any]:
+        """What this class remembers between raw batches, as copies."""
+
+    @abstractmethod
+    def _check_memory(self, memory: Mapping[str, Any]) -> None:
+        """Checks a ``_memory`` with the keys of this class (TypeError, ValueError)."""
+
+    @abstractmethod
+    def _load_memory(self, memory: Mapping[str, Any]) -> None:
+        """Continues from a ``_memory`` that was checked."""
+
+    @final
+    @property
+    def waiting(self) -> int:
+        """How many rows wait for a mini-batch."""
+        return 0 if self._rows is None else self._rows[1].shape[0]
+
+    @final
+    def __call__(self, x: Any, y: Tensor, index: Tensor | None = None) -> MiniBatch | None:
+        """Takes a raw batch; a mini-batch if there are n rows, else None.
+
+        Args:
+            x: the raw batch: a tensor [K, ...], or a tuple, list, named tuple or mapping of such,
+                nested as you like, of any size K.
+            y: [K] class indices, or [K, C] class probabilities.
+            index: [K], int64 or int32: the samples' numbers in the data set.
+
+        Raises:
+            TypeError: for another structure, or if the model does not return a tensor.
+            ValueError: if the first dimensions differ, the logits are not [K, C], or the rows are
+                not like those that wait. Also what the scoring raises. No step is counted then.
+            IndexError: if ``counts`` is given and an ``index`` is not in the data set.
+        """
+        K = self._check(x, y, index)
+        numbers = index
+        if numbers is None:
+            numbers = torch.arange(self._numbered, self._numbered + K, device=y.device)
+        rows: _Rows = (x, y, numbers)
+        if self._rows is not None:
+            for name, part, waiting in zip(("x", "y", "index"), rows, self._rows, strict=True):
+                check_alike(name, part, waiting)
+        importance = self._rule.decide(self._step, K, self.n)
+        if importance:
+            rows = gather(rows, self._keep(x, y, seed_of_step(self._seed, self._step)))
+        elif self._rows is None and self.n != K:
+            # Rows that stay are the queue's own: the caller may write over the raw batch.
+            rows = copied(rows)
+        self._rows = rows if self._rows is None else join(self._rows, rows)
+        self._importance = importance
+        self._numbered += K if index is None else 0
+        self._unfilled = 0 if self.waiting >= self.n else self._unfilled + 1
+        self._step += 1
+        return self.pop()
+
+    @final
+    def pop(self) -> MiniBatch | None:
+        """The next mini-batch without another raw batch; None if fewer than n rows wait."""
+        if self._rows is None or self.waiting < self.n:
+            return None
+        if self.waiting == self.n:
+            (x, y, index), rest = self._rows, None
+        else:
+            (x, y, index), rest = split(self._rows, int(self.n))
+        if self.counts is not None:
+            self.counts.update(index)
+        self._rows = rest
+        weight = torch.ones(y.shape[0], dtype=torch.float32, device=y.device)
+        listener = self._rule if self._rule.learns_from == "loss" else None
+        return MiniBatch(x, y, weight, index, self._importance, listener)
+
+    @final
+    def batches(self, loader: Iterable[Any]) -> Iterator[MiniBatch]:
+        """Every full mini-batch of a loader's raw batches, ``(x, y)`` or ``(x, y, index)`` each.
+
+        Rows that are left at the end wait for the next loader.
+        """
+        for item in loader:
+            batch = self(*unpack(item))
+            while batch is not None:
+                yield batch
+                batch = self.pop()
+
+    @final
+    def state_dict(self) -> dict[str, Any]:
+        """``seed``, ``step``, what is remembered and the rows that wait; not the model's state.
+
+        Named tuples among the rows are saved as tuples, mappings as dicts.
+        """
+        return {
+            "seed": self._seed,
+            "step": self._step,
+            "numbered": self._numbered,
+            "unfilled": self._unfilled,
+            "importance": self._importance,
+            "rows": None if self._rows is None else plain(copied(self._rows)),
+            "start": self._rule.state_dict(),
+            "counts": None if self.counts is None else self.counts.state_dict(),
+            "memory": self._memory(),
+        }
+
+    @final
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continues from a state that ``state_dict`` returned: the next rows are the same.
+
+        The rows that wait come to the device of the model's parameters.
+
+        Raises:
+            KeyError: if the state is not this class's, or that of another start rule.
+            TypeError: if a part of it is not of the kind that it has here.
+            ValueError: if a number of it is negative, its memory does not fit, or it has counts and
+                this queue has none, or the reverse, or they are of a data set of another size.
+
+        After an error the queue is as it was.
+        """
+        memory = self._memory()
+        if set(state) != _STATE or set(state["memory"]) != set(memory):
+            raise KeyError(
+                f"the state is not that of a {type(self).__name__}: it has the keys "
+                f"{sorted(state)}, expected {sorted(_STATE)} and in memory {sorted(memory)}"
+            )
+        check_seed_and_step(state, "numbered", "unfilled")
+        if not isinstance(state["importance"], bool):
+            raise TypeError(f"the state's importance is {state['importance']!r}, expected a bool")
+        self._check_memory(state["memory"])
+        rows = state["rows"]
+        if rows is not None:
+            check_batch(*rows)
+            parameter = next(self.model.parameters(), rows[1])
+            rows = moved(rows, parameter.device)
+        load_rule_and_counts(type(self).__name__, self._rule, self.counts, state)
+        self._load_memory(state["memory"])
+        self._rows = rows
+        self._seed = state["seed"]
+        self._step = state["step"]
+        self._numbered = state["numbered"]
+        self._unfilled = state["unfilled"]
+        self._importance = state["importance"]
+
+    def _check(self, x: Any, y: Tensor, index: Tensor | None) -> int:
+        """The number of rows K of a raw batch, once all is as it must be."""
+        K = check_batch(x, y, index)
+        if K == 0:
+            raise ValueError("the raw batch has no rows, expected at least 1")
+        if self.counts is None:
+            return K
+        if index is None:
+            raise ValueError(
+                "index is missing, and counts is about the samples of a data set: call with (x, y, "
+                "index)"
+            )
+        # Found out when the mini-batch is counted, the row would be in the queue for good.
+        if index.device.type == "cpu":
+            check_range(index, self.counts.size)
+        return K
+
+    def _check_options(self) -> None:
+        """The operator knows what fits: an error comes now, not in a later step."""
+        class_weight = self.class_weight
+        classes = 2 if class_weight is None else class_weight.numel()
+        device = "cpu" if class_weight is None else class_weight.device
+        y = torch.tensor([int(self.ignore_index == 0)], device=device)
+        row_stats(torch.zeros(1, classes, device=device), y, **self._loss_options())
+
+    def _logits(self, x: Any, y: Tensor) -> Tensor:
+        logits = forward_without_trace(self.model, x, y, self.dropout)
+        check_logits(logits, y)
+        assert isinstance(logits, Tensor)
+        return logits
+
+    def _loss_options(self) -> dict[str, Any]:
+        return {
+            "label_smoothing": self.label_smoothing,
+            "class_weight": self.class_weight,
+            "ignore_index": self.ignore_index,
+        }

@@ -1,0 +1,302 @@
+"""Start rules: from when, and while when, mini-batches are drawn by importance.
+
+Early in training all samples are worth about the same, and scoring them costs a forward pass of
+the large batch. A start rule decides before each step whether that pass is worth it.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar, Literal, SupportsFloat, final
+
+import torch
+from torch import Tensor
+
+from impsamp_fast._checks import check_integer
+from impsamp_fast._readback import Backlog
+
+# Reading a number makes the host wait for an accelerator, so the numbers are read in groups of
+# this size, when the next group is complete.
+_READ_TOGETHER = 16
+
+# Steps without a loss after which LossRatio says so. Gradient accumulation and prefetching may ask
+# for several mini-batches before the first loss.
+_PATIENCE = 100
+
+
+class StartRule(ABC):
+    """Decides before each step whether its mini-batch is drawn by importance or uniformly.
+
+    A :class:`~impsamp_fast.Selector` asks ``decide`` before a step, and gives ``learn`` one number
+    per step of the kind that ``learns_from`` names:
+
+    - ``"nothing"``: ``learn`` is never called;
+    - ``"loss"``: the mini-batch's mean loss, when ``batch.mean`` has computed it;
+    - ``"tau"``: the variance reduction of the rows that were scored, see
+      :func:`~impsamp_fast.select`. A uniform step then scores its n rows with one forward pass
+      without gradients.
+
+    A rule of your own derives from this class and implements all of it.
+    """
+
+    learns_from: ClassVar[Literal["nothing", "loss", "tau"]]
+
+    @abstractmethod
+    def decide(self, step: int, K: int, n: int) -> bool:
+        """Whether to draw by importance in step ``step`` (from 0), n rows of a large batch of K."""
+
+    @abstractmethod
+    def learn(self, value: Tensor) -> None:
+        """Takes in the number of a step, a scalar tensor without gradient, on any device."""
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, Any]:
+        """What the rule has learned so far; not its constructor's arguments."""
+
+    @abstractmethod
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continues from a state that ``state_dict`` returned; KeyError if it is another rule's."""
+
+
+class _Stateless(StartRule):
+    """A rule that goes by the step alone."""
+
+    learns_from = "nothing"
+
+    def learn(self, value: Tensor) -> None:
+        """Ignores the number."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Empty: there is nothing to remember."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Accepts the empty state only (KeyError)."""
+        _check_keys(self, state)
+
+
+@final
+class Always(_Stateless):
+    """Importance sampling from the first step."""
+
+    def decide(self, step: int, K: int, n: int) -> bool:
+        """True."""
+        return True
+
+
+@final
+class After(_Stateless):
+    """Importance sampling after a number of uniform steps.
+
+    Args:
+        steps: the number of uniform steps, at least 0.
+
+    Raises:
+        TypeError: if ``steps`` is not an integer.
+        ValueError: if ``steps`` is negative.
+    """
+
+    def __init__(self, steps: int) -> None:
+        check_integer("steps", steps, 0)
+        self.steps = steps
+
+    def decide(self, step: int, K: int, n: int) -> bool:
+        """True once ``steps`` steps have been done."""
+        return step >= self.steps
+
+
+@final
+class LossRatio(StartRule):
+    """Importance sampling once the loss has fallen below a share of its first value, and for good.
+
+    The rule of Knutsson et al. (2023): uniform until the loss of a mini-batch is less than
+    ``threshold`` times the loss of the first one; it latches. Their thresholds: 0.26 for Two
+    Circles, 0.42 for MNIST, 0.50 for CIFAR-10, 0.74 for PatchCamelyon.
+
+    The losses come from ``batch.mean``. Those of an accelerator are read in groups of 16, each when
+    the next one is complete, so that the host does not wait for the device; the start is then up to
+    32 steps late. A loss that is not finite (autocast's first steps) counts neither as the first
+    nor as small. A loss of 0 before the first positive one (all rows were ignored) counts as not
+    heard.
+
+    Args:
+        threshold: the share of the first loss, positive.
+
+    Raises:
+        TypeError: if ``threshold`` is not a number.
+        ValueError: if ``threshold`` is not positive and finite; in ``learn``, if the first loss is
+            negative.
+        RuntimeError: in ``decide``, after 100 steps in which no loss was heard.
+    """
+
+    learns_from = "loss"
+
+    def __init__(self, threshold: float) -> None:
+        _check_number("threshold", threshold)
+        if not 0 < threshold < math.inf:
+            raise ValueError(f"threshold is {threshold}, expected a positive number")
+        self.threshold = threshold
+        self._started = False
+        self._first: float | None = None
+        self._readings = _Readings()
+        self._steps_without_loss = 0
+        self._zeros = 0  # losses of 0, as long as there is no first loss
+
+    def decide(self, step: int, K: int, n: int) -> bool:
+        """True from the step after the loss fell below the threshold."""
+        if not self._started:
+            self._steps_without_loss += 1
+            if self._steps_without_loss > _PATIENCE:
+                raise RuntimeError(
+                    f"LossRatio has heard no loss in {_PATIENCE} steps other than 0, so it would "
+                    "never start: compute the loss with batch.mean(losses), or use After(steps)"
+                )
+        return self._started
+
+    def learn(self, value: Tensor) -> None:
+        """Takes in the mean loss of a mini-batch."""
+        if self._started:
+            return
+        for loss in self._readings.take(value):
+            self._hear(loss)
+        # A loss that waits to be read counts as heard, until it turns out to be 0.
+        self._steps_without_loss = self._zeros
+
+    def _hear(self, loss: float) -> None:
+        if not math.isfinite(loss):
+            return
+        if self._first is None:
+            if loss == 0:
+                self._zeros += 1
+                return
+            if loss < 0:
+                raise ValueError(
+                    f"the first loss is {loss}, and LossRatio needs a positive one to compare "
+                    "with: use After(steps) or VarianceReduction() for such a loss"
+                )
+            self._first = loss
+            self._zeros = 0
+        self._started = self._started or loss < self.threshold * self._first
+
+    def state_dict(self) -> dict[str, Any]:
+        """``started``, the ``first`` loss, and the losses ``unread`` so far."""
+        return {"started": self._started, "first": self._first, "unread": self._readings.unread()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continues from a state that ``state_dict`` returned (KeyError otherwise)."""
+        _check_keys(self, state, "started", "first", "unread")
+        self._steps_without_loss = 0
+        self._zeros = 0
+        self._started = state["started"]
+        self._first = state["first"]
+        self._readings = _Readings(state["unread"])
+
+
+@final
+class VarianceReduction(StartRule):
+    r"""Importance sampling while it reduces the variance enough to pay for the scoring.
+
+    The rule of Katharopoulos and Fleuret (2018, section 3.3, algorithm 1). With g the normalised
+    scores of the K rows that were scored, :math:`\tau = \sqrt{K \sum_i g_i^2}` says what importance
+    sampling gains: as much as a mini-batch :math:`\tau` times as large. A moving average,
+    ``momentum * average + (1 - momentum) * tau`` from 0, is compared with the threshold before
+    each step; the rule switches on and off again. In uniform steps tau comes from the n rows of
+    the mini-batch, which costs one forward pass of n rows; if all of them are ignored, there is
+    nothing to learn from the step.
+
+    The numbers of an accelerator are read in groups of 16, each when the next one is complete, so
+    that the host does not wait for the device; a switch is then up to 32 steps late. A tau that is
+    not finite is left out.
+
+    Args:
+        threshold: the average above which rows are drawn by importance. None is the break-even
+            (K + 3 n) / (3 n) of a backward pass that costs twice the forward pass; the authors
+            used 1.5 for CIFAR.
+        momentum: of the moving average, in [0, 1).
+
+    Raises:
+        TypeError: if an argument is not a number.
+        ValueError: if ``threshold`` is not finite, or ``momentum`` out of its range.
+    """
+
+    learns_from = "tau"
+
+    def __init__(self, threshold: float | None = None, momentum: float = 0.9) -> None:
+        if threshold is not None:
+            _check_number("threshold", threshold)
+            if not math.isfinite(threshold):
+                raise ValueError(f"threshold is {threshold}, expected a finite number or None")
+        _check_number("momentum", momentum)
+        if not 0 <= momentum < 1:
+            raise ValueError(f"momentum is {momentum}, expected 0 <= momentum < 1")
+        self.threshold = threshold
+        self.momentum = momentum
+        self._average = 0.0
+        self._readings = _Readings()
+
+    def decide(self, step: int, K: int, n: int) -> bool:
+        """True while the average of tau is above the threshold."""
+        threshold = (K + 3 * n) / (3 * n) if self.threshold is None else self.threshold
+        return self._average > threshold
+
+    def learn(self, value: Tensor) -> None:
+        """Takes in the tau of a step."""
+        for tau in self._readings.take(value):
+            if math.isfinite(tau):
+                self._average = self.momentum * self._average + (1 - self.momentum) * tau
+
+    def state_dict(self) -> dict[str, Any]:
+        """The ``average`` of tau, and the values ``unread`` so far."""
+        return {"average": self._average, "unread": self._readings.unread()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continues from a state that ``state_dict`` returned (KeyError otherwise)."""
+        _check_keys(self, state, "average", "unread")
+        self._average = state["average"]
+        self._readings = _Readings(state["unread"])
+
+
+class _Readings:
+    """The values of scalar tensors: at once on the CPU, in groups on an accelerator."""
+
+    def __init__(self, unread: list[float] | None = None) -> None:
+        self._backlog = Backlog(_READ_TOGETHER)
+        self._put_back(unread or [])
+
+    def take(self, value: Tensor) -> list[float]:
+        """Takes in a scalar; the values, oldest first, that are due now."""
+        if _is_read_at_once(value):
+            return [*_numbers(self._backlog.everything()), value.item()]
+        self._backlog.add(value)
+        return _numbers(self._backlog.due())
+
+    def unread(self) -> list[float]:
+        """The values that are not due yet, without making them due: saving changes no decision."""
+        values = _numbers(self._backlog.everything())
+        self._put_back(values)
+        return values
+
+    def _put_back(self, values: list[float]) -> None:
+        for value in values:
+            self._backlog.add(torch.tensor(value, dtype=torch.float64))
+
+
+def _is_read_at_once(value: Tensor) -> bool:
+    return value.device.type == "cpu"
+
+
+def _numbers(steps: Iterable[list[Tensor | None]]) -> list[float]:
+    return [value.item() for (value,) in steps if value is not None]
+
+
+def _check_number(name: str, value: object) -> None:
+    if not isinstance(value, SupportsFloat):
+        raise TypeError(f"{name} is {value!r}, expected a number")
+
+
+def _check_keys(rule: StartRule, state: Mapping[str, Any], *keys: str) -> None:
+    if set(state) != set(keys):
+        raise KeyError(
+            f"the state of a {type(rule).__name__} has the keys {sorted(keys)}, this one has "
+            f"{sorted(state)}: load it into a rule of the class that saved it"
+        )

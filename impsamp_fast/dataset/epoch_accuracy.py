@@ -1,0 +1,113 @@
+"""The epochwise accuracy filter: an epoch of what is not yet right."""
+
+from typing import ClassVar, final
+
+import torch
+from torch import Tensor
+
+from impsamp_fast._checks import check_integer
+from impsamp_fast._seeds import second_seed
+from impsamp_fast.batch.filters import AccuracyFilter, fill
+from impsamp_fast.dataset._waiting import Waiting, statistics
+from impsamp_fast.dataset.sampler import DatasetSampler, shuffled
+
+
+@final
+class EpochAccuracyFilter(DatasetSampler):
+    """Trains on what was misclassified when it was last seen (Smedås 2021, epochwise filter).
+
+    At the start of an epoch the samples that pass are kept, in random order: the misclassified ones
+    (hard accuracy), with ``alpha`` > 0 also those whose two highest probabilities differ by at most
+    that (soft accuracy); see :class:`~impsamp_fast.AccuracyFilter`. A sample that was never
+    seen passes. If fewer than ``least`` pass, random others fill up. All weights are 1.
+
+    The thesis passes all samples through the model before each epoch to judge them. Here they are
+    judged by the training steps, at no cost, but what is left out is not seen again: hence every
+    ``full_every``-th epoch is of all samples, from the first one on. To do as the thesis does,
+    take ``full_every=None`` and call ``update`` with the logits of all samples before each epoch.
+
+    The thesis's caveat: with random augmentation a sample is judged by another view than the one
+    that is trained on. ``update`` needs ``logits`` and ``target``.
+
+    1 byte per sample, and 4 for the epoch's order.
+
+    Args:
+        size: N, the number of samples in the data set.
+        alpha: in [0, 1]; 0 is the hard accuracy filter.
+        full_every: every how many epochs all samples are trained on, at least 1; None means only
+            in the first epoch.
+        least: the least number of samples in an epoch, at least 1; all if N is smaller.
+        seed: of the draws, see :class:`DatasetSampler`.
+
+    Raises:
+        TypeError, ValueError: for an argument that is not as described.
+    """
+
+    tables: ClassVar = {"passes": (torch.bool, True)}
+
+    def __init__(
+        self,
+        size: int,
+        *,
+        alpha: float = 0.0,
+        full_every: int | None = 2,
+        least: int = 128,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__(size, seed=seed)
+        if full_every is not None:
+            check_integer("full_every", full_every, 1)
+        check_integer("least", least, 1)
+        self.alpha = alpha
+        self.full_every = full_every
+        self.least = least
+        self._filter = AccuracyFilter(alpha)
+        self._waiting = Waiting(size, self._learn)
+
+    def update(
+        self,
+        index: Tensor,
+        logits: Tensor | None = None,
+        target: Tensor | None = None,
+        *,
+        losses: Tensor | None = None,
+    ) -> None:
+        """Judges the samples of a step; see :meth:`DatasetSampler.update`. ``losses`` is not used.
+
+        Raises:
+            TypeError, ValueError, IndexError: if an argument does not fit; nothing is learned then.
+        """
+        stats = statistics(index, logits, target)
+        self._waiting.add(index, self._filter(stats, stats.margin))
+
+    def length(self, epoch: int) -> int:
+        """N in a full epoch, else the number of samples that pass, and at least ``least``."""
+        if self._is_full(epoch):
+            return self.size
+        return max(int(self._passes().sum()), min(self.least, self.size))
+
+    def draw_block(self, epoch: int, wanted: int, seed: int) -> Tensor:
+        """The whole epoch, in random order."""
+        order = shuffled(wanted, seed)
+        if wanted == self.size:
+            return order
+        passing, others = (mask.nonzero().squeeze(1) for mask in (self._passes(), ~self._passes()))
+        return fill(passing, others, wanted, second_seed(seed))[order]
+
+    def state_dict(self, position: int | None = None) -> dict[str, object]:
+        """As :meth:`DatasetSampler.state_dict`."""
+        self._waiting.fetch()
+        return super().state_dict(position)
+
+    def _is_full(self, epoch: int) -> bool:
+        return epoch == 0 or (self.full_every is not None and epoch % self.full_every == 0)
+
+    def _passes(self) -> Tensor:
+        self._waiting.fetch()
+        return self._tables["passes"]
+
+    def _learn(self, index: Tensor, passes: Tensor) -> None:
+        self._tables["passes"][index] = passes
+
+    def _forget_waiting(self) -> None:
+        self._waiting.forget()

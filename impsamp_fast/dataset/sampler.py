@@ -1,0 +1,319 @@
+"""What all samplers of the data set have in common: epochs, blocks, and a state."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.utils.data import BatchSampler, Sampler
+
+from impsamp_fast._checks import check_index, check_integer, check_losses
+from impsamp_fast._seeds import seed_of_run, seed_of_step
+from impsamp_fast.batch.draw_rules import uniform_rows
+from impsamp_fast.dataset._state import check_state
+from impsamp_fast.dataset.sample_memory import SampleMemory
+
+# As many indices become Python ints at a time: enough to make a call's cost vanish, and 2 MB.
+_INTS_AT_ONCE = 1 << 16
+
+# The seeds' steps are numbered by epoch and position, so that an epoch's draws do not depend on
+# which epochs were run before it. No epoch is longer.
+_STEPS_PER_EPOCH = 1 << 32
+
+
+class DatasetSampler(Sampler[int], ABC):
+    """Chooses the samples of each epoch by what training has shown about them so far.
+
+    A sampler is given to a ``DataLoader`` as ``sampler=``, or ``sampler.batches(n)`` as
+    ``batch_sampler=``; the data set hands out the samples' numbers, see
+    :class:`~impsamp_fast.dataset.WithIndex`; and each training step tells the sampler what it
+    found::
+
+        sampler = OnlineBatchSelection(len(data), epochs=20)
+        loader = DataLoader(WithIndex(data), batch_size=128, sampler=sampler)
+        for epoch in range(20):
+            sampler.set_epoch(epoch)
+            for x, y, index in loader:
+                logits = model(x)
+                losses = F.cross_entropy(logits, y, reduction="none")
+                sampler.mean(losses, index).backward()
+                ...
+                sampler.update(index, logits, y, losses=losses)
+
+    The indices are drawn in blocks, each from what is known when its first index is asked for; a
+    loader with worker processes asks ahead. The sampler itself stays in the main process, also with
+    persistent workers.
+
+    What is remembered of a sample is by its number, whatever the augmentation made of it. Smedås
+    (2021) names the caveat: a sample is judged by another view than the one that is trained on.
+
+    Which indices are drawn depends on the seed, the epoch's number, the position in the epoch and
+    what is remembered. The block that begins at position i of epoch e is drawn with the seed
+    (seed + (e * 2^32 + i) * 0x9E3779B97F4A7C15) mod 2^64; torch's random state is left alone. Each
+    pass over the sampler is a new epoch; ``set_epoch`` gives it another number than the next one.
+
+    A sampler of your own derives from this class (or from
+    :class:`~impsamp_fast.dataset.WeightedSampler`) and says how long an epoch is and how a block
+    of it is drawn.
+
+    Args:
+        size: N, the number of samples in the data set, at least 1.
+        seed: of the draws, an integer in [-2^63, 2^64). None takes one from torch's default
+            generator now, so that ``torch.manual_seed`` decides.
+        memory: what ``update`` writes to; None for a sampler that has its own ``update``.
+
+    Attributes:
+        tables: the tensors [N] that a sampler keeps besides its memory: their names, with dtype and
+            first value. They are in ``self._tables`` and are part of the state.
+    """
+
+    tables: ClassVar[Mapping[str, tuple[torch.dtype, float]]] = {}
+
+    def __init__(
+        self, size: int, *, seed: int | None = None, memory: SampleMemory | None = None
+    ) -> None:
+        check_integer("size", size, 1)
+        self.size = size
+        self.seed = seed
+        self.memory = memory
+        self._seed = seed_of_run(seed)
+        self._tables = {
+            name: torch.full((size,), first, dtype=dtype, device="cpu")
+            for name, (dtype, first) in self.tables.items()
+        }
+        self._epoch = 0
+        self._order: Tensor | None = None  # the epoch's indices, once it has begun
+        self._drawn = 0  # as many of them are there
+        self._position = 0  # as many of them are handed out
+        self._continues = False  # the next pass goes on with this epoch, which was loaded
+
+    @abstractmethod
+    def length(self, epoch: int) -> int:
+        """How many indices the epoch has, from 0, by what is known now."""
+
+    @abstractmethod
+    def draw_block(self, epoch: int, wanted: int, seed: int) -> Tensor:
+        """Draws the next indices of the epoch, by what is known now.
+
+        Args:
+            epoch: the epoch's number, from 0.
+            wanted: how many indices the epoch still lacks; ``length(epoch)`` of its beginning for
+                its first block.
+            seed: of this block.
+
+        Returns:
+            [m] integers with 1 <= m <= wanted.
+        """
+
+    def update(
+        self,
+        index: Tensor,
+        logits: Tensor | None = None,
+        target: Tensor | None = None,
+        *,
+        losses: Tensor | None = None,
+    ) -> None:
+        """Learns from a training step; see :meth:`~impsamp_fast.SampleMemory.update`.
+
+        Tensors on an accelerator are fetched later, in groups.
+
+        Args:
+            index: [n], int64 or int32, the samples' numbers.
+            logits: [n, C], where the method needs them.
+            target: [n] class indices or [n, C] class probabilities, likewise.
+            losses: [n], the loss of each row as it was trained, likewise; None takes the
+                cross-entropy of ``logits`` and ``target``.
+
+        Raises:
+            TypeError, ValueError, IndexError: as ``SampleMemory.update``; nothing is learned then.
+        """
+        if self.memory is None:
+            raise NotImplementedError(f"{type(self).__name__} has neither a memory nor an update")
+        self.memory.update(index, logits, target, losses=losses)
+
+    def weight(self, index: Tensor) -> Tensor:
+        """The weights of a mini-batch's losses, [n] float32 on the device of ``index``.
+
+        They are 1 for most methods. They lie on the CPU: an index on an accelerator makes the host
+        wait, one that comes from the loader as it is does not.
+
+        Args:
+            index: [n], int64 or int32, the samples' numbers.
+
+        Raises:
+            TypeError, ValueError, IndexError: if ``index`` is not as described.
+        """
+        return self._weight(check_index(index, self.size)).to(index.device)
+
+    def mean(self, losses: Tensor, index: Tensor) -> Tensor:
+        """The mean of ``weight(index) * losses``: the loss to call ``backward`` on.
+
+        Args:
+            losses: [n], any floating dtype, the loss of each row (``reduction="none"``).
+            index: [n], int64 or int32, the samples' numbers, see ``weight``.
+
+        Returns:
+            A scalar, differentiable in ``losses``.
+
+        Raises:
+            TypeError: if ``losses`` is not a floating-point tensor; and as ``weight``.
+            ValueError: if it is not of shape [n]; and as ``weight``.
+        """
+        weight = self.weight(index)
+        check_losses(losses, weight.shape[0])
+        return (losses * weight.to(losses.device)).mean()
+
+    def batches(self, n: int, drop_last: bool = True) -> BatchSampler:
+        """The indices in lists of n, for ``DataLoader(batch_sampler=...)``.
+
+        ``set_epoch`` and the state stay this sampler's. A list's indices are drawn when it is asked
+        for, as far as the method's blocks go: with ``block=n`` each batch is drawn by itself.
+
+        Args:
+            n: samples per mini-batch, at least 1.
+            drop_last: whether to leave out a last list of fewer than n.
+
+        Raises:
+            TypeError: if n is not an integer.
+            ValueError: if n is less than 1.
+        """
+        return BatchSampler(self, check_integer("n", n, 1), drop_last)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Says that the next pass is of that epoch, from 0.
+
+        If a state was loaded that was saved in the middle of the same epoch, the next pass goes on
+        there; otherwise it is the whole epoch.
+
+        Raises:
+            TypeError: if ``epoch`` is not an integer.
+            ValueError: if it is negative.
+        """
+        epoch = check_integer("epoch", epoch, 0)
+        if epoch == self._epoch and self._continues:
+            return
+        self._epoch = epoch
+        self._order = None
+        self._continues = False
+
+    def __len__(self) -> int:
+        """Indices in the epoch under way, or else in the next one by what is known now."""
+        if self._order is not None and self._position < len(self._order):
+            return len(self._order)
+        return self.length(self._epoch if self._order is None else self._epoch + 1)
+
+    def __iter__(self) -> Iterator[int]:
+        # A generator: a loader may make an iterator and not use it, and no epoch begins by that.
+        order = self._begin()
+        while self._position < len(order):
+            if self._position == self._drawn:
+                self._draw(order)
+            last = min(self._drawn, self._position + _INTS_AT_ONCE)
+            for index in order[self._position : last].tolist():
+                self._position += 1
+                yield index
+                if self._order is not order:
+                    raise RuntimeError(
+                        "another pass over this sampler, set_epoch or load_state_dict came before "
+                        "the end of this one: a sampler has one pass at a time"
+                    )
+
+    def state_dict(self, position: int | None = None) -> dict[str, Any]:
+        """What is needed to go on with the same indices, also in the middle of an epoch.
+
+        Args:
+            position: how many indices of this epoch were trained on. None means all that were
+                handed out; but a loader with worker processes has asked ahead, and then you must
+                say.
+
+        Raises:
+            TypeError: if ``position`` is not an integer.
+            ValueError: if it is negative or more than were handed out.
+        """
+        position = self._position if position is None else check_integer("position", position, 0)
+        if position > self._position:
+            raise ValueError(
+                f"position is {position}, but only {self._position} indices of this epoch were "
+                "handed out"
+            )
+        order = self._order
+        return {
+            "sampler": type(self).__name__,
+            "size": self.size,
+            "seed": self._seed,
+            "epoch": self._epoch,
+            "length": None if order is None else len(order),
+            "position": position,
+            "drawn": None if order is None else order[position : self._drawn].clone(),
+            "memory": None if self.memory is None else self.memory.state_dict(),
+            "tables": {name: table.clone() for name, table in self._tables.items()},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continues from a state that ``state_dict`` returned: the next pass goes on there.
+
+        A state from between two epochs goes on with the next epoch.
+
+        Raises:
+            KeyError: if it is not the state of a sampler.
+            TypeError: if a part of it is not of the kind that it has here.
+            ValueError: if it is that of another sampler, another size, or does not fit together.
+
+        After an error the sampler is as it was.
+        """
+        drawn = check_state(state, type(self).__name__, self.size, self._tables)
+        if self.memory is not None:
+            self.memory.load_state_dict(state["memory"])
+        self._forget_waiting()
+        for name, table in self._tables.items():
+            table.copy_(state["tables"][name])  # from whatever device it was loaded to
+        self._seed = state["seed"]
+        self._epoch = state["epoch"]
+        self._position = state["position"]
+        self._order = None
+        self._drawn = 0
+        self._continues = False
+        if drawn is not None:
+            self._order = self._empty_order(state["length"])
+            self._drawn = self._position + len(drawn)
+            self._order[self._position : self._drawn] = drawn
+            self._continues = self._position < len(self._order)
+
+    def _weight(self, index: Tensor) -> Tensor:
+        """The weights of samples, [n] float32, for an index on the CPU that was checked."""
+        return torch.ones(len(index), dtype=torch.float32, device="cpu")
+
+    def _forget_waiting(self) -> None:
+        """Forgets what waits to be learned, since a state is loaded."""
+
+    def _begin(self) -> Tensor:
+        """The order of the epoch that a pass begins, or goes on with."""
+        if self._continues and self._order is not None:
+            self._continues = False
+            return self._order
+        # Nothing is drawn yet where the first block raised: the epoch has not begun.
+        begun = self._order is not None and self._drawn > 0
+        epoch = self._epoch + 1 if begun else self._epoch
+        self._order = self._empty_order(self.length(epoch))
+        self._epoch = epoch
+        self._drawn = self._position = 0
+        return self._order
+
+    def _draw(self, order: Tensor) -> None:
+        """Draws the next block."""
+        first = self._drawn
+        seed = seed_of_step(self._seed, self._epoch * _STEPS_PER_EPOCH + first)
+        block = self.draw_block(self._epoch, len(order) - first, seed)
+        order[first : first + len(block)] = block
+        self._drawn += len(block)
+
+    def _empty_order(self, length: int) -> Tensor:
+        """Room for an epoch's indices; half the room wherever that is enough."""
+        dtype = torch.int32 if self.size <= 1 << 31 else torch.int64
+        return torch.empty(length, dtype=dtype, device="cpu")
+
+
+def shuffled(size: int, seed: int) -> Tensor:
+    """The numbers from 0 to size - 1 in random order, [size] int64."""
+    return uniform_rows(size, size, seed, torch.device("cpu"))

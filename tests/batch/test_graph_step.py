@@ -1,0 +1,297 @@
+"""GraphStep without a GPU: its steps run eagerly, or by a recorder that stands in for CUDA's."""
+
+import copy
+import math
+from contextlib import nullcontext
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from impsamp_fast import (
+    AccuracyFilter,
+    After,
+    GraphStep,
+    LossRatio,
+    PickCounts,
+    Selector,
+    TopQuantile,
+    VarianceReduction,
+    graph,
+)
+from tests.toy import C, K, N
+
+
+class Recorder:
+    """Runs what was recorded when it is replayed, and puts its results where they were before."""
+
+    def __init__(self, step):
+        self.step = step
+        self.recorded = 0
+
+    def aside(self):
+        return nullcontext()
+
+    def record(self, step):
+        self.recorded += 1
+        # Recording must not do the step, but only the step can say where its results are.
+        trained = (self.step.selector.model, self.step.optimizer)
+        before = [copy.deepcopy(part.state_dict()) for part in trained]
+        session = self.step._session
+        seed = session.scalars.seed.clone()
+        picked, loss = step()
+        for part, state in zip(trained, before, strict=True):
+            part.load_state_dict(state)
+        session.scalars.seed.copy_(seed)
+        self.step._session = session  # the optimiser's state was loaded by this stand-in only
+
+        def replay():
+            new, new_loss = step()
+            loss.copy_(new_loss)
+            for name in ("row", "weight", "tau"):
+                if getattr(picked, name) is not None:
+                    getattr(picked, name).copy_(getattr(new, name))
+
+        return replay, (picked, loss)
+
+
+def trainer(model, loss=None, warmup=3, lr=0.1, **options):
+    selector = Selector(model, N, seed=7, **options)
+    optimizer = torch.optim.SGD(model.parameters(), lr=lr, momentum=0.9)
+    return GraphStep(selector, optimizer, loss, warmup=warmup)
+
+
+@pytest.fixture
+def recorder(monkeypatch):
+    """Makes a GraphStep record on the CPU."""
+
+    def install(step):
+        stand_in = Recorder(step)
+        monkeypatch.setattr(graph, "_recorder_for", lambda device: stand_in)
+        return stand_in
+
+    return install
+
+
+def batches(count, rows=K):
+    generator = torch.Generator().manual_seed(3)
+    return [
+        (
+            torch.randn(rows, 5, generator=generator),
+            torch.randint(C, (rows,), generator=generator),
+        )
+        for _ in range(count)
+    ]
+
+
+def train_by_hand(model, data, **options):
+    """The loop of the README."""
+    selector = Selector(model, N, seed=7, **options)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    losses = []
+    for x, y in data:
+        batch = selector(x, y)
+        logits = model(**batch.x) if isinstance(batch.x, dict) else model(batch.x)
+        loss = batch.mean(F.cross_entropy(logits, batch.y, reduction="none"))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
+@pytest.mark.parametrize(
+    "start", [None, lambda: After(6), lambda: LossRatio(0.99), lambda: VarianceReduction(1.05)]
+)
+@pytest.mark.parametrize("records", [False, True])
+def test_trains_as_the_loop_by_hand(model, recorder, start, records):
+    by_hand, data = copy.deepcopy(model), batches(20)
+    options = [{} if start is None else {"start": start()} for _ in range(2)]
+    step = trainer(model, **options[0])
+    stand_in = recorder(step) if records else None
+    losses = [step(x, y).item() for x, y in data]
+    assert losses == train_by_hand(by_hand, data, **options[1])
+    for found, expected in zip(model.parameters(), by_hand.parameters(), strict=True):
+        assert torch.equal(found, expected)
+    if stand_in is not None:
+        assert stand_in.recorded >= 1
+
+
+def test_records_each_kind_and_shape_once_it_is_warm(model, recorder):
+    step = trainer(model, start=After(10), warmup=2)
+    stand_in = recorder(step)
+    recorded = []
+    for x, y in batches(10):
+        step(x, y)
+        recorded.append(stand_in.recorded)
+    assert recorded == [0, 0] + [1] * 8
+    for x, y in batches(3):
+        step(x, y)
+    assert stand_in.recorded == 2
+    for x, y in batches(3, rows=K + 1):
+        step(x, y)
+    assert stand_in.recorded == 3
+    for rows in range(K + 2, K + 6):
+        for x, y in batches(3, rows=rows):
+            step(x, y)
+    assert stand_in.recorded == 4  # no more are kept; others run eagerly
+
+
+def test_a_new_learning_rate_is_recorded_anew_and_a_tensor_is_not(model, recorder):
+    step = trainer(model, warmup=1)
+    stand_in = recorder(step)
+    data = batches(8)
+    for x, y in data[:4]:
+        step(x, y)
+    step.optimizer.param_groups[0]["lr"] = 0.2
+    for x, y in data[4:]:
+        step(x, y)
+    assert stand_in.recorded == 2
+
+    step = trainer(model, warmup=1, lr=torch.tensor(0.1))
+    stand_in = recorder(step)
+    for x, y in data:
+        step(x, y)
+        step.optimizer.param_groups[0]["lr"].mul_(0.5)
+    assert stand_in.recorded == 1
+
+
+def test_counts_the_samples_that_were_picked(model, recorder):
+    counts, expected = PickCounts(K), PickCounts(K)
+    by_hand, data = copy.deepcopy(model), batches(8)
+    step = trainer(model, counts=counts)
+    recorder(step)
+    index = torch.randperm(K)
+    for x, y in data:
+        step(x[index], y[index], index)
+    train_by_hand(by_hand, [(x[index], y[index]) for x, y in data], counts=expected)
+    assert torch.equal(counts.counts[index], expected.counts)
+
+
+def test_a_state_loaded_into_the_optimizer_is_recorded_anew(model, recorder):
+    step = trainer(model, warmup=1)
+    stand_in = recorder(step)
+    for x, y in batches(3):
+        step(x, y)
+    assert stand_in.recorded == 1
+    step.optimizer.load_state_dict(step.optimizer.state_dict())
+    for x, y in batches(3):
+        step(x, y)
+    assert stand_in.recorded == 2
+
+
+def test_a_recording_that_fails_leaves_no_gradients(model, recorder, monkeypatch):
+    step = trainer(model, warmup=1)
+    stand_in = recorder(step)
+    x, y = batches(1)[0]
+    step(x, y)
+
+    def fail(record):
+        record()
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    monkeypatch.setattr(stand_in, "record", fail)
+    with pytest.raises(RuntimeError, match="capturing"):
+        step(x, y)
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert step.state_dict()["step"] == 1
+
+
+def test_takes_the_structures_that_a_selector_takes(recorder):
+    class Sum(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(5, C)
+
+        def forward(self, a, b):
+            return self.linear(a + b)
+
+    model = Sum()
+    by_hand = copy.deepcopy(model)
+    step = trainer(model)
+    recorder(step)
+    for x, y in batches(6):
+        found = step({"a": x, "b": 2 * x}, y)
+        assert math.isfinite(found)
+    losses = train_by_hand(by_hand, [({"a": x, "b": 2 * x}, y) for x, y in batches(6)])
+    assert found.item() == losses[-1]
+
+
+def test_takes_a_loss_of_the_users(model):
+    def loss(logits, y):
+        return 2 * F.cross_entropy(logits, y, reduction="none", label_smoothing=0.1)
+
+    other, (x, y) = copy.deepcopy(model), batches(1)[0]
+    found = trainer(model, loss=loss, label_smoothing=0.1)(x, y)
+    assert torch.allclose(found, 2 * trainer(other, label_smoothing=0.1)(x, y))
+
+
+def test_continues_from_a_saved_state(model, recorder):
+    data = batches(12)
+    step = trainer(model)
+    recorder(step)
+    for x, y in data[:6]:
+        step(x, y)
+    saved = [copy.deepcopy(part.state_dict()) for part in (model, step.optimizer, step)]
+    expected = [step(x, y).item() for x, y in data[6:]]
+    resumed = trainer(model)
+    recorder(resumed)
+    for part, state in zip((model, resumed.optimizer, resumed), saved, strict=True):
+        part.load_state_dict(state)
+    assert [resumed(x, y).item() for x, y in data[6:]] == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"selector": "model"}, TypeError, "selector is str, expected a Selector"),
+        ({"optimizer": 0.1}, TypeError, "optimizer is float, expected an Optimizer"),
+        ({"loss": 1}, TypeError, "loss is 1, expected a function"),
+        ({"warmup": 1.5}, TypeError, "warmup is 1.5, expected an integer"),
+        ({"warmup": 0}, ValueError, "warmup is 0, expected at least 1"),
+    ],
+)
+def test_rejects_wrong_arguments(model, arguments, error, message):
+    good = {"selector": Selector(model, N), "optimizer": torch.optim.SGD(model.parameters(), 0.1)}
+    with pytest.raises(error, match=message):
+        GraphStep(**(good | arguments))
+
+
+def test_rejects_what_a_graph_cannot_do(model, recorder):
+    sgd = torch.optim.SGD(model.parameters(), 0.1)
+    with pytest.raises(ValueError, match="dropout=True, but a graph cannot set the random state"):
+        GraphStep(Selector(model, N, dropout=True), sgd)
+    with pytest.raises(ValueError, match="has a filter, but a graph cannot wait"):
+        GraphStep(Selector(model, N, filter=AccuracyFilter()), sgd)
+    with pytest.raises(ValueError, match="has method TopQuantile, but a graph cannot wait"):
+        GraphStep(Selector(model, N, method=TopQuantile(0.5)), sgd)
+    step = GraphStep(Selector(model, N), torch.optim.Adagrad(model.parameters()), warmup=1)
+    recorder(step)
+    step(*batches(1)[0])
+    step.optimizer.state[model[0].weight]["step"] = 1
+    with pytest.raises(ValueError, match="optimizer keeps 'step' on the host"):
+        step(*batches(1)[0])
+    step = GraphStep(Selector(model, N), torch.optim.Adam(model.parameters()))
+    recorder(step)
+    with pytest.raises(ValueError, match="capturable=False in group 0"):
+        step(*batches(1)[0])
+
+
+def test_rejects_a_mean_loss(model):
+    step = trainer(model, loss=F.cross_entropy)
+    x, y = batches(1)[0]
+    with pytest.raises(ValueError, match=rf'loss returned shape \[\], expected \[{N}\].*"none"'):
+        step(x, y)
+    assert step.state_dict()["step"] == 0
+
+
+def test_says_when_a_captured_selection_has_failed():
+    scalars = graph._Scalars(torch.device("cpu"))
+    for call in range(1, 49):
+        scalars.advance(torch.tensor(3 if call == 5 else 0))
+        if call == 32:
+            with pytest.raises(ValueError, match="in one of the last 32 steps nothing could be"):
+                scalars.look()
+        else:
+            scalars.look()

@@ -1,0 +1,67 @@
+// The requests of draws and selections (tests/cuda/shim/server.cpp).
+#pragma once
+
+#include "request.h"
+#include "row_requests.h"
+
+namespace shim {
+
+inline isf::cuda::SeedSource read_seed(Request& request) {
+  isf::cuda::SeedSource seed = {};
+  seed.seed_at = static_cast<const int64_t*>(request.buffer());
+  seed.seed = static_cast<uint64_t>(request.integer());
+  seed.from_generator = request.integer() != 0;
+  seed.offset_at = static_cast<const int64_t*>(request.buffer());
+  seed.offset = static_cast<uint64_t>(request.integer());
+  return seed;
+}
+
+inline int run_draw(Request& request) {
+  isf::cuda::DrawProblem draw = {};
+  draw.weights = request.buffer();
+  draw.is_double = request.integer() != 0;
+  draw.rows = request.integer();
+  draw.n = request.integer();
+  draw.method = static_cast<isf::Method>(request.integer());
+  draw.seed = read_seed(request);
+  draw.index = static_cast<int64_t*>(request.buffer());
+  draw.prob = request.buffer();
+  draw.status = static_cast<int64_t*>(request.buffer());
+  return isf::cuda::draw(draw, request.queue(request.integer()));
+}
+
+inline int run_select(Request& request) {
+  isf::cuda::SelectProblem select = {};
+  select.rows = read_rows(request);
+  select.element = static_cast<isf::Element>(request.integer());
+  select.soft_target = request.integer() != 0;
+  select.score = static_cast<isf::Statistic>(request.integer());
+  select.score_copy = request.buffer();
+  select.features = read_features(request);
+  select.choice.n = request.integer();
+  select.choice.method = static_cast<isf::Method>(request.integer());
+  select.choice.correction = static_cast<isf::Correction>(request.integer());
+  select.choice.exponent = request.real();
+  select.choice.smoothing = request.real();
+  select.seed = read_seed(request);
+  select.index = static_cast<int64_t*>(request.buffer());
+  select.weight = request.buffer();
+  select.tau = request.buffer();
+  select.status = static_cast<int64_t*>(request.buffer());
+  return isf::cuda::select(select, request.queue(request.integer()));
+}
+
+// Runs the request if it is a draw or a selection; false if it is neither.
+inline bool run_draw_request(Request& request, int& error) {
+  if (request.name() == "draw") {
+    error = run_draw(request);
+    return true;
+  }
+  if (request.name() == "select") {
+    error = run_select(request);
+    return true;
+  }
+  return false;
+}
+
+}  // namespace shim

@@ -1,0 +1,116 @@
+"""The operators on a GPU under torch.library's checks, torch's modes and its compiler."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+import impsamp_fast as isf
+from tests.devices import carry
+from tests.methods import METHODS
+from tests.ops.test_compile import CHECKED
+
+pytestmark = pytest.mark.cuda
+
+
+@pytest.fixture(autouse=True)
+def _fresh_compiler() -> Iterator[None]:
+    torch.compiler.reset()
+    yield
+    torch.compiler.reset()
+
+
+@pytest.mark.parametrize("name", CHECKED)
+def test_opcheck(name: str, cuda: torch.device) -> None:
+    operator, arguments = CHECKED[name]
+    args, kwargs = arguments()
+    args = tuple(carry(value, cuda) for value in args)
+    kwargs = {key: carry(value, cuda) for key, value in kwargs.items()}
+    overload = operator if isinstance(operator, torch._ops.OpOverload) else operator.default
+    torch.library.opcheck(overload, args, kwargs)
+
+
+def test_fake_tensors_stay_fake(cuda: torch.device) -> None:
+    with FakeTensorMode():
+        target = torch.zeros(8, dtype=torch.int64, device=cuda)
+        selection = isf.select(torch.randn(8, 3, device=cuda), target, 2)
+    assert selection.index.shape == (2,)
+    assert selection.score.device == cuda
+
+
+def test_lazily_negated_tensors_are_negated(cuda: torch.device) -> None:
+    logits, target = torch.randn(8, 3, device=cuda), torch.arange(8, device=cuda) % 3
+    found, expected = isf.score(torch._neg_view(logits), target), isf.score(-logits, target)
+    assert torch.equal(found, expected)
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
+def test_vmap_maps(cuda: torch.device) -> None:
+    logits = torch.randn(4, 8, 3, device=cuda)
+    target = torch.randint(3, (4, 8), device=cuda)
+    assert torch.equal(torch.vmap(isf.score)(logits, target), isf.score(logits, target))
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
+def test_compiled_results_are_the_eager_ones(method: str, backend: str, cuda: torch.device) -> None:
+    logits, target = torch.randn(300, 4, device=cuda), torch.randint(4, (300,), device=cuda)
+
+    def everything(logits: Tensor, target: Tensor, seed: Tensor) -> list[Tensor]:
+        stats = isf.row_stats(logits, target, label_smoothing=0.1)
+        drawn = isf.draw(stats.loss, 20, method, seed=3)
+        picked = isf.select(logits, target, 20, "entropy", method, "normalized", seed=seed)
+        return [*stats, *drawn, *picked]
+
+    compiled = torch.compile(everything, fullgraph=True, backend=backend)
+    for number in (1, -9):
+        seed = torch.full((), number, dtype=torch.int64, device=cuda)
+        found, expected = compiled(logits, target, seed), everything(logits, target, seed)
+        assert all(map(torch.equal, found, expected))
+
+
+def weighted_loss(model: nn.Module, x: Tensor, y: Tensor, seed: Tensor) -> tuple[Tensor, Tensor]:
+    with torch.no_grad():
+        logits = model(x)
+    picked = isf.select(logits, y, 32, "grad_norm", "stratified", smoothing=0.1, seed=seed)
+    loss = F.cross_entropy(model(x[picked.index]), y[picked.index], reduction="none")
+    return (picked.weight * loss).mean(), picked.index
+
+
+@pytest.mark.parametrize("mode", ["default", "reduce-overhead"])
+def test_whole_training_step(mode: str, cuda: torch.device) -> None:
+    """Also where the compiler captures CUDA graphs of its own."""
+    x, y = torch.randn(256, 10, device=cuda), torch.randint(4, (256,), device=cuda)
+
+    def train(step: Any) -> tuple[list[float], list[Tensor]]:
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(10, 32), nn.ReLU(), nn.Linear(32, 4)).to(cuda)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        losses = []
+        for number in range(6):
+            torch.compiler.cudagraph_mark_step_begin()
+            loss, index = step(model, x, y, torch.full_like(y[0], number))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+            assert index.unique().numel() > 1
+        return losses, [parameter.detach() for parameter in model.parameters()]
+
+    expected = train(weighted_loss)
+    found = train(torch.compile(weighted_loss, fullgraph=True, mode=mode))
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_drawn_from_the_generator_in_a_compiled_graph(cuda: torch.device) -> None:
+    weights = torch.rand(1000, device=cuda)
+    compiled = torch.compile(lambda w: isf.draw(w, 100).index, fullgraph=True)
+    torch.manual_seed(3)
+    first = [compiled(weights).clone() for _ in range(3)]
+    torch.manual_seed(3)
+    assert all(torch.equal(compiled(weights), rows) for rows in first)
+    assert not torch.equal(first[0], first[1])

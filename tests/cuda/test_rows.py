@@ -1,0 +1,430 @@
+"""The row kernels of CUDA, run on the host: every mapping of rows to threads, dtype and layout.
+
+How a row is mapped depends on its classes, on the rows and on the multiprocessors: lanes of a warp
+share it, or a warp, or a block, or several blocks (csrc/cuda/row_stats.cu).
+"""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests import reference
+from tests.cuda.shim_device import STATISTICS, ShimDevice, result_type
+from tests.exact import assert_relative, exact_row
+from tests.ops.test_accuracy import BOUND, SIZES, assert_entropy, awkward_rows
+from tests.ops.test_row_stats import DTYPES, LAYOUTS, TOLERANCE
+
+# Lanes of a warp, from 1 to 32, with and without lanes to spare; a warp; a block.
+CLASSES = [1, 2, 8, 9, 17, 33, 65, 127, 256, 257, 1029, 4500]
+EVERY_TARGET = ["loss", "grad_norm", "p_true", "margin", "entropy"]
+
+
+@pytest.fixture(scope="module", params=[0, 1, 17], ids=["ascending", "descending", "shuffled"])
+def shim(request: pytest.FixtureRequest) -> Iterator[ShimDevice]:
+    """The device, with each order in which threads may run."""
+    with ShimDevice(order=request.param) as device:
+        yield device
+
+
+@pytest.fixture(scope="module")
+def device() -> Iterator[ShimDevice]:
+    """The device with one order, for what does not depend on it."""
+    with ShimDevice(order=5) as device:
+        yield device
+
+
+@pytest.fixture
+def one_multiprocessor(device: ShimDevice) -> Iterator[ShimDevice]:
+    """So few that lanes take several rows in turn."""
+    device.multiprocessors = 1
+    yield device
+    device.multiprocessors = 8
+
+
+@pytest.fixture
+def many_multiprocessors(device: ShimDevice) -> Iterator[ShimDevice]:
+    """So many that several blocks share a row."""
+    device.multiprocessors = 132
+    yield device
+    device.multiprocessors = 8
+
+
+@pytest.fixture(params=[1, 3], ids=["shift 1", "shift 3"])
+def shifted(request: pytest.FixtureRequest, device: ShimDevice) -> Iterator[ShimDevice]:
+    """Every buffer begins that many elements behind a multiple of 16 bytes."""
+    device.shift = request.param
+    yield device
+    device.shift = 0
+
+
+def assert_like_reference(
+    shim: ShimDevice, logits: Tensor, target: Tensor, **options: object
+) -> None:
+    actual = shim.row_statistics(logits, target, **options)  # type: ignore[arg-type]
+    truth = reference.row_stats(logits, target, **options)  # type: ignore[arg-type]
+    tolerance = TOLERANCE[result_type(logits)]
+    hard = not target.is_floating_point()
+    ignored = target == options.get("ignore_index", -100) if hard else torch.zeros(len(logits)) > 0
+    expected = truth._asdict()
+    expected["p_wrong"] = (1 - truth.p_true).masked_fill(ignored, 0.0)
+    if not hard:
+        expected["p_wrong"] += target.double().sum(-1) - 1
+        p = logits.double().softmax(-1)
+        expected["p_wrong"] = (p * (1 - target.double())).sum(-1)
+    expected["margin_lack"] = (1 - truth.margin).masked_fill(ignored, 0.0)
+    for name in STATISTICS:
+        torch.testing.assert_close(
+            actual[name].double(),
+            expected[name],
+            rtol=tolerance,
+            atol=tolerance,
+            msg=lambda m, n=name: f"{n}: {m}",
+        )
+
+
+def assert_accurate(shim: ShimDevice, logits: Tensor, target: Tensor, what: str = "") -> None:
+    stats, truth = shim.row_statistics(logits, target), reference.row_stats(logits, target)
+    for name in ("loss", "grad_norm", "p_true"):
+        assert_relative(stats[name], getattr(truth, name), BOUND, f"{name}, {what}")
+    assert_entropy(stats["entropy"], truth.entropy, truth.p_true, BOUND, what)
+    torch.testing.assert_close(stats["margin"].double(), truth.margin, rtol=BOUND, atol=BOUND)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("classes", CLASSES)
+def test_every_mapping(shim: ShimDevice, classes: int, dtype: torch.dtype) -> None:
+    for rows in (1, 9) if classes > 1000 else (1, 37):
+        logits = (3 * torch.randn(rows, classes)).to(dtype)
+        assert_like_reference(shim, logits, torch.randint(classes, (rows,)))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("classes", [2, 12, 30, 70])
+def test_lanes_take_several_rows_in_turn(
+    one_multiprocessor: ShimDevice, classes: int, dtype: torch.dtype
+) -> None:
+    logits = 3 * torch.randn(2051, classes, dtype=dtype)
+    target = torch.randint(classes, (2051,))
+    target[::7] = -100
+    assert_like_reference(one_multiprocessor, logits, target)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_several_blocks_share_a_row(many_multiprocessors: ShimDevice, dtype: torch.dtype) -> None:
+    classes = 20_011
+    logits = (3 * torch.randn(3, classes)).to(dtype)
+    logits[2, :15_000] = -torch.inf  # whole slices have no class
+    for target in ([0, 16_383, 16_384], [classes - 1, 5000, 7]):
+        assert_like_reference(many_multiprocessors, logits, torch.tensor(target))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(33, 2), (20, 10), (9, 130), (5, 700)])
+def test_any_strides(
+    shifted: ShimDevice, layout: str, dtype: torch.dtype, shape: tuple[int, int]
+) -> None:
+    logits = LAYOUTS[layout]((3 * torch.randn(shape)).to(dtype))
+    target = torch.randint(shape[1], (shape[0],))
+    assert_like_reference(shifted, logits, target)
+    assert_like_reference(shifted, logits, target.int().repeat_interleave(2)[::2])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_every_place_of_the_target(device: ShimDevice, dtype: torch.dtype) -> None:
+    """The target's class is kept out of the sums wherever it is loaded."""
+    classes = 300
+    logits = torch.randn(1, classes).to(dtype).expand(classes, classes).clone()
+    logits.fill_diagonal_(30.0)
+    target = torch.arange(classes)
+    stats, truth = device.row_statistics(logits, target), reference.row_stats(logits, target)
+    tolerance = TOLERANCE[result_type(logits)]
+    for name in ("loss", "grad_norm"):
+        assert_relative(stats[name], getattr(truth, name), tolerance, name)
+
+
+@pytest.mark.parametrize("name", STATISTICS)
+@pytest.mark.parametrize("soft", [False, True])
+def test_what_is_asked_for_alone(device: ShimDevice, name: str, soft: bool) -> None:
+    for classes in (5, 300):
+        logits, target = torch.randn(7, classes), torch.randint(classes, (7,))
+        options = {"label_smoothing": 0.1 if soft else 0.0}
+        alone = device.row_statistics(logits, target, [name], **options)
+        together = device.row_statistics(logits, target, **options)
+        assert list(alone) == [name]
+        assert torch.equal(alone[name], together[name])
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_every_size_against_100_digits(device: ShimDevice, size: float) -> None:
+    for classes in (2, 3, 33):
+        logits = awkward_rows(size, classes)
+        for y in (0, classes - 1):
+            target = torch.full((len(logits),), y)
+            truth = [exact_row(row, y) for row in logits.tolist()]
+            exact = {
+                name: torch.tensor([row[name] for row in truth], dtype=torch.float64)
+                for name in truth[0]
+            }
+            exact["margin_lack"] = exact["margin_score"]
+            stats = device.row_statistics(logits, target)
+            what = f"of {classes} classes of size {size}, target {y}"
+            for name in ("loss", "grad_norm", "p_true", "p_wrong", "margin_lack"):
+                assert_relative(stats[name], exact[name], BOUND, f"{name} {what}")
+            assert_entropy(stats["entropy"], exact["entropy"], exact["p_true"], BOUND, what)
+
+
+@pytest.mark.parametrize("leads", ["target", "another"])
+@pytest.mark.parametrize("classes", [2, 9, 300])
+def test_every_gap(device: ShimDevice, classes: int, leads: str) -> None:
+    gap = torch.linspace(0, 88 if leads == "target" else 120, 401)
+    for offset in (0.0, 20.3, -71.7, 1e3):
+        logits = 0.5 * torch.rand(len(gap), classes) + offset
+        logits[:, 1] += gap
+        target = torch.full((len(gap),), int(leads == "target"))
+        assert_accurate(device, logits, target, f"{classes} classes at {offset}")
+
+
+@pytest.mark.parametrize("classes", [30, 300, 5000])
+@pytest.mark.parametrize("layout", ["rows", "columns"])
+def test_many_small_terms_beside_a_large_one(device: ShimDevice, classes: int, layout: str) -> None:
+    gap = torch.linspace(7, 25, 10)
+    for leader in (0, classes - 1):
+        logits = 0.01 * torch.rand(len(gap), classes)
+        logits[:, leader] = gap
+        logits = logits if layout == "rows" else logits.t().contiguous().t()
+        for y in (leader, (leader + 1) % classes):
+            target = torch.full((len(gap),), y)
+            assert_accurate(device, logits, target, f"{leader} leads, target {y}")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("value", [0.0, -7.3, 1000.1])
+def test_equal_logits_of_wide_rows(device: ShimDevice, value: float, dtype: torch.dtype) -> None:
+    logits = torch.full((1, 128 * 1024 + 3), value).to(dtype)
+    assert_accurate(device, logits, torch.tensor([77]), f"all {value}")
+
+
+@pytest.mark.parametrize("size", [1e-3, 1.0, 10.0, 100.0])
+def test_wide_rows(device: ShimDevice, size: float) -> None:
+    logits = size * torch.randn(2, 50_000)
+    assert_accurate(device, logits, torch.randint(50_000, (2,)), "random")
+    assert_accurate(device, logits, logits.argmax(-1), "target ahead")
+    ramp = torch.linspace(-size, size, 50_000).repeat(2, 1)
+    ramp[1] = ramp[1].flip(0)
+    assert_accurate(device, ramp, torch.tensor([0, 0]), "ramp")
+
+
+def test_many_tiny_probabilities_make_a_normal_loss(device: ShimDevice) -> None:
+    for gap in (86.0, 88.5, 93.0):
+        logits = torch.zeros(4, 20_000)
+        logits[:, 7] = gap + torch.arange(4) / 4
+        assert_accurate(device, logits, torch.full((4,), 7), f"gap {gap}")
+
+
+@pytest.mark.parametrize("copies", [1, 200])
+def test_largest_and_smallest_numbers(device: ShimDevice, copies: int) -> None:
+    """No overflow inside: only a loss that float32 cannot hold is infinite."""
+    large, small = torch.finfo(torch.float32).max, 1e-45
+    pairs = [[large, 0.0], [0.0, large], [large, large], [-large, large], [small, 0.0]]
+    pairs += [[-large, 0.0], [-large, -large], [1e30, 1e30], [-1e30, -2e30]]
+    for power in range(20, 34):  # across the size from which terms are computed differently
+        for sign in (1.0, -1.0):
+            pairs += [
+                [sign * 2.0**power, sign * 2.0**power],
+                [sign * 2.0**power, sign * 1.5 * 2**power],
+            ]
+    logits = torch.tensor(pairs).repeat(1, copies)
+    for y in (0, 1):
+        target = torch.full((len(logits),), y)
+        stats, truth = device.row_statistics(logits, target), reference.row_stats(logits, target)
+        for name in ("loss", "grad_norm", "p_true"):
+            expected = getattr(truth, name).float()
+            assert_relative(stats[name], expected, BOUND, f"{name}, target {y}")
+        assert_entropy(stats["entropy"], truth.entropy, truth.p_true, BOUND)
+
+
+@pytest.mark.parametrize("classes", [2, 10, 333])
+def test_float64_keeps_its_precision(device: ShimDevice, classes: int) -> None:
+    for size in (1e-30, 1e-5, 1.0, 50.0):
+        logits = size * torch.randn(20, classes, dtype=torch.float64)
+        logits[0, 0] += 300.0
+        for target in (torch.randint(classes, (20,)), logits.argmax(-1)):
+            stats, truth = (
+                device.row_statistics(logits, target),
+                reference.row_stats(logits, target),
+            )
+            for name in ("loss", "grad_norm", "p_true"):
+                assert_relative(stats[name], getattr(truth, name), 1e-12, name)
+            assert_entropy(stats["entropy"], truth.entropy, truth.p_true, 1e-12)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("classes", [1, 2, 5, 40, 300, 1100])
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.1, 1.0])
+def test_soft_targets(
+    shim: ShimDevice, dtype: torch.dtype, classes: int, label_smoothing: float
+) -> None:
+    rows = 5
+    logits = (3 * torch.randn(rows, classes)).to(dtype)
+    weight = torch.rand(classes, dtype=result_type(logits))
+    probability = torch.rand(rows, classes, dtype=result_type(logits)).softmax(-1)
+    target = torch.randint(classes, (rows,))
+    target[1] = -100
+    options: dict[str, object] = {"label_smoothing": label_smoothing}
+    assert_like_reference(shim, logits, target, **options)
+    assert_like_reference(shim, logits, probability, **options)
+    options["class_weight"] = weight
+    assert_like_reference(shim, logits, target, **options)
+    assert_like_reference(shim, logits, probability, **options)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_soft_targets_of_any_strides(shifted: ShimDevice, layout: str) -> None:
+    for shape in ((33, 3), (5, 130)):
+        logits = LAYOUTS[layout](3 * torch.randn(shape))
+        assert_like_reference(shifted, logits, LAYOUTS[layout](torch.rand(shape) / shape[1]))
+
+
+def test_soft_targets_keep_the_relative_error(device: ShimDevice) -> None:
+    logits = torch.tensor([[20.0, 0.0, 0.0], [60.0, 1.0, 0.5], [0.0, 50.0, 1.0], [86.0, 0.0, 0.0]])
+    one_hot = torch.nn.functional.one_hot(torch.tensor([0, 0, 1, 0]), 3).float()
+    stats, truth = device.row_statistics(logits, one_hot), reference.row_stats(logits, one_hot)
+    assert_relative(stats["loss"], truth.loss, BOUND, "loss")
+    assert_relative(stats["grad_norm"], truth.grad_norm, BOUND, "grad_norm")
+    for size in (1e-3, 1.0, 30.0):
+        logits, target = size * torch.randn(50, 10), torch.randint(10, (50,))
+        options = {"label_smoothing": 0.1, "class_weight": torch.rand(10) + 0.01}
+        stats = device.row_statistics(logits, target, **options)
+        expected = reference.row_stats(logits, target, **options).loss
+        assert_relative(stats["loss"], expected, BOUND, f"loss, size {size}")
+
+
+@pytest.mark.parametrize("scale", [1e-37, 1e-20, 1e-12, 1.0, 1e15, 1e37])
+def test_gradient_norms_of_every_size(device: ShimDevice, scale: float) -> None:
+    """The squares leave the range of float32, the norm does not."""
+    logits, target = torch.randn(4, 6), torch.rand(4, 6)
+    weight = torch.full((6,), scale)
+    stats = device.row_statistics(logits, target, class_weight=weight)
+    truth = reference.row_stats(logits, target, class_weight=weight)
+    assert_relative(stats["grad_norm"], truth.grad_norm, 4e-6, "grad_norm")
+
+
+def test_ignored_rows_are_zero_and_not_read(device: ShimDevice) -> None:
+    for classes in (2, 40, 300):
+        logits, target = torch.randn(40, classes), torch.randint(classes, (40,))
+        target[::3] = 10**6
+        logits[::3] = torch.nan
+        for options in ({}, {"label_smoothing": 0.2}, {"class_weight": torch.rand(classes)}):
+            stats = device.row_statistics(logits, target, ignore_index=10**6, **options)
+            for name in STATISTICS:
+                assert (stats[name][::3] == 0).all()
+                assert not stats[name].isnan().any()
+
+
+def test_masked_classes(device: ShimDevice) -> None:
+    for classes in (40, 400):
+        logits = torch.randn(6, classes)
+        logits[:, ::3] = -torch.inf
+        logits[4, 1:] = -torch.inf
+        logits[4, 0] = 3.0
+        logits[5] = -torch.inf
+        logits[5, 39] = -2.0
+        target = torch.tensor([1, 2, 4, 3, 0, 39])  # class 3 is masked in row 3
+        assert_like_reference(device, logits, target)
+        stats = device.row_statistics(logits, target)
+        assert stats["loss"][3] == torch.inf
+        assert stats["p_true"][3] == 0
+        assert stats["loss"][4:].tolist() == [0.0, 0.0]
+    logits = torch.tensor([[0.0, 1.0, -torch.inf]])
+    assert_like_reference(device, logits, torch.tensor([[0.25, 0.75, 0.0]]))
+    smoothed = device.row_statistics(logits, torch.tensor([1]), label_smoothing=0.1)
+    assert smoothed["loss"].item() == torch.inf
+
+
+FAULTS = {"NaN": torch.nan, "infinite": torch.inf, "masked": -torch.inf, "target": 0.0}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("classes", [1, 2, 40, 300, 20_000])
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
+def test_a_faulty_row_is_nan_and_no_other(
+    many_multiprocessors: ShimDevice, fault: str, classes: int, label_smoothing: float
+) -> None:
+    rows = 9 if classes < 1000 else 3
+    logits, target = torch.randn(rows, classes), torch.randint(classes, (rows,))
+    faulty = torch.zeros(rows, dtype=torch.bool)
+    faulty[1], faulty[rows - 1] = True, True
+    if fault == "target":
+        target[1], target[rows - 1] = classes, -1
+    elif fault == "masked":
+        logits[faulty] = -torch.inf
+    else:
+        logits[1, classes - 1] = FAULTS[fault]
+        logits[rows - 1, target[rows - 1]] = FAULTS[fault]
+    stats = many_multiprocessors.row_statistics(logits, target, label_smoothing=label_smoothing)
+    for name in STATISTICS:
+        assert torch.equal(stats[name].isnan(), faulty), name
+
+
+@pytest.mark.parametrize("value", [-1.0, torch.nan, torch.inf])
+def test_faulty_probabilities_and_class_weights(device: ShimDevice, value: float) -> None:
+    logits, probability = torch.randn(4, 5), torch.rand(4, 5)
+    probability[2, 3] = value
+    faulty = torch.tensor([False, False, True, False])
+    stats = device.row_statistics(logits, probability)
+    assert all(torch.equal(stats[name].isnan(), faulty) for name in STATISTICS)
+
+    weight = torch.rand(5)
+    weight[3] = value
+    stats = device.row_statistics(logits, torch.tensor([0, 1, 3, 2]), class_weight=weight)
+    assert all(torch.equal(stats[name].isnan(), faulty) for name in STATISTICS)
+    stats = device.row_statistics(
+        logits, torch.tensor([0, 1, 3, 2]), class_weight=weight, label_smoothing=0.1
+    )
+    assert all(stats[name].isnan().all() for name in STATISTICS)
+
+
+@pytest.mark.parametrize("classes", [2, 40, 300])
+def test_hard_targets_with_class_weights(device: ShimDevice, classes: int) -> None:
+    logits, target = torch.randn(9, classes), torch.randint(classes, (9,))
+    assert_like_reference(device, logits, target, class_weight=torch.rand(classes))
+
+
+@pytest.mark.parametrize("rows", [0, 1, 70])
+def test_number_of_rows(device: ShimDevice, rows: int) -> None:
+    for classes in (3, 300):
+        stats = device.row_statistics(torch.randn(rows, classes), torch.zeros(rows).long())
+        assert all(len(value) == rows for value in stats.values())
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("width", [0, 1, 7, 130, 1033])
+def test_last_layer(shim: ShimDevice, dtype: torch.dtype, width: int) -> None:
+    for shift in (0, 1):
+        shim.shift = shift
+        features = torch.randn(9, width + 2).to(dtype)[:, 1 : width + 1]
+        for score_dtype in (torch.float32, torch.float64):
+            score = torch.rand(9, dtype=score_dtype)
+            truth = score.double() * (1 + features.double().square().sum(-1)).sqrt()
+            actual = shim.last_layer(features, score)
+            exact = score_dtype == dtype == torch.float64
+            assert_relative(actual, truth, 1e-13 if exact else 1e-6, "last layer")
+    shim.shift = 0
+
+
+def test_last_layer_beyond_the_range_of_squares(device: ShimDevice) -> None:
+    features, score = torch.full((3, 40), 1e20), torch.tensor([1e-3, 0.0, 2.0])
+    actual = device.last_layer(features, score)
+    assert_relative(actual, score.double() * 1e20 * 40**0.5, 1e-6, "large features")
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_features_must_be_finite_except_of_ignored_rows(device: ShimDevice, value: float) -> None:
+    features, score = torch.randn(4, 50), torch.tensor([1.0, 0.0, 1.0, 1.0])
+    features[1:3, 49] = value
+    actual = device.last_layer(features, score)
+    assert actual.isnan().tolist() == [False, False, True, False]
+    assert actual[1] == 0

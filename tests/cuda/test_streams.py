@@ -1,0 +1,127 @@
+"""The host never waits for the device, and kernels run on the stream that is current."""
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import impsamp_fast as isf
+from tests.devices import no_synchronisation
+from tests.methods import METHODS
+
+pytestmark = pytest.mark.cuda
+
+SIZES = [(1024, 2), (1024, 10), (5000, 100), (100_000, 4), (3, 128_256)]
+PAUSE = 100_000_000  # clock cycles: some 50 ms
+
+
+def batch(device: torch.device, rows: int, classes: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator(device).manual_seed(seed)
+    logits = 3 * torch.randn(rows, classes, device=device, generator=generator)
+    return logits, torch.randint(classes, (rows,), device=device, generator=generator)
+
+
+@pytest.mark.parametrize(("rows", "classes"), SIZES)
+def test_no_operator_synchronises(rows: int, classes: int, cuda: torch.device) -> None:
+    logits, target = batch(cuda, rows, classes)
+    soft, weight = logits.softmax(-1), torch.rand(classes, device=cuda)
+    wide = torch.rand(rows, 2 * classes, device=cuda).half()
+    seed = torch.zeros((), dtype=torch.int64, device=cuda)
+    generator = torch.Generator(cuda)
+    n = max(1, rows // 8)
+    stats = isf.row_stats(logits, target)
+    chosen = isf.select(logits, target, n)
+    with no_synchronisation(cuda):
+        isf.row_stats(logits, target, class_weight=weight, out=stats)
+        isf.row_stats(logits, target.int(), label_smoothing=0.1)
+        isf.row_stats(wide[:, ::2], soft)
+        isf.row_stats(logits.t().contiguous().t(), target, class_weight=weight.double())
+        isf.score(logits, target, "last_layer", wide[:, :3])
+        for method in METHODS:
+            for source in ({}, {"seed": 3}, {"seed": seed}, {"generator": generator}):
+                isf.draw(stats.loss, n, method, **source)
+                isf.select(logits, target, n, method=method, smoothing=0.1, **source)
+        isf.select(logits, target, n, "entropy", correction=0.5, class_weight=weight, out=chosen)
+        isf.select(logits * float("nan"), target, n)
+        isf.draw(-stats.loss, n)
+
+
+@pytest.mark.parametrize("rows", [1000, 5000, 200_000])
+@pytest.mark.parametrize("method", METHODS)
+def test_kernels_run_on_the_current_stream(rows: int, method: str, cuda: torch.device) -> None:
+    """Behind work that is still under way there, and so on what that work writes."""
+    stream = torch.cuda.Stream()
+    weights = torch.ones(rows, device=cuda)
+    logits, target = torch.zeros(rows, 2, device=cuda), torch.zeros(rows, device=cuda).long()
+    isf.draw(weights, 1, method), isf.select(logits, target, 1, method=method)
+    torch.cuda.synchronize()
+    with torch.cuda.stream(stream):
+        torch.cuda._sleep(PAUSE)
+        weights[1:] = 0
+        logits[1:, 1] = -torch.inf
+        drawn = isf.draw(weights, 1, method)
+        picked = isf.select(logits, target, 1, "loss", method)
+        stats = isf.row_stats(logits, target)
+        assert not stream.query(), "the pause should have been longer"
+    stream.synchronize()
+    assert drawn.index.item() == picked.index.item() == 0
+    assert drawn.prob.item() == 1
+    assert stats.loss.count_nonzero() == 1
+
+
+def test_streams_do_not_share_memory(cuda: torch.device) -> None:
+    """What a call needs for a while is not given to another stream's call meanwhile."""
+    for rows, classes in SIZES:
+        n = max(1, rows // 8)
+        for method in METHODS:
+            batches = [batch(cuda, rows, classes, i) for i in range(4)]
+            expected = [isf.select(*b, n, method=method, seed=i) for i, b in enumerate(batches)]
+            streams = [torch.cuda.Stream() for _ in batches]
+            torch.cuda.synchronize()
+            found: list[list[Any]] = [[] for _ in batches]
+            for _ in range(5):
+                for i, (logits, target) in enumerate(batches):
+                    with torch.cuda.stream(streams[i]):
+                        found[i].append(isf.select(logits, target, n, method=method, seed=i))
+            torch.cuda.synchronize()
+            for results, truth in zip(found, expected, strict=True):
+                for result in results:
+                    assert all(map(torch.equal, result, truth)), (rows, classes, method)
+
+
+def test_threads_with_streams_of_their_own(cuda: torch.device) -> None:
+    jobs = [(*batch(cuda, 50 + 137 * i, 2 + i, i), METHODS[i % 6], i) for i in range(40)]
+
+    def work(job: tuple[Tensor, Tensor, str, int]) -> list[Tensor]:
+        logits, target, method, seed = job
+        with torch.cuda.stream(torch.cuda.Stream(cuda)):
+            weights = isf.score(logits, target, "loss")
+            results = [
+                *isf.row_stats(logits, target),
+                *isf.draw(weights, 20, method, seed),
+                *isf.select(logits, target, 20, "margin", method, seed=seed),
+            ]
+            torch.cuda.current_stream().synchronize()
+        return results
+
+    torch.cuda.synchronize()
+    alone = [work(job) for job in jobs]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(work, jobs * 5))
+    for expected, result in zip(alone * 5, together, strict=True):
+        assert all(map(torch.equal, expected, result))
+
+
+def test_one_generator_shared_by_threads(cuda: torch.device) -> None:
+    """Each call takes numbers of its own: all together they draw what a loop draws."""
+    weights = torch.rand(100, device=cuda)
+    generator = torch.Generator(cuda).manual_seed(3)
+    in_turn = [tuple(isf.draw(weights, 5, generator=generator).index.tolist()) for _ in range(200)]
+    generator.manual_seed(3)
+    with ThreadPoolExecutor(8) as pool:
+        at_once = pool.map(
+            lambda _: tuple(isf.draw(weights, 5, generator=generator).index.tolist()), range(200)
+        )
+    assert sorted(in_turn) == sorted(at_once)

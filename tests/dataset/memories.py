@@ -1,0 +1,54 @@
+"""Steps for memories of samples, and what to compare of these."""
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map_only
+
+from impsamp_fast.dataset.sample_memory import SampleMemory
+
+EVERYTHING = ("loss", "p_true", "labels", "picks")
+
+
+def steps(count: int, size: int, n: int, classes: int) -> list[tuple[Tensor, Tensor, Tensor]]:
+    """Training steps: index, logits and target."""
+    return [
+        (torch.randint(size, (n,)), 2 * torch.randn(n, classes), torch.randint(classes, (n,)))
+        for _ in range(count)
+    ]
+
+
+def snapshot(memory: SampleMemory) -> dict[str, Tensor]:
+    return {name: value for name, value in memory.state_dict().items() if name != "picks"}
+
+
+def assert_same(found: SampleMemory, expected: SampleMemory) -> None:
+    """The same statistics, bit by bit."""
+    assert_same_state(snapshot(found), snapshot(expected))
+
+
+def assert_same_state(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    assert list(found) == list(expected)
+    for name, value in expected.items():
+        assert torch.equal(found[name].nan_to_num(-1), value.nan_to_num(-1)), name
+
+
+class Elsewhere(Tensor):
+    """Says that it is on an accelerator; its values are here, and copies to the CPU are counted."""
+
+    values: Tensor
+    copies = 0
+
+    @staticmethod
+    def __new__(cls, values: Tensor) -> "Elsewhere":
+        found = Tensor._make_wrapper_subclass(cls, values.shape, dtype=values.dtype, device="mps")
+        found.values = values
+        return found
+
+    @classmethod
+    def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
+        args, kwargs = tree_map_only(cls, lambda t: t.values, (args, kwargs or {}))
+        result = func(*args, **kwargs)
+        if str(kwargs.get("device")) == "cpu":
+            cls.copies += 1
+            return result
+        return tree_map_only(Tensor, cls, result)

@@ -1,0 +1,352 @@
+"""Whatever is passed, the answer is a result or an error that names the argument; never a crash."""
+
+import inspect
+from typing import Any
+
+import hypothesis.strategies as st
+import pytest
+import torch
+from hypothesis import given, settings
+
+import impsamp_fast as isf
+from tests.methods import METHODS
+
+pytestmark = pytest.mark.usefixtures("carried_operators")
+
+ERRORS = (ValueError, TypeError, IndexError)
+KINDS = ["loss", "grad_norm", "last_layer", "p_wrong", "margin", "entropy"]
+NAN, INF = float("nan"), float("inf")
+
+
+def good(operator: str, rows: int = 20, classes: int = 10) -> dict[str, Any]:
+    """Arguments that the operator takes."""
+    if operator == "draw":
+        return {"weights": torch.rand(rows) + 0.1, "n": 4, "method": "race", "seed": 1}
+    arguments: dict[str, Any] = {
+        "logits": torch.randn(rows, classes),
+        "target": torch.randint(classes, (rows,)),
+        "label_smoothing": 0.1,
+        "class_weight": torch.rand(classes),
+        "ignore_index": -100,
+    }
+    if operator == "score":
+        arguments |= {"kind": "last_layer", "features": torch.randn(rows, 3)}
+    if operator == "select":
+        arguments |= {"n": 4, "score": "last_layer", "features": torch.randn(rows, 3), "seed": 1}
+        arguments |= {"method": "pps", "correction": "unbiased", "smoothing": 0.1}
+    return arguments
+
+
+def with_entry(x: torch.Tensor, at: Any, value: float) -> torch.Tensor:
+    x = x.clone()
+    x[at] = value
+    return x
+
+
+def test_the_good_arguments_are_good() -> None:
+    for operator in ("row_stats", "score", "draw", "select"):
+        getattr(isf, operator)(**good(operator))
+
+
+MESSAGES: list[tuple[str, dict[str, Any], type[Exception], str]] = [
+    (
+        "row_stats",
+        {"target": with_entry(torch.zeros(20).long(), 17, 12)},
+        IndexError,
+        r"target\[17\] is 12, but there are 10 classes",
+    ),
+    (
+        "row_stats",
+        {"target": with_entry(torch.zeros(20).long(), 2, -1)},
+        IndexError,
+        r"target\[2\] is -1, but there are 10 classes",
+    ),
+    (
+        "draw",
+        {"weights": with_entry(torch.ones(20), 3, -1.0)},
+        ValueError,
+        r"weights\[3\] is -1, but weights must be finite and not negative",
+    ),
+    (
+        "draw",
+        {"weights": with_entry(torch.ones(20), 19, NAN)},
+        ValueError,
+        r"weights\[19\] is nan, but weights must be finite and not negative",
+    ),
+    (
+        "draw",
+        {"weights": with_entry(torch.ones(20), 0, INF)},
+        ValueError,
+        r"weights\[0\] is inf, but weights must be finite and not negative",
+    ),
+    (
+        "draw",
+        {"weights": torch.tensor([0.0, 1, 2, 3, 4]), "n": 10},
+        ValueError,
+        'n is 10, but only 4 weights are positive and method "race" draws without replacement',
+    ),
+    ("draw", {"method": "foo"}, ValueError, 'method is "foo", but must be one of .*multinomial'),
+    ("draw", {"n": 0}, ValueError, "n is 0"),
+    ("draw", {"weights": torch.zeros(0)}, ValueError, "weights"),
+    ("score", {"kind": "foo"}, ValueError, 'kind is "foo", but must be one of .*grad_norm'),
+    ("score", {"features": None}, ValueError, "features is None"),
+    ("score", {"kind": "loss"}, ValueError, 'features is given, but kind is "loss"'),
+    ("draw", {"generator": torch.Generator()}, ValueError, "seed and generator are both given"),
+    ("select", {"score": "foo"}, ValueError, 'score is "foo", but must be one of .*grad_norm'),
+    ("select", {"method": "foo"}, ValueError, 'method is "foo", but must be one of .*multinomial'),
+    ("select", {"correction": "foo"}, ValueError, 'correction is "foo"'),
+    ("select", {"n": 21}, ValueError, "n is 21, but only 20"),
+    (
+        "select",
+        {
+            "logits": torch.zeros(0, 10),
+            "target": torch.zeros(0).long(),
+            "features": torch.zeros(0, 3),
+        },
+        ValueError,
+        "logits has no rows",
+    ),
+]
+
+
+@pytest.mark.parametrize(("operator", "change", "error", "message"), MESSAGES)
+def test_message(
+    operator: str, change: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        getattr(isf, operator)(**good(operator) | change)
+
+
+NOT_TENSORS = [None, 3, 2.5, "x", [[1.0, 2.0]], object(), torch.float32]
+NOT_NUMBERS = [None, "x", [1], torch.zeros(2), object(), 1j]
+NOT_NAMES = [None, 3, b"loss", ["loss"], torch.zeros(1)]
+BAD_VALUES: dict[str, list[Any]] = {
+    "logits": [
+        *NOT_TENSORS,
+        torch.tensor(1.0),
+        torch.zeros(20, 0),
+        torch.zeros(20, 10, dtype=torch.int64),
+        torch.zeros(20, 10, dtype=torch.bool),
+        torch.zeros(20, 10, dtype=torch.complex64),
+        torch.zeros(20, 10).to_sparse(),
+        with_entry(torch.zeros(20, 10), (19, 9), NAN),
+        with_entry(torch.zeros(20, 10), (0, 0), INF),
+        with_entry(torch.zeros(20, 10), 7, -INF),
+        with_entry(torch.zeros(20, 10), 7, NAN).double(),
+        with_entry(torch.zeros(20, 10), 7, NAN).half(),
+        with_entry(torch.zeros(20, 10), 7, INF).bfloat16(),
+    ],
+    "target": [
+        *NOT_TENSORS,
+        torch.zeros(19).long(),
+        torch.zeros(20, 1).long(),
+        torch.zeros(()).long(),
+        torch.zeros(20),
+        torch.zeros(20, 9),
+        torch.zeros(10, 20),
+        torch.zeros(20, dtype=torch.bool),
+        torch.zeros(20, dtype=torch.uint8),
+        torch.zeros(20, 10, dtype=torch.int64),
+        torch.full((20,), 10),
+        torch.full((20,), -1),
+        torch.full((20,), 2**62),
+        torch.full((20,), -(2**31)).int(),
+        torch.zeros(20).long().to("meta"),
+    ],
+    "label_smoothing": [*NOT_NUMBERS, -0.1, 1.1, NAN, INF, 10**400],
+    "class_weight": [
+        *NOT_TENSORS[1:],
+        torch.ones(9),
+        torch.ones(10, 1),
+        torch.ones(()),
+        torch.ones(10).long(),
+        torch.full((10,), NAN),
+        torch.ones(10).to("meta"),
+    ],
+    "ignore_index": [*NOT_NUMBERS, 1.5, 2**64, -(2**70)],
+    "kind": [*NOT_NAMES, "", "LOSS", "loss\0", "\ud800"],
+    "score": [*NOT_NAMES, "", "LOSS", "loss\0", "\ud800"],
+    "features": [
+        *NOT_TENSORS,
+        torch.zeros(20),
+        torch.zeros(19, 3),
+        torch.zeros(20, 3, 1),
+        torch.zeros(20, 3).long(),
+        torch.zeros(20, 3).to("meta"),
+    ],
+    "weights": [
+        *NOT_TENSORS,
+        torch.tensor(1.0),
+        torch.zeros(0),
+        torch.ones(20, 2),
+        torch.ones(20).long(),
+        torch.ones(20).bool(),
+        torch.ones(20).to(torch.complex64),
+        torch.ones(20).to_sparse(),
+        with_entry(torch.ones(20), 5, -1e-45),
+        with_entry(torch.ones(20), 5, NAN).double(),
+        with_entry(torch.ones(20), 5, -INF).half(),
+        torch.full((20,), INF),
+    ],
+    "n": [*NOT_NUMBERS, 0, -1, 1.5, NAN, 2**63, -(2**80), 21],
+    "method": [*NOT_NAMES, "", "Race", "race\0", "\ud800"],
+    "correction": [None, "", "Unbiased", NAN, INF, [1], torch.zeros(2), object(), 1j, "\ud800"],
+    "smoothing": [*NOT_NUMBERS, -0.1, 1.1, NAN, INF, 10**400],
+    "seed": [
+        *("x", 1.5, 2**64, -(2**63) - 1, [1], object()),
+        *(torch.zeros(2), torch.zeros(()), torch.zeros(1).long(), torch.tensor(1).int()),
+        torch.tensor(1, device="meta"),
+    ],
+    "generator": ["x", 3, torch, object()],
+    "out": [3, "x", [1.0], (), (torch.empty(1),), object(), torch.empty(3), isf.Draw(None, None)],
+}
+
+
+@pytest.mark.parametrize(
+    ("operator", "argument"),
+    [
+        (operator, argument)
+        for operator in ("row_stats", "score", "draw", "select")
+        for argument in BAD_VALUES
+        if argument in inspect.signature(getattr(isf, operator)).parameters
+    ],
+)
+def test_every_bad_value_is_named(operator: str, argument: str) -> None:
+    arguments = good(operator)
+    if argument == "generator":
+        del arguments["seed"]
+    for value in BAD_VALUES[argument]:
+        with pytest.raises(ERRORS) as caught:
+            getattr(isf, operator)(**arguments | {argument: value})
+        message = str(caught.value)
+        assert argument in message, f"{value!r}: {message}"
+        assert len(message) < 1000, "a message is read by people"
+        assert message.count("\n") <= 1
+
+
+@pytest.mark.parametrize("operator", ["row_stats", "score", "draw", "select"])
+def test_missing_and_unknown_arguments(operator: str) -> None:
+    with pytest.raises(TypeError):
+        getattr(isf, operator)()
+    with pytest.raises(TypeError):
+        getattr(isf, operator)(**good(operator), colour="red")
+
+
+ANYTHING = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**70), 2**70),
+    st.floats(),
+    st.text(max_size=8),
+    st.sampled_from([*METHODS, *KINDS, "unbiased", "none", "normalized"]),
+    st.lists(st.floats(), max_size=3),
+)
+DTYPES = [
+    *(torch.float32, torch.float64, torch.float16, torch.bfloat16),
+    *(torch.int64, torch.int32, torch.int8, torch.uint8, torch.bool, torch.complex64),
+]
+
+
+@st.composite
+def tensors(draw: st.DrawFn) -> torch.Tensor:
+    """Any dtype, any small shape, often with awkward numbers and strides."""
+    shape = draw(st.lists(st.integers(0, 5), max_size=3))
+    dtype = draw(st.sampled_from(DTYPES))
+    generator = torch.Generator().manual_seed(draw(st.integers(0, 9)))
+    x = torch.randint(-1, 4, shape, generator=generator).to(dtype)
+    if x.numel() and dtype.is_floating_point:
+        awkward = draw(st.sampled_from([None, None, NAN, INF, -INF, -1.0, 0.0, 3e4]))
+        if awkward is not None:
+            x.view(-1)[draw(st.integers(0, x.numel() - 1))] = awkward
+    if x.dim() >= 2 and draw(st.booleans()):
+        x = x.transpose(0, 1)
+    return x
+
+
+@pytest.mark.parametrize("operator", ["row_stats", "score", "draw", "select"])
+@settings(max_examples=700)
+@given(data=st.data())
+def test_any_objects_at_all(operator: str, data: st.DataObject) -> None:
+    arguments = good(operator, rows=5, classes=4)
+    changed = data.draw(st.lists(st.sampled_from(sorted(arguments)), min_size=1, unique=True))
+    for argument in changed:
+        arguments[argument] = data.draw(st.one_of(ANYTHING, tensors()), argument)
+    if isinstance(arguments.get("n"), int) and arguments["n"] > 10**6:
+        arguments["n"] = 2**70  # too large to try, and too large for the operator
+    try:
+        result = getattr(isf, operator)(**arguments)
+    except ERRORS as error:
+        named = [name for name in arguments if name in str(error)]
+        assert named, str(error)
+    else:
+        for value in result if isinstance(result, tuple) else (result,):
+            assert isinstance(value, torch.Tensor)
+
+
+@settings(max_examples=700)
+@given(data=st.data())
+def test_one_bad_number_is_found_wherever_it_is(data: st.DataObject) -> None:
+    """Its place among the rows and in the vectors does not matter, nor what the numbers are."""
+    rows, classes = data.draw(st.integers(1, 70)), data.draw(st.integers(1, 40))
+    dtype = data.draw(st.sampled_from(DTYPES[:4]))
+    logits = torch.randn(rows, classes).to(dtype)
+    target = torch.randint(classes, (rows,))
+    row = data.draw(st.integers(0, rows - 1))
+    column = data.draw(st.integers(0, classes - 1))
+    bad = data.draw(st.sampled_from(["nan", "inf", "target", "masked"]))
+    if bad == "target":
+        target[row] = data.draw(st.sampled_from([classes, -1, 2**40, -(2**63)]))
+        error: type[Exception] = IndexError
+        message = rf"target\[{row}\] is {target[row]}, but there are {classes} class"
+    elif bad == "masked":
+        logits[row], error, message = -INF, ValueError, "logits"
+    else:
+        logits[row, column], error, message = float(bad), ValueError, "logits"
+    threads = data.draw(st.sampled_from([1, 2]))
+    torch.set_num_threads(threads)
+    with pytest.raises(error, match=message):
+        isf.row_stats(logits, target)
+    for kind in data.draw(st.lists(st.sampled_from(KINDS), max_size=2)):
+        features = torch.ones(rows, 2) if kind == "last_layer" else None
+        with pytest.raises(error, match=message):
+            isf.score(logits, target, kind, features)
+        with pytest.raises(error, match=message):
+            isf.select(logits, target, 1, kind, features=features)
+
+
+def test_a_bad_target_in_a_later_thread_is_found() -> None:
+    torch.set_num_threads(2)
+    logits, target = torch.zeros(200_000, 3), torch.zeros(200_000).long()
+    for row in (0, 99_999, 100_000, 199_999):
+        with pytest.raises(IndexError, match=rf"target\[{row}\] is 3, but there are 3 classes"):
+            isf.row_stats(logits, with_entry(target, row, 3))
+        with pytest.raises(ValueError, match="logits"):
+            isf.row_stats(with_entry(logits, (row, 2), NAN), target)
+        with pytest.raises(ValueError, match=rf"weights\[{row}\]"):
+            isf.draw(with_entry(logits[:, 0] + 1, row, -2.0), 5)
+
+
+def test_the_first_of_several_is_named() -> None:
+    torch.set_num_threads(8)
+    target = torch.zeros(100_000).long()
+    target[[700, 60_000, 99_000]] = torch.tensor([4, 5, 6])
+    for _ in range(20):
+        with pytest.raises(IndexError, match=r"target\[700\] is 4"):
+            isf.row_stats(torch.zeros(100_000, 3), target)
+        weights = torch.ones(100_000)
+        weights[[800, 70_000]] = -1.0
+        with pytest.raises(ValueError, match=r"weights\[800\]"):
+            isf.draw(weights, 3)
+
+
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("classes", [3, 700])
+def test_the_first_faulty_row_is_named(classes: int, label_smoothing: float) -> None:
+    """Whatever its fault: rows next to each other share a tile in the kernels."""
+    for logit_row, target_row in ((2, 5), (5, 2)):
+        logits, target = torch.zeros(8, classes), torch.zeros(8, dtype=torch.int64)
+        logits[logit_row, 1] = NAN
+        target[target_row] = classes
+        name = r"logits\[2, 1\]" if logit_row == 2 else r"target\[2\]"
+        with pytest.raises((ValueError, IndexError), match=name):
+            isf.row_stats(logits, target, label_smoothing=label_smoothing)

@@ -1,0 +1,45 @@
+"""README.md: its example runs as it stands, and its numbers are those of bench/results."""
+
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+import torch
+
+import impsamp_fast as isf
+from bench import readme
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+def test_the_example_runs_and_learns(tmp_path):
+    example, *_ = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
+    script = tmp_path / "example.py"
+    script.write_text(example)
+    torch.manual_seed(0)
+    names = runpy.run_path(str(script))
+    with torch.no_grad():
+        accuracy = (names["model"](names["x"]).argmax(dim=1) == names["y"]).float().mean()
+    assert accuracy > 0.9  # always guessing the larger class: 0.5
+
+
+def test_the_operators_are_called_as_described():
+    text = README.read_text()
+    example = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)[1]
+    logits, target = torch.randn(64, 3), torch.randint(3, (64,))
+    names = {"isf": isf, "logits": logits, "target": target, "n": 8, "weights": torch.rand(64)}
+    exec(example, names)
+    assert names["stats"]._fields == ("loss", "grad_norm", "p_true", "margin", "entropy")
+    assert names["draw"].index.shape == names["chosen"].index.shape == (8,)
+
+
+def test_the_quoted_loss_is_what_comes_out():
+    loss = isf.row_stats(torch.tensor([[20.0, 0.0, 0.0]]), torch.tensor([0])).loss
+    assert f"{loss.item():.3g}" == "4.12e-09"
+
+
+@pytest.mark.parametrize("name", readme.PARTS)
+def test_the_tables_are_those_of_the_committed_results(name):
+    text = README.read_text()
+    assert readme.replace_part(text, name, readme.PARTS[name]()) == text
