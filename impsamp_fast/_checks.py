@@ -17,6 +17,16 @@ def to_integer(name: str, value: Any, wanted: str = "an integer") -> int:
         raise TypeError(f"{name} is {value!r}, expected {wanted}") from None
 
 
+def to_number(name: str, value: Any, wanted: str = "a number") -> float:
+    """The value as a float; TypeError if it is not a real number."""
+    try:
+        if isinstance(value, SupportsFloat):
+            return float(value)
+    except (TypeError, ValueError, RuntimeError):  # a tensor or an array of several numbers
+        pass
+    raise TypeError(f"{name} is {value!r}, expected {wanted}")
+
+
 def check_integer(name: str, value: Any, least: int, most: int | None = None) -> int:
     """The value as an int; TypeError or ValueError if it is not an integer in [least, most]."""
     number = to_integer(name, value)
@@ -29,22 +39,25 @@ def check_integer(name: str, value: Any, least: int, most: int | None = None) ->
 def check_number(
     name: str,
     value: Any,
-    low: float,
+    low: float = -math.inf,
     high: float = math.inf,
     *,
     open_low: bool = False,
     open_high: bool = True,
-) -> None:
-    """TypeError or ValueError if it is not a number from low to high, which is open by default."""
-    if not isinstance(value, SupportsFloat):
-        raise TypeError(f"{name} is {value!r}, expected a number")
-    number = float(value)
-    above = low < number if open_low else low <= number
-    below = number < high if open_high else number <= high
+) -> float:
+    """The value as a float; TypeError or ValueError if it is not a number from low to high.
+
+    The end at ``high`` is open by default, and an infinite end always is.
+    """
+    number = to_number(name, value)
+    above = low < number if open_low or low == -math.inf else low <= number
+    below = number < high if open_high or high == math.inf else number <= high
     if not (above and below):
-        left = "<" if open_low else "<="
+        left = "" if low == -math.inf else f"{low:g} {'<' if open_low else '<='} "
         right = "" if high == math.inf else f" {'<' if open_high else '<='} {high:g}"
-        raise ValueError(f"{name} is {value}, expected a number with {low:g} {left} {name}{right}")
+        bounds = f"a number with {left}{name}{right}" if left or right else "a finite number"
+        raise ValueError(f"{name} is {value}, expected {bounds}")
+    return number
 
 
 def check_index(index: Any, size: int) -> Tensor:

@@ -59,17 +59,35 @@ def test_integers_have_bounds(value):
         check_integer("n", value, 3, 4)
 
 
+@pytest.mark.parametrize(
+    "value", [3, 3.0, np.int32(3), np.float32(3), np.array(3.0), torch.tensor(3), torch.tensor(3.0)]
+)
+def test_numbers_of_any_kind(value):
+    number = check_number("p", value, 3, 3, open_high=False)
+    assert type(number) is float
+    assert number == 3
+
+
+@pytest.mark.parametrize("value", ["3", None, 3j, [3], np.ones(2), torch.ones(2)])
+def test_what_is_no_number_is_named(value):
+    with pytest.raises(TypeError, match=r"^p is .*, expected a number$"):
+        check_number("p", value, 0)
+
+
 def test_numbers_have_open_and_closed_bounds():
     check_number("p", 1, 0, 1, open_high=False)
     check_number("p", 0, 0, 1)
-    for value, options, message in (
-        (1, {}, "0 <= p < 1"),
-        (0, {"open_low": True}, "0 < p < 1"),
-        (1.5, {"open_high": False}, "0 <= p <= 1"),
-        (math.nan, {"open_high": False}, "0 <= p <= 1"),
+    check_number("p", -1e308)
+    for value, bounds, options, message in (
+        (1, (0, 1), {}, "a number with 0 <= p < 1"),
+        (0, (0, 1), {"open_low": True}, "a number with 0 < p < 1"),
+        (1.5, (0, 1), {"open_high": False}, "a number with 0 <= p <= 1"),
+        (math.nan, (0, 1), {"open_high": False}, "a number with 0 <= p <= 1"),
+        (math.inf, (0,), {"open_high": False}, "a number with 0 <= p"),
+        (-math.inf, (), {}, "a finite number"),
     ):
-        with pytest.raises(ValueError, match=f"^p is {value}, expected a number with {message}$"):
-            check_number("p", value, 0, 1, **options)
+        with pytest.raises(ValueError, match=f"^p is {value}, expected {message}$"):
+            check_number("p", value, *bounds, **options)
 
 
 @pytest.mark.parametrize(
