@@ -8,7 +8,8 @@ from typing import Any, final
 from torch import Tensor, nn
 
 from impsamp_fast._checks import check_integer
-from impsamp_fast.batch.filters import Filter, fill, rows_that_pass
+from impsamp_fast._uniform import fill
+from impsamp_fast.batch.filters import Filter, rows_that_pass
 from impsamp_fast.batch.queue import Queue
 from impsamp_fast.batch.start import StartRule
 from impsamp_fast.dataset.pick_counts import PickCounts

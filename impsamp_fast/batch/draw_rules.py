@@ -193,12 +193,6 @@ def keep_each(prob: Tensor, seed: int) -> Tensor:
     return draw(pairs, prob.numel(), "stratified", seed).index % 2 == 0
 
 
-def uniform_rows(K: int, n: int, seed: int | Tensor, device: torch.device) -> Tensor:
-    """n of K rows, uniformly without replacement, in random order: [n] int64."""
-    equal = torch.ones(K, dtype=torch.float32, device=device)
-    return draw(equal, n, "race", seed).index
-
-
 def smoothed(scores: Tensor, ignored: Tensor | None, smoothing: float) -> Tensor:
     """What rows are drawn by, [K]: as in :func:`~impsamp_fast.select`.
 

@@ -6,7 +6,6 @@ from typing import SupportsFloat, final
 import torch
 from torch import Tensor
 
-from impsamp_fast.batch.draw_rules import uniform_rows
 from impsamp_fast.ops import RowStats
 
 
@@ -76,14 +75,6 @@ def rows_that_pass(
     if ignored is not None:
         mask, others = mask & ~ignored, others & ~ignored
     return mask.nonzero().squeeze(1), others.nonzero().squeeze(1)
-
-
-def fill(passing: Tensor, others: Tensor, n: int, seed: int) -> Tensor:
-    """The passing rows and, where these are fewer than n, random others after them."""
-    missing = min(n - passing.numel(), others.numel())
-    if missing <= 0:
-        return passing
-    return torch.cat([passing, others[uniform_rows(others.numel(), missing, seed, others.device)]])
 
 
 def _check_mask(filter: Filter, mask: object, K: int) -> None:

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from impsamp_fast._seeds import second_seed, seed_of_run, seed_of_step
+from impsamp_fast._uniform import fill, uniform_rows
 from impsamp_fast._watch import StatusWatch
 from impsamp_fast.batch import draw_rules as rules
 from impsamp_fast.batch._nested import gather
 from impsamp_fast.batch.draw_rules import DrawRule
-from impsamp_fast.batch.filters import Filter, fill, rows_that_pass
+from impsamp_fast.batch.filters import Filter, rows_that_pass
 from impsamp_fast.batch.minibatch import (
     BatchStrategy,
     MiniBatch,
@@ -280,7 +281,7 @@ class Selector(BatchStrategy):
         if importance:
             picked = self._pick(x, y, self.n, seed)
         else:
-            row = rules.uniform_rows(y.shape[0], self.n, seed, y.device)
+            row = uniform_rows(y.shape[0], self.n, seed, y.device)
             weight = torch.ones(self.n, dtype=torch.float32, device=y.device)
             picked = Picked(row, weight)
         x, y = gather(x, picked.row), y.index_select(0, picked.row)

@@ -5,9 +5,9 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from impsamp_fast._checks import check_integer
+from impsamp_fast._checks import check_integer, check_number
 from impsamp_fast._seeds import second_seed
-from impsamp_fast.batch.filters import AccuracyFilter, fill
+from impsamp_fast._uniform import fill
 from impsamp_fast.dataset._waiting import Waiting, statistics
 from impsamp_fast.dataset.sampler import DatasetSampler, shuffled
 
@@ -55,13 +55,13 @@ class EpochAccuracyFilter(DatasetSampler):
         seed: int | None = None,
     ) -> None:
         super().__init__(size, seed=seed)
+        check_number("alpha", alpha, 0, 1, open_high=False)
         if full_every is not None:
             check_integer("full_every", full_every, 1)
         check_integer("least", least, 1)
         self.alpha = alpha
         self.full_every = full_every
         self.least = least
-        self._filter = AccuracyFilter(alpha)
         self._waiting = Waiting(size, self._learn)
 
     def update(
@@ -78,7 +78,7 @@ class EpochAccuracyFilter(DatasetSampler):
             TypeError, ValueError, IndexError: if an argument does not fit; nothing is learned then.
         """
         stats = statistics(index, logits, target)
-        self._waiting.add(index, self._filter(stats, stats.margin))
+        self._waiting.add(index, stats.margin <= self.alpha)
 
     def length(self, epoch: int) -> int:
         """N in a full epoch, else the number of samples that pass, and at least ``least``."""

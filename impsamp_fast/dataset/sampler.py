@@ -10,7 +10,7 @@ from torch.utils.data import BatchSampler, Sampler
 
 from impsamp_fast._checks import check_index, check_integer, check_losses
 from impsamp_fast._seeds import seed_of_run, seed_of_step
-from impsamp_fast.batch.draw_rules import uniform_rows
+from impsamp_fast._uniform import uniform_rows
 from impsamp_fast.dataset._state import check_state
 from impsamp_fast.dataset.sample_memory import SampleMemory
 

@@ -18,7 +18,6 @@ from impsamp_fast.batch.draw_rules import (
     corrected,
     keep_each,
     smoothed,
-    uniform_rows,
     variance_reduction,
 )
 from impsamp_fast.ops import draw
@@ -280,9 +279,3 @@ class TestKeepEach:
         assert torch.equal(keep_each(prob, 7), keep_each(prob, 7))
         assert not torch.equal(keep_each(prob, 7), keep_each(prob, 8))
         assert torch.equal(torch.get_rng_state(), before)
-
-
-def test_uniform_rows_are_different_rows():
-    rows = uniform_rows(10, 10, 3, torch.device("cpu"))
-    assert sorted(rows.tolist()) == list(range(10))
-    assert uniform_rows(10, 3, 3, torch.device("cpu")).unique().numel() == 3

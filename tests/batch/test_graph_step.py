@@ -18,8 +18,8 @@ from impsamp_fast import (
     Selector,
     TopQuantile,
     VarianceReduction,
-    graph,
 )
+from impsamp_fast.batch import graph_step
 from tests.toy import C, K, N
 
 
@@ -68,7 +68,7 @@ def recorder(monkeypatch):
 
     def install(step):
         stand_in = Recorder(step)
-        monkeypatch.setattr(graph, "_recorder_for", lambda device: stand_in)
+        monkeypatch.setattr(graph_step, "_recorder_for", lambda device: stand_in)
         return stand_in
 
     return install
@@ -287,7 +287,7 @@ def test_rejects_a_mean_loss(model):
 
 
 def test_says_when_a_captured_selection_has_failed():
-    scalars = graph._Scalars(torch.device("cpu"))
+    scalars = graph_step._Scalars(torch.device("cpu"))
     for call in range(1, 49):
         scalars.advance(torch.tensor(3 if call == 5 else 0))
         if call == 32:

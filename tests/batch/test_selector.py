@@ -18,7 +18,7 @@ from impsamp_fast.batch.selector import Selector
 from impsamp_fast.batch.start import After, Always, LossRatio, VarianceReduction
 from impsamp_fast.dataset.pick_counts import PickCounts
 from impsamp_fast.ops import RowStats, row_stats, score, select
-from impsamp_fast.reference import select as reference_select
+from tests.reference import select as reference_select
 from tests.toy import C, K, N
 
 

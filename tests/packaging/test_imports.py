@@ -16,7 +16,9 @@ LAYERS = [
     {"_extension"},
     {"_checks", "_readback", "_seeds", "_watch"},
     {"ops"},
-    {"batch", "dataset"},
+    {"_uniform"},
+    {"dataset"},
+    {"batch"},
     {"strategies"},
     {"__init__"},
 ]

@@ -1,0 +1,1 @@
+"""From a raw batch to the mini-batch to train on."""
