@@ -19,6 +19,7 @@ import hashlib, json
 import torch
 import impsamp_fast as isf
 from tests import reference
+from tests.methods import METHODS
 
 generator = torch.Generator().manual_seed(1)
 
