@@ -80,7 +80,7 @@ $(CUDA_VENV)/ready: Makefile
 	$(PYTHON) -m venv $(CUDA_VENV)
 	$(CUDA_PYTHON) -m pip install --upgrade pip
 	$(CUDA_PYTHON) -m pip install 'setuptools>=77' ninja $(CUDA_TORCH) \
-		hypothesis mpmath numpy pytest scipy
+		hypothesis mpmath numpy pytest scipy torchdata
 	touch $@
 
 clean:

@@ -50,8 +50,13 @@ class DatasetSampler(Sampler[int], ABC):
 
     Which indices are drawn depends on the seed, the epoch's number, the position in the epoch and
     what is remembered. The block that begins at position i of epoch e is drawn with the seed
-    (seed + (e * 2^32 + i) * 0x9E3779B97F4A7C15) mod 2^64; torch's random state is left alone. Each
-    pass over the sampler is a new epoch; ``set_epoch`` gives it another number than the next one.
+    (seed + (e * 2^32 + i) * 0x9E3779B97F4A7C15) mod 2^64; torch's random state is left alone.
+
+    Each pass over the sampler is a new epoch, except behind a pass that was broken off before
+    anything was trained on (before ``update``, ``weight`` or ``mean``), as by a look at one
+    mini-batch: that epoch begins again with the same indices. ``set_epoch`` gives the next pass a
+    number of its own; while that epoch is under way it changes nothing, so that it may come before
+    or after ``iter(loader)``.
 
     A sampler of your own derives from this class (or from
     :class:`~impsamp_fast.dataset.WeightedSampler`) and says how long an epoch is and how a block
@@ -86,7 +91,10 @@ class DatasetSampler(Sampler[int], ABC):
         self._order: Tensor | None = None  # the epoch's indices, once it has begun
         self._drawn = 0  # as many of them are there
         self._position = 0  # as many of them are handed out
-        self._continues = False  # the next pass goes on with this epoch, which was loaded
+        self._first = 0  # where the pass began: at 0, or where a state was loaded
+        self._pass: object = None  # the one that may hand out indices
+        self._is_trained = False  # on something since the pass began
+        self._repeats = False  # the epoch was named again since the last index or training
 
     @abstractmethod
     def length(self, epoch: int) -> int:
@@ -131,6 +139,7 @@ class DatasetSampler(Sampler[int], ABC):
         if self.memory is None:
             raise NotImplementedError(f"{type(self).__name__} has neither a memory nor an update")
         self.memory.update(index, logits, target, losses=losses)
+        self._note_training()
 
     def weight(self, index: Tensor) -> Tensor:
         """The weights of a mini-batch's losses, [n] float32 on the device of ``index``.
@@ -144,7 +153,9 @@ class DatasetSampler(Sampler[int], ABC):
         Raises:
             TypeError, ValueError, IndexError: if ``index`` is not as described.
         """
-        return self._weight(check_index(index, self.size)).to(index.device)
+        weight = self._weight(check_index(index, self.size)).to(index.device)
+        self._note_training()
+        return weight
 
     def mean(self, losses: Tensor, index: Tensor) -> Tensor:
         """The mean of ``weight(index) * losses``: the loss to call ``backward`` on.
@@ -167,8 +178,10 @@ class DatasetSampler(Sampler[int], ABC):
     def batches(self, n: int, drop_last: bool = True) -> BatchSampler:
         """The indices in lists of n, for ``DataLoader(batch_sampler=...)``.
 
-        ``set_epoch`` and the state stay this sampler's. A list's indices are drawn when it is asked
-        for, as far as the method's blocks go: with ``block=n`` each batch is drawn by itself.
+        ``set_epoch`` stays this sampler's, and its state is theirs too: torchdata's
+        ``StatefulDataLoader`` saves and resumes either exactly. A list's indices are drawn when it
+        is asked for, as far as the method's blocks go: with ``block=n`` each batch is drawn by
+        itself.
 
         Args:
             n: samples per mini-batch, at least 1.
@@ -178,24 +191,24 @@ class DatasetSampler(Sampler[int], ABC):
             TypeError: if n is not an integer.
             ValueError: if n is less than 1.
         """
-        return BatchSampler(self, check_integer("n", n, 1), drop_last)
+        return _Batches(self, check_integer("n", n, 1), drop_last)
 
     def set_epoch(self, epoch: int) -> None:
         """Says that the next pass is of that epoch, from 0.
 
-        If a state was loaded that was saved in the middle of the same epoch, the next pass goes on
-        there; otherwise it is the whole epoch.
+        A pass of the same epoch that is under way goes on, as does one that was saved in the middle
+        and loaded.
 
         Raises:
             TypeError: if ``epoch`` is not an integer.
             ValueError: if it is negative.
         """
         epoch = check_integer("epoch", epoch, 0)
-        if epoch == self._epoch and self._continues:
+        if epoch == self._epoch and self._order is not None:
+            self._repeats = True
             return
         self._epoch = epoch
-        self._order = None
-        self._continues = False
+        self._order = self._pass = None
 
     def __len__(self) -> int:
         """Indices in the epoch under way, or else in the next one by what is known now."""
@@ -205,15 +218,20 @@ class DatasetSampler(Sampler[int], ABC):
 
     def __iter__(self) -> Iterator[int]:
         # A generator: a loader may make an iterator and not use it, and no epoch begins by that.
-        order = self._begin()
-        while self._position < len(order):
-            if self._position == self._drawn:
+        order, position = self._begin()
+        this = self._pass = object()
+        while position < len(order):
+            if position == self._drawn:
                 self._draw(order)
-            last = min(self._drawn, self._position + _INTS_AT_ONCE)
-            for index in order[self._position : last].tolist():
-                self._position += 1
+            last = min(self._drawn, position + _INTS_AT_ONCE)
+            for index in order[position:last].tolist():
+                position += 1
+                self._position = position
+                self._repeats = False
                 yield index
-                if self._order is not order:
+                if self._pass is not this:
+                    if position == len(order):
+                        return  # all were handed out: there is nothing to go wrong
                     raise RuntimeError(
                         "another pass over this sampler, set_epoch or load_state_dict came before "
                         "the end of this one: a sampler has one pass at a time"
@@ -270,15 +288,14 @@ class DatasetSampler(Sampler[int], ABC):
             table.copy_(state["tables"][name])  # from whatever device it was loaded to
         self._seed = state["seed"]
         self._epoch = state["epoch"]
-        self._position = state["position"]
-        self._order = None
+        self._position = self._first = state["position"]
+        self._order = self._pass = None
         self._drawn = 0
-        self._continues = False
+        self._is_trained = self._repeats = False
         if drawn is not None:
             self._order = self._empty_order(state["length"])
             self._drawn = self._position + len(drawn)
             self._order[self._position : self._drawn] = drawn
-            self._continues = self._position < len(self._order)
 
     def _weight(self, index: Tensor) -> Tensor:
         """The weights of samples, [n] float32, for an index on the CPU that was checked."""
@@ -287,18 +304,29 @@ class DatasetSampler(Sampler[int], ABC):
     def _forget_waiting(self) -> None:
         """Forgets what waits to be learned, since a state is loaded."""
 
-    def _begin(self) -> Tensor:
-        """The order of the epoch that a pass begins, or goes on with."""
-        if self._continues and self._order is not None:
-            self._continues = False
-            return self._order
-        # Nothing is drawn yet where the first block raised: the epoch has not begun.
-        begun = self._order is not None and self._drawn > 0
-        epoch = self._epoch + 1 if begun else self._epoch
-        self._order = self._empty_order(self.length(epoch))
+    def _note_training(self) -> None:
+        """Says that the epoch under way is trained on; for an ``update`` of a class's own."""
+        self._is_trained = self._pass is not None
+        self._repeats = False
+
+    def _begin(self) -> tuple[Tensor, int]:
+        """The order of the epoch that a pass is of, and where in it the pass begins."""
+        order = self._order
+        # Nothing is drawn where the first block raised: the epoch has not begun.
+        if order is None or self._drawn == 0:
+            epoch = self._epoch
+        elif self._position < len(order) and not self._is_trained:
+            self._repeats = False
+            self._position = self._first
+            return order, self._first
+        else:
+            epoch = self._epoch if self._repeats else self._epoch + 1
+        order = self._empty_order(self.length(epoch))
+        self._order = order
         self._epoch = epoch
-        self._drawn = self._position = 0
-        return self._order
+        self._drawn = self._position = self._first = 0
+        self._is_trained = self._repeats = False
+        return order, 0
 
     def _draw(self, order: Tensor) -> None:
         """Draws the next block."""
@@ -312,6 +340,18 @@ class DatasetSampler(Sampler[int], ABC):
         """Room for an epoch's indices; half the room wherever that is enough."""
         dtype = torch.int32 if self.size <= 1 << 31 else torch.int64
         return torch.empty(length, dtype=dtype, device="cpu")
+
+
+class _Batches(BatchSampler):
+    """Lists of a sampler's indices, whose state is the sampler's."""
+
+    sampler: DatasetSampler
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.sampler.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.sampler.load_state_dict(state)
 
 
 def shuffled(size: int, seed: int) -> Tensor:
