@@ -86,9 +86,12 @@ def layout(x: Any) -> Any:
 
 
 def plain(x: Any) -> Any:
-    """The same with named tuples as tuples, so that ``torch.load`` takes it with weights_only."""
+    """The same with tuples for named tuples and tensors for tensors of subclasses.
+
+    ``torch.load`` takes it with weights_only.
+    """
     if isinstance(x, Tensor):
-        return x
+        return x.as_subclass(Tensor)
     if isinstance(x, Mapping):
         return {key: plain(part) for key, part in x.items()}
     parts = [plain(part) for part in x]

@@ -73,9 +73,9 @@ class Accumulator(Queue):
     ) -> None:
         if not isinstance(filter, Filter):
             raise TypeError(f"filter is {filter!r}, expected a filter such as AccuracyFilter()")
-        check_integer("patience", patience, 1)
+        patience = check_integer("patience", patience, 1)
         if largest_raw_size is not None:
-            check_integer("largest_raw_size", largest_raw_size, 1)
+            largest_raw_size = check_integer("largest_raw_size", largest_raw_size, 1)
         super().__init__(
             model,
             n,

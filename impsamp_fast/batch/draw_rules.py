@@ -2,12 +2,12 @@
 
 import math
 from abc import ABC, abstractmethod
-from typing import Literal, SupportsFloat, final
+from typing import Literal, final
 
 import torch
 from torch import Tensor
 
-from impsamp_fast._checks import check_integer
+from impsamp_fast._checks import check_integer, check_number
 from impsamp_fast.ops import Draw, draw
 
 Kind = Literal["with replacement", "without replacement", "deterministic"]
@@ -86,11 +86,7 @@ class TopQuantile(DrawRule):
     """
 
     def __init__(self, q: float) -> None:
-        if not isinstance(q, SupportsFloat):
-            raise TypeError(f"q is {q!r}, expected a number")
-        if not 0 <= float(q) < 1:
-            raise ValueError(f"q is {q}, expected 0 <= q < 1")
-        self.q = q
+        self.q = check_number("q", q, 0, 1)
 
     @property
     def kind(self) -> Kind:
@@ -130,13 +126,8 @@ class LossSplit(DrawRule):
     """
 
     def __init__(self, q: int = 2, p: float = 2.0) -> None:
-        check_integer("q", q, 1)
-        if not isinstance(p, SupportsFloat):
-            raise TypeError(f"p is {p!r}, expected a number")
-        if not 0 <= float(p) < math.inf:
-            raise ValueError(f"p is {p}, expected 0 <= p < inf")
-        self.q = q
-        self.p = p
+        self.q = check_integer("q", q, 1)
+        self.p = check_number("p", p, 0)
 
     @property
     def kind(self) -> Kind:

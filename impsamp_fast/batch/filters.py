@@ -1,11 +1,12 @@
 """Filters: which rows of a large batch are worth choosing from at all."""
 
 from abc import ABC, abstractmethod
-from typing import SupportsFloat, final
+from typing import final
 
 import torch
 from torch import Tensor
 
+from impsamp_fast._checks import check_number
 from impsamp_fast.ops import RowStats
 
 
@@ -48,11 +49,7 @@ class AccuracyFilter(Filter):
     """
 
     def __init__(self, alpha: float = 0.0) -> None:
-        if not isinstance(alpha, SupportsFloat):
-            raise TypeError(f"alpha is {alpha!r}, expected a number")
-        if not 0 <= float(alpha) <= 1:
-            raise ValueError(f"alpha is {alpha}, expected 0 <= alpha <= 1")
-        self.alpha = alpha
+        self.alpha = check_number("alpha", alpha, 0, 1, open_high=False)
 
     def __call__(self, stats: RowStats, y: Tensor) -> Tensor:
         """Which rows have a margin of at most alpha, [K] bool."""

@@ -97,7 +97,7 @@ class GraphStep:
             raise TypeError(f"optimizer is {type(optimizer).__name__}, expected an Optimizer")
         if loss is not None and not callable(loss):
             raise TypeError(f"loss is {loss!r}, expected a function of logits and y, or None")
-        check_integer("warmup", warmup, 1)
+        warmup = check_integer("warmup", warmup, 1)
         _check_selector(selector)
         self.selector = selector
         self.optimizer = optimizer

@@ -114,15 +114,15 @@ class BatchStrategy(ABC):
 
 def check_parts(
     model: nn.Module, n: int, start: StartRule | None, class_weight: Tensor | None
-) -> None:
-    """Checks the arguments that all constructors have (TypeError, ValueError)."""
+) -> int:
+    """Checks the arguments that all constructors have (TypeError, ValueError); n as an int."""
     if not isinstance(model, nn.Module):
         raise TypeError(f"model is {type(model).__name__}, expected an nn.Module")
     if start is not None and not isinstance(start, StartRule):
         raise TypeError(f"start is {start!r}, expected a start rule such as Always() or After(100)")
     if class_weight is not None and not isinstance(class_weight, Tensor):
         raise TypeError(f"class_weight is {class_weight!r}, expected a tensor or None")
-    check_integer("n", n, 1)
+    return check_integer("n", n, 1)
 
 
 def check_batch(x: Any, y: Tensor, index: Tensor | None) -> int:

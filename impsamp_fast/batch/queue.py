@@ -85,7 +85,7 @@ class Queue(BatchStrategy):
         ignore_index: int = -100,
         seed: int | None = None,
     ) -> None:
-        check_parts(model, n, start, class_weight)
+        n = check_parts(model, n, start, class_weight)
         if start is not None and start.learns_from == "tau":
             raise ValueError(
                 f"start is a {type(start).__name__}, which learns from tau: a queue has none, use "
@@ -203,7 +203,8 @@ class Queue(BatchStrategy):
     def state_dict(self) -> dict[str, Any]:
         """``seed``, ``step``, what is remembered and the rows that wait; not the model's state.
 
-        Named tuples among the rows are saved as tuples, mappings as dicts.
+        Named tuples among the rows are saved as tuples, mappings as dicts, and tensors of
+        subclasses as tensors.
         """
         return {
             "seed": self._seed,

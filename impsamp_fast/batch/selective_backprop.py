@@ -1,13 +1,12 @@
 """Mini-batches of the rows whose losses are high among the latest."""
 
-import math
 from collections.abc import Mapping
-from typing import Any, SupportsFloat, final
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
 
-from impsamp_fast._checks import check_integer, kind_of
+from impsamp_fast._checks import check_integer, check_number, kind_of
 from impsamp_fast.batch.draw_rules import keep_each
 from impsamp_fast.batch.queue import Queue
 from impsamp_fast.batch.start import StartRule
@@ -60,11 +59,8 @@ class SelectiveBackprop(Queue):
         ignore_index: int = -100,
         seed: int | None = None,
     ) -> None:
-        if not isinstance(beta, SupportsFloat):
-            raise TypeError(f"beta is {beta!r}, expected a number")
-        if not 0 <= float(beta) < math.inf:
-            raise ValueError(f"beta is {beta}, expected 0 <= beta < inf")
-        check_integer("history", history, 1)
+        beta = check_number("beta", beta, 0)
+        history = check_integer("history", history, 1)
         super().__init__(
             model,
             n,

@@ -149,7 +149,7 @@ class Selector(BatchStrategy):
         ignore_index: int = -100,
         seed: int | None = None,
     ) -> None:
-        check_parts(model, n, start, class_weight)
+        n = check_parts(model, n, start, class_weight)
         if not isinstance(score, str) and (isinstance(score, type) or not callable(score)):
             raise TypeError(f"score is {score!r}, expected a str or a function")
         if not isinstance(method, str | DrawRule):

@@ -7,12 +7,12 @@ the large batch. A start rule decides before each step whether that pass is wort
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, Literal, SupportsFloat, final
+from typing import Any, ClassVar, Literal, final
 
 import torch
 from torch import Tensor
 
-from impsamp_fast._checks import check_integer
+from impsamp_fast._checks import check_integer, check_number
 from impsamp_fast._readback import Backlog
 
 # Reading a number makes the host wait for an accelerator, so the numbers are read in groups of
@@ -97,7 +97,7 @@ class After(_Stateless):
     """
 
     def __init__(self, steps: int) -> None:
-        check_integer("steps", steps, 0)
+        steps = check_integer("steps", steps, 0)
         self.steps = steps
 
     def decide(self, step: int, K: int, n: int) -> bool:
@@ -132,10 +132,7 @@ class LossRatio(StartRule):
     learns_from = "loss"
 
     def __init__(self, threshold: float) -> None:
-        _check_number("threshold", threshold)
-        if not 0 < threshold < math.inf:
-            raise ValueError(f"threshold is {threshold}, expected a positive number")
-        self.threshold = threshold
+        self.threshold = check_number("threshold", threshold, 0, open_low=True)
         self._started = False
         self._first: float | None = None
         self._readings = _Readings()
@@ -222,15 +219,8 @@ class VarianceReduction(StartRule):
     learns_from = "tau"
 
     def __init__(self, threshold: float | None = None, momentum: float = 0.9) -> None:
-        if threshold is not None:
-            _check_number("threshold", threshold)
-            if not math.isfinite(threshold):
-                raise ValueError(f"threshold is {threshold}, expected a finite number or None")
-        _check_number("momentum", momentum)
-        if not 0 <= momentum < 1:
-            raise ValueError(f"momentum is {momentum}, expected 0 <= momentum < 1")
-        self.threshold = threshold
-        self.momentum = momentum
+        self.threshold = None if threshold is None else check_number("threshold", threshold)
+        self.momentum = check_number("momentum", momentum, 0, 1)
         self._average = 0.0
         self._readings = _Readings()
 
@@ -287,11 +277,6 @@ def _is_read_at_once(value: Tensor) -> bool:
 
 def _numbers(steps: Iterable[list[Tensor | None]]) -> list[float]:
     return [value.item() for (value,) in steps if value is not None]
-
-
-def _check_number(name: str, value: object) -> None:
-    if not isinstance(value, SupportsFloat):
-        raise TypeError(f"{name} is {value!r}, expected a number")
 
 
 def _check_keys(rule: StartRule, state: Mapping[str, Any], *keys: str) -> None:

@@ -60,7 +60,7 @@ class ActiveBias(WeightedSampler):
         seed: int | None = None,
     ) -> None:
         if epsilon is not None:
-            check_number("epsilon", epsilon, 0, open_low=True)
+            epsilon = check_number("epsilon", epsilon, 0, open_low=True)
         if correction not in get_args(Correction):
             raise ValueError(f'correction is {correction!r}, expected "normalized" or "none"')
         memory = SampleMemory(size, track=("p_true",))

@@ -72,8 +72,8 @@ class Bandit(WeightedSampler):
         block: int | None = None,
         seed: int | None = None,
     ) -> None:
-        check_number("rate", rate, 0, _LARGEST_RATE, open_low=True, open_high=False)
-        check_number("floor", floor, 0, 1, open_low=True)
+        rate = check_number("rate", rate, 0, _LARGEST_RATE, open_low=True, open_high=False)
+        floor = check_number("floor", floor, 0, 1, open_low=True)
         super().__init__(size, warm_up=0, block=block, seed=seed)
         self.rate = rate
         self.floor = floor

@@ -55,10 +55,10 @@ class EpochAccuracyFilter(DatasetSampler):
         seed: int | None = None,
     ) -> None:
         super().__init__(size, seed=seed)
-        check_number("alpha", alpha, 0, 1, open_high=False)
+        alpha = check_number("alpha", alpha, 0, 1, open_high=False)
         if full_every is not None:
-            check_integer("full_every", full_every, 1)
-        check_integer("least", least, 1)
+            full_every = check_integer("full_every", full_every, 1)
+        least = check_integer("least", least, 1)
         self.alpha = alpha
         self.full_every = full_every
         self.least = least

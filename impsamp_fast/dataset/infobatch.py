@@ -22,9 +22,9 @@ class _Pruning(DatasetSampler):
     def __init__(
         self, size: int, epochs: int, *, ratio: float, full_after: float, seed: int | None
     ) -> None:
-        check_integer("epochs", epochs, 1)
-        check_number("ratio", ratio, 0, 1)
-        check_number("full_after", full_after, 0)
+        epochs = check_integer("epochs", epochs, 1)
+        ratio = check_number("ratio", ratio, 0, 1)
+        full_after = check_number("full_after", full_after, 0)
         super().__init__(size, seed=seed, memory=SampleMemory(size, track=("loss",)))
         self.epochs = epochs
         self.ratio = ratio

@@ -52,8 +52,8 @@ class OnlineBatchSelection(WeightedSampler):
         block: int | None = None,
         seed: int | None = None,
     ) -> None:
-        check_integer("epochs", epochs, 1)
-        check_number("pressure", pressure, 1)
+        epochs = check_integer("epochs", epochs, 1)
+        pressure = check_number("pressure", pressure, 1)
         memory = SampleMemory(size, track=("loss",))
         super().__init__(size, warm_up=warm_up, block=block, seed=seed, memory=memory)
         self.epochs = epochs

@@ -25,7 +25,7 @@ class PickCounts:
     """
 
     def __init__(self, size: int) -> None:
-        check_integer("size", size, 1)
+        size = check_integer("size", size, 1)
         self.size = size
         self._counts = torch.zeros(size, dtype=torch.int64, device="cpu")
         self._backlog = Backlog(FETCH_TOGETHER)

@@ -53,9 +53,9 @@ class RecencyBias(WeightedSampler):
         warm_up: int = 15,
         seed: int | None = None,
     ) -> None:
-        check_integer("epochs", epochs, 1)
-        check_integer("classes", classes, 2)
-        check_number("pressure", pressure, 1)
+        epochs = check_integer("epochs", epochs, 1)
+        classes = check_integer("classes", classes, 2)
+        pressure = check_number("pressure", pressure, 1)
         memory = SampleMemory(size, track=("labels",), history=history, classes=classes)
         super().__init__(size, warm_up=warm_up, block=None, seed=seed, memory=memory)
         self.epochs = epochs

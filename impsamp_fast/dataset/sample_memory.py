@@ -82,8 +82,8 @@ class SampleMemory:
         history: int = 10,
         classes: int | None = None,
     ) -> None:
-        check_integer("size", size, 1)
-        columns = check_integer("history", history, 1)
+        size = check_integer("size", size, 1)
+        history = check_integer("history", history, 1)
         if isinstance(track, str) or not isinstance(track, Collection):
             raise TypeError(f"track is {track!r}, expected a collection such as ('loss', 'p_true')")
         for name in track:
@@ -92,7 +92,7 @@ class SampleMemory:
         if "labels" in track:
             if classes is None:
                 raise ValueError('classes is None, but tracking "labels" needs their number')
-            check_integer("classes", classes, 2, (1 << 31) - 1)
+            classes = check_integer("classes", classes, 2, (1 << 31) - 1)
         elif classes is not None:
             raise ValueError(f'classes is {classes}, but only tracking "labels" uses it')
         self.size = size
@@ -109,7 +109,7 @@ class SampleMemory:
             self._p_true_squares = torch.zeros(size, dtype=torch.float32, device="cpu")
         self._labels: Tensor | None = None
         if classes is not None:
-            shape = (size, columns)
+            shape = (size, history)
             self._labels = torch.zeros(shape, dtype=_label_dtype(classes), device="cpu")
         self._picks = PickCounts(size) if "picks" in self._tracks else None
 

@@ -78,7 +78,7 @@ class DatasetSampler(Sampler[int], ABC):
     def __init__(
         self, size: int, *, seed: int | None = None, memory: SampleMemory | None = None
     ) -> None:
-        check_integer("size", size, 1)
+        size = check_integer("size", size, 1)
         self.size = size
         self.seed = seed
         self.memory = memory

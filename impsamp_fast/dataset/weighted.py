@@ -49,9 +49,9 @@ class WeightedSampler(DatasetSampler):
         memory: SampleMemory | None = None,
     ) -> None:
         super().__init__(size, seed=seed, memory=memory)
-        check_integer("warm_up", warm_up, 0)
+        warm_up = check_integer("warm_up", warm_up, 0)
         if block is not None:
-            check_integer("block", block, 1)
+            block = check_integer("block", block, 1)
         self.warm_up = warm_up
         self.block = block
 

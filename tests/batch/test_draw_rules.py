@@ -61,7 +61,7 @@ class TestTopQuantile:
 
     @pytest.mark.parametrize("q", [-0.1, 1.0, math.nan])
     def test_wants_q_in_its_range(self, q):
-        with pytest.raises(ValueError, match=r"q is .*, expected 0 <= q < 1"):
+        with pytest.raises(ValueError, match=r"q is .*, expected a number with 0 <= q < 1"):
             TopQuantile(q)
 
     def test_wants_a_number(self):
@@ -177,8 +177,8 @@ class TestLossSplit:
         [
             ({"q": 0}, ValueError, "q is 0, expected at least 1"),
             ({"q": 1.5}, TypeError, "q is 1.5, expected an integer"),
-            ({"p": -1}, ValueError, "p is -1, expected 0 <= p"),
-            ({"p": math.inf}, ValueError, "p is inf, expected 0 <= p"),
+            ({"p": -1}, ValueError, "p is -1, expected a number with 0 <= p"),
+            ({"p": math.inf}, ValueError, "p is inf, expected a number with 0 <= p"),
             ({"p": "2"}, TypeError, "p is '2', expected a number"),
         ],
     )

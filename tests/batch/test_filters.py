@@ -53,7 +53,7 @@ class TestAccuracyFilter:
 
     @pytest.mark.parametrize("alpha", [-0.1, 1.1, math.nan])
     def test_wants_alpha_in_its_range(self, alpha):
-        with pytest.raises(ValueError, match=r"alpha is .*, expected 0 <= alpha <= 1"):
+        with pytest.raises(ValueError, match=r"alpha is .*a number with 0 <= alpha <= 1"):
             AccuracyFilter(alpha)
 
     def test_wants_a_number(self):

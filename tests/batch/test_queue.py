@@ -406,8 +406,8 @@ class TestSelectiveBackprop:
     @pytest.mark.parametrize(
         ("arguments", "error", "message"),
         [
-            ({"beta": -1}, ValueError, "beta is -1, expected 0 <= beta"),
-            ({"beta": math.inf}, ValueError, "beta is inf, expected 0 <= beta"),
+            ({"beta": -1}, ValueError, "beta is -1, expected a number with 0 <= beta"),
+            ({"beta": math.inf}, ValueError, "beta is inf, expected a number with 0 <= beta"),
             ({"beta": "1"}, TypeError, "beta is '1', expected a number"),
             ({"history": 0}, ValueError, "history is 0, expected at least 1"),
         ],

@@ -106,7 +106,7 @@ class TestLossRatio:
 
     @pytest.mark.parametrize("threshold", [0.0, -0.5, math.inf, math.nan])
     def test_rejects_a_threshold_that_is_not_positive(self, threshold):
-        with pytest.raises(ValueError, match=f"threshold is {threshold}, expected a positive"):
+        with pytest.raises(ValueError, match=f"threshold is {threshold}, .* 0 < threshold"):
             LossRatio(threshold)
 
     def test_says_when_it_hears_no_loss(self):
@@ -211,9 +211,9 @@ class TestVarianceReduction:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            ({"threshold": math.nan}, "threshold is nan, expected a finite number or None"),
-            ({"momentum": 1.0}, "momentum is 1.0, expected 0 <= momentum < 1"),
-            ({"momentum": -0.1}, "momentum is -0.1, expected 0 <= momentum < 1"),
+            ({"threshold": math.nan}, "threshold is nan, expected a finite number"),
+            ({"momentum": 1.0}, "momentum is 1.0, expected a number with 0 <= momentum < 1"),
+            ({"momentum": -0.1}, "momentum is -0.1, expected a number with 0 <= momentum < 1"),
         ],
     )
     def test_rejects_impossible_arguments(self, arguments, message):
