@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset, TensorDataset
+from torch.utils.data import DataLoader, TensorDataset
 
 from impsamp_fast.dataset import Bandit, DatasetSampler, WeightedSampler, WithIndex
 from impsamp_fast.dataset.sample_memory import SampleMemory
@@ -402,52 +402,3 @@ class TestBadInput:
     def test_a_sampler_without_memory_or_update(self):
         with pytest.raises(NotImplementedError, match="Ranges has neither a memory nor an update"):
             Ranges(5).update(torch.tensor([0]))
-
-
-class Mappings(TensorDataset):
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
-        return {"x": self.tensors[0][index]}
-
-
-class TestWithIndex:
-    X, Y = torch.arange(6.0), torch.arange(6) % 2
-
-    def test_adds_the_number_to_a_tuple(self):
-        data = WithIndex(TensorDataset(self.X, self.Y))
-        assert len(data) == 6
-        assert data[3] == (3.0, 1, 3)
-
-    def test_adds_a_key_to_a_mapping(self):
-        assert WithIndex(Mappings(self.X))[3] == {"x": 3.0, "index": 3}
-
-    def test_makes_a_tuple_of_anything_else(self):
-        assert WithIndex(self.X)[3] == (3.0, 3)
-        assert WithIndex("abc")[1] == ("b", 1)
-
-    @pytest.mark.parametrize("batched", [True, False])
-    def test_is_collated_by_a_loader(self, batched):
-        class Fetching(TensorDataset):
-            def __getitems__(self, indices: list[int]) -> list[tuple[Tensor, ...]]:
-                self.fetched = indices
-                return [self[index] for index in indices]
-
-        data = (Fetching if batched else TensorDataset)(self.X, self.Y)
-        x, y, index = next(iter(DataLoader(WithIndex(data), batch_size=4)))
-        assert torch.equal(index, torch.arange(4))
-        assert torch.equal(x, self.X[:4])
-        assert torch.equal(y, self.Y[:4])
-        assert getattr(data, "fetched", [0, 1, 2, 3]) == [0, 1, 2, 3]
-
-    def test_does_not_hide_a_key(self):
-        data = WithIndex([{"index": 5}])
-        with pytest.raises(ValueError, match='have a key "index" already'):
-            data[0]
-
-    def test_needs_samples_with_numbers(self):
-        class Stream(IterableDataset):
-            def __iter__(self):
-                return iter(range(3))
-
-        for data in (Stream(), iter([1, 2])):
-            with pytest.raises(TypeError, match="expected a map-style data set"):
-                WithIndex(data)
