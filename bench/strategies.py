@@ -167,12 +167,11 @@ def make_for_dataset(
     strategy: Strategy, size: int, epochs: int, classes: int, seed: int
 ) -> DatasetSampler:
     """A data-set level strategy by its factory, with a warm-up that fits into the epochs."""
-    make = strategy.registered.make
     fitted = {}
-    warm_up = inspect.signature(make).parameters.get("warm_up")
+    warm_up = inspect.signature(strategy.registered.make).parameters.get("warm_up")
     if warm_up is not None:
         fitted["warm_up"] = min(warm_up.default, max(1, round(WARM_UP_SHARE * epochs)))
-    sampler = make(size, epochs=epochs, classes=classes, seed=seed, **fitted)
+    sampler = strategy.registered(size, epochs=epochs, classes=classes, seed=seed, **fitted)
     assert isinstance(sampler, DatasetSampler)
     return sampler
 

@@ -14,7 +14,9 @@ Correction = Literal["normalized", "none"]
 
 @final
 class ActiveBias(WeightedSampler):
-    r"""Draws samples by how uncertain their prediction is over the training (Chang et al. 2017).
+    r"""Draws samples by how uncertain their prediction is over the training.
+
+    Chang et al. (2017).
 
     With the variance var of a sample's n probabilities of its true class so far,
     :math:`P \propto \sqrt{var + var^2 / (n - 1)} + \epsilon` (their SGD sampled by prediction

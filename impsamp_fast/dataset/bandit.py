@@ -20,7 +20,9 @@ _LARGEST_RATE = 1e30
 
 @final
 class Bandit(WeightedSampler):
-    r"""Draws samples by a distribution that bandit feedback keeps up to date (Liu et al. 2020).
+    r"""Draws samples by a distribution that bandit feedback keeps up to date.
+
+    Liu et al. (2020).
 
     The distribution p is to minimise :math:`\sum_j a_j / p_j` with
     :math:`a_j = |g_j|^2` (the variance of the weighted gradient), here with the norm of the

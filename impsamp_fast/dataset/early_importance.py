@@ -13,7 +13,9 @@ from impsamp_fast.dataset.weighted import WeightedSampler
 
 @final
 class EarlyImportance(WeightedSampler):
-    r"""Draws samples by how hard they were in the first epochs (Quercia et al. 2023).
+    r"""Draws samples by how hard they were in the first epochs.
+
+    Quercia et al. (2023).
 
     After ``warm_up`` uniform epochs the weights :math:`w = \mathrm{map}(1 - \bar{p})` are fixed,
     with :math:`\bar{p}` the mean probability of a sample's true class in those epochs, and the rest

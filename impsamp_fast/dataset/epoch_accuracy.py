@@ -14,7 +14,9 @@ from impsamp_fast.dataset.sampler import DatasetSampler, shuffled
 
 @final
 class EpochAccuracyFilter(DatasetSampler):
-    """Trains on what was misclassified when it was last seen (Smedås 2021, epochwise filter).
+    """Trains on what was misclassified when it was last seen.
+
+    Smedås (2021), the epochwise filter.
 
     At the start of an epoch the samples that pass are kept, in random order: the misclassified ones
     (hard accuracy), with ``alpha`` > 0 also those whose two highest probabilities differ by at most

@@ -54,7 +54,9 @@ class _Pruning(DatasetSampler):
 
 @final
 class InfoBatch(_Pruning):
-    r"""Leaves out a random share of the samples of small loss in each epoch (Qin et al. 2024).
+    r"""Leaves out a random share of the samples of small loss in each epoch.
+
+    Qin et al. (2024).
 
     Of the B samples whose last loss is below the mean of all last losses,
     :math:`\lfloor rB \rfloor` are left out at random; the losses of the other ones of those B are
@@ -109,7 +111,7 @@ class InfoBatch(_Pruning):
 
 @final
 class RandomPruning(_Pruning):
-    r"""Leaves out as many samples per epoch as :class:`InfoBatch`, but any of them: its baseline.
+    r"""Leaves out as many samples per epoch as InfoBatch would, but any of them: its baseline.
 
     Of the N samples :math:`\lfloor rB \rfloor` are left out at random, where B is the number of
     samples whose last loss is below the mean of all last losses. All weights are 1: the mean loss

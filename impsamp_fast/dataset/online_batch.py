@@ -13,7 +13,9 @@ from impsamp_fast.dataset.weighted import WeightedSampler
 
 @final
 class OnlineBatchSelection(WeightedSampler):
-    r"""Draws samples by the rank of their last known loss (Loshchilov and Hutter 2015).
+    r"""Draws samples by the rank of their last known loss.
+
+    Loshchilov and Hutter (2015).
 
     With rank 1 for the largest loss of N, :math:`P(r) \propto \exp(-r \ln(s_e) / N)`: the first is
     s_e times as likely as the last. The pressure s_e falls exponentially from ``pressure`` in the

@@ -12,7 +12,9 @@ from impsamp_fast.dataset.weighted import WeightedSampler
 
 @final
 class RecencyBias(WeightedSampler):
-    r"""Draws samples by the disagreement of their last predicted labels (Song et al. 2020).
+    r"""Draws samples by the disagreement of their last predicted labels.
+
+    Song et al. (2020).
 
     The uncertainty F of a sample is the entropy of its last ``history`` predicted labels divided by
     ln C (definition 3.1). It becomes the index :math:`Q = \lceil (1 - F) N \rceil` (equation 5),

@@ -7,6 +7,9 @@ from typing import Any, Literal, TypeVar, final, get_args
 
 Level = Literal["batch", "dataset"]
 
+# What every strategy of the data set may be told.
+_OF_THE_TRAINING = ("epochs", "classes")
+
 _Factory = TypeVar("_Factory", bound=Callable[..., Any])
 
 
@@ -18,7 +21,7 @@ class Strategy:
     Attributes:
         name: as it is registered.
         level: ``"batch"`` for rows of a large batch, ``"dataset"`` for samples of a data set.
-        make: the factory; its parameters have the paper's values as defaults.
+        make: the class or the factory; its parameters have the paper's values as defaults.
         bibtex: the BibTeX entries of what it comes from, empty for a baseline without a paper.
     """
 
@@ -28,7 +31,16 @@ class Strategy:
     bibtex: str
 
     def __call__(self, *args: Any, **parameters: Any) -> Any:
-        """What ``make`` returns for these arguments."""
+        """What ``make`` returns for these arguments.
+
+        Strategies of the data set are all called alike, with ``epochs=`` and ``classes=`` of the
+        training, so that one loop can compare them: a sampler gets what it takes of these two.
+        """
+        if self.level == "dataset":
+            taken = inspect.signature(self.make).parameters
+            for name in _OF_THE_TRAINING:
+                if name not in taken:
+                    parameters.pop(name, None)
         return self.make(*args, **parameters)
 
     @property
@@ -45,7 +57,7 @@ _strategies: dict[str, Strategy] = {}
 
 
 def register(name: str, *, level: Level, bibtex: str) -> Callable[[_Factory], _Factory]:
-    """Registers the factory that follows under a name; a decorator.
+    """Registers the factory or class that follows under a name; a decorator.
 
     ::
 
@@ -60,16 +72,18 @@ def register(name: str, *, level: Level, bibtex: str) -> Callable[[_Factory], _F
         bibtex: the entries of the papers, separated by an empty line; empty without a paper.
 
     Returns:
-        A decorator that returns the factory as it is.
+        A decorator that returns the factory as it is. One that is defined again, as by a notebook's
+        cell that runs twice, takes the place of its former self.
 
     Raises:
-        ValueError: if the name is taken or the level unknown.
+        ValueError: if the level is unknown; by the decorator, if another factory has the name.
     """
-    if name in _strategies:
-        raise ValueError(f"the name {name!r} is taken, by {_strategies[name].make}: choose another")
     _check_level(level)
 
     def decorate(make: _Factory) -> _Factory:
+        former = _strategies.get(name)
+        if former is not None and _where(former.make) != _where(make):
+            raise ValueError(f"the name {name!r} is taken, by {former.make}: choose another")
         _strategies[name] = Strategy(name, level, make, inspect.cleandoc(bibtex))
         return make
 
@@ -122,6 +136,11 @@ def citation(*names: str) -> str:
             if entry:
                 entries[entry] = None
     return "\n\n".join(entries)
+
+
+def _where(make: Callable[..., Any]) -> tuple[str | None, str | None]:
+    """What a definition keeps when it is run again."""
+    return getattr(make, "__module__", None), getattr(make, "__qualname__", None)
 
 
 def _check_level(level: str) -> None:

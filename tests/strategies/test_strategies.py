@@ -12,7 +12,7 @@ import torch
 from scipy.stats import chi2, chisquare
 from torch import nn
 
-from impsamp_fast import strategies
+from impsamp_fast import Bandit, InfoBatch, strategies
 from impsamp_fast.batch.accumulator import Accumulator
 from impsamp_fast.batch.minibatch import BatchStrategy, MiniBatch
 from impsamp_fast.batch.selective_backprop import SelectiveBackprop
@@ -98,8 +98,32 @@ class TestRegistry:
         assert strategies.make("margin", nn.Identity(), 2, method="pps").method == "pps"
 
     def test_a_name_is_taken_once(self):
+        before = strategies.get("kf18")
         with pytest.raises(ValueError, match="the name 'kf18' is taken"):
-            strategies.register("kf18", level="batch", bibtex="")
+
+            @strategies.register("kf18", level="batch", bibtex="")
+            def other(model, n):
+                return Selector(model, n)
+
+        assert strategies.get("kf18") is before
+
+    def test_a_definition_that_runs_again_takes_the_place_of_its_former_self(self):
+        def cell(method):
+            @strategies.register("mine", level="batch", bibtex="")
+            def mine(model, n):
+                return Selector(model, n, method=method)
+
+        cell("pps")
+        cell("race")
+        assert strategies.make("mine", nn.Identity(), 2).method == "race"
+        assert strategies.names().count("mine") == 1
+
+    def test_a_sampler_is_told_what_it_takes_of_the_training(self):
+        sampler = strategies.make("infobatch", 10, epochs=7, classes=3)
+        assert (type(sampler), sampler.epochs) == (InfoBatch, 7)
+        assert type(strategies.make("bandit", 10, epochs=7, classes=3)) is Bandit
+        with pytest.raises(TypeError, match="unheard"):
+            strategies.make("bandit", 10, epochs=7, classes=3, unheard=1)
 
     def test_a_level_is_one_of_two(self):
         with pytest.raises(ValueError, match="level is 'row', expected one of batch, dataset"):
