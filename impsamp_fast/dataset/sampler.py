@@ -11,6 +11,7 @@ from torch.utils.data import BatchSampler, Sampler
 from impsamp_fast._checks import check_index, check_integer, check_losses
 from impsamp_fast._seeds import seed_of_run, seed_of_step
 from impsamp_fast._uniform import uniform_rows
+from impsamp_fast.dataset._epochs import Epochs, Pass
 from impsamp_fast.dataset._state import check_state
 from impsamp_fast.dataset.sample_memory import SampleMemory
 
@@ -52,11 +53,12 @@ class DatasetSampler(Sampler[int], ABC):
     what is remembered. The block that begins at position i of epoch e is drawn with the seed
     (seed + (e * 2^32 + i) * 0x9E3779B97F4A7C15) mod 2^64; torch's random state is left alone.
 
-    Each pass over the sampler is a new epoch, except behind a pass that was broken off before
+    Each pass over the sampler is a new epoch, except after a pass that was broken off before
     anything was trained on (before ``update``, ``weight`` or ``mean``), as by a look at one
-    mini-batch: that epoch begins again with the same indices. ``set_epoch`` gives the next pass a
-    number of its own; while that epoch is under way it changes nothing, so that it may come before
-    or after ``iter(loader)``.
+    mini-batch: that epoch begins again with the same indices. A loader whose workers ask for the
+    whole epoch at once uses it up even so. ``set_epoch`` gives the next pass a number of its own,
+    and changes nothing if that is the pass under way, so that it may come before or after
+    ``iter(loader)``.
 
     A sampler of your own derives from this class (or from
     :class:`~impsamp_fast.dataset.WeightedSampler`) and says how long an epoch is and how a block
@@ -87,14 +89,7 @@ class DatasetSampler(Sampler[int], ABC):
             name: torch.full((size,), first, dtype=dtype, device="cpu")
             for name, (dtype, first) in self.tables.items()
         }
-        self._epoch = 0
-        self._order: Tensor | None = None  # the epoch's indices, once it has begun
-        self._drawn = 0  # as many of them are there
-        self._position = 0  # as many of them are handed out
-        self._first = 0  # where the pass began: at 0, or where a state was loaded
-        self._pass: object = None  # the one that may hand out indices
-        self._is_trained = False  # on something since the pass began
-        self._repeats = False  # the epoch was named again since the last index or training
+        self._epochs = Epochs()
 
     @abstractmethod
     def length(self, epoch: int) -> int:
@@ -178,10 +173,13 @@ class DatasetSampler(Sampler[int], ABC):
     def batches(self, n: int, drop_last: bool = True) -> BatchSampler:
         """The indices in lists of n, for ``DataLoader(batch_sampler=...)``.
 
-        ``set_epoch`` stays this sampler's, and its state is theirs too: torchdata's
-        ``StatefulDataLoader`` saves and resumes either exactly. A list's indices are drawn when it
-        is asked for, as far as the method's blocks go: with ``block=n`` each batch is drawn by
-        itself.
+        ``set_epoch`` stays this sampler's. A list's indices are drawn when it is asked for, as far
+        as the method's blocks go: with ``block=n`` each batch is drawn by itself.
+
+        The state of the lists is this sampler's, which torchdata's ``StatefulDataLoader`` saves and
+        resumes, as it does that of ``sampler=``. With worker processes it saves it with each batch
+        that it asks for (see its ``snapshot_every_n_steps``): no sample is skipped or repeated, but
+        what the steps since then have taught is not in it.
 
         Args:
             n: samples per mini-batch, at least 1.
@@ -196,45 +194,36 @@ class DatasetSampler(Sampler[int], ABC):
     def set_epoch(self, epoch: int) -> None:
         """Says that the next pass is of that epoch, from 0.
 
-        A pass of the same epoch that is under way goes on, as does one that was saved in the middle
-        and loaded.
+        A pass that is under way may go on to its end. If it is of the same epoch, naming it changes
+        nothing, and so with a pass that was saved in the middle and loaded.
 
         Raises:
             TypeError: if ``epoch`` is not an integer.
             ValueError: if it is negative.
         """
-        epoch = check_integer("epoch", epoch, 0)
-        if epoch == self._epoch and self._order is not None:
-            self._repeats = True
-            return
-        self._epoch = epoch
-        self._order = self._pass = None
+        self._epochs.name(check_integer("epoch", epoch, 0))
 
     def __len__(self) -> int:
         """Indices in the epoch under way, or else in the next one by what is known now."""
-        if self._order is not None and self._position < len(self._order):
-            return len(self._order)
-        return self.length(self._epoch if self._order is None else self._epoch + 1)
+        this = self._epochs.under_way()
+        if this is None or this.is_over or self._epochs.repeats():
+            return self.length(self._epochs.next())
+        return len(this.order)
 
     def __iter__(self) -> Iterator[int]:
         # A generator: a loader may make an iterator and not use it, and no epoch begins by that.
-        order, position = self._begin()
-        this = self._pass = object()
-        while position < len(order):
-            if position == self._drawn:
-                self._draw(order)
-            last = min(self._drawn, position + _INTS_AT_ONCE)
-            for index in order[position:last].tolist():
-                position += 1
-                self._position = position
-                self._repeats = False
+        this = self._epochs.begin(lambda epoch: self._empty_order(self.length(epoch)))
+        while not this.is_over:
+            if this.position == this.drawn:
+                self._draw(this)
+            last = min(this.drawn, this.position + _INTS_AT_ONCE)
+            for index in this.order[this.position : last].tolist():
+                this.position += 1
                 yield index
-                if self._pass is not this:
-                    if position == len(order):
-                        return  # all were handed out: there is nothing to go wrong
+                if self._epochs.last is not this and not this.is_over:
                     raise RuntimeError(
-                        "another pass over this sampler, set_epoch or load_state_dict came before "
-                        "the end of this one: a sampler has one pass at a time"
+                        "another pass over this sampler or load_state_dict came before the end of "
+                        "this one: a sampler has one pass at a time"
                     )
 
     def state_dict(self, position: int | None = None) -> dict[str, Any]:
@@ -247,23 +236,30 @@ class DatasetSampler(Sampler[int], ABC):
 
         Raises:
             TypeError: if ``position`` is not an integer.
-            ValueError: if it is negative or more than were handed out.
+            ValueError: if it is negative or more than were handed out, or before the position of a
+                state that was loaded.
         """
-        position = self._position if position is None else check_integer("position", position, 0)
-        if position > self._position:
+        this = self._epochs.under_way()
+        first, handed_out = (0, 0) if this is None else (this.first, this.position)
+        position = handed_out if position is None else check_integer("position", position, 0)
+        if position > handed_out:
             raise ValueError(
-                f"position is {position}, but only {self._position} indices of this epoch were "
-                "handed out"
+                f"position is {position}, but only {handed_out} indices of this epoch were handed "
+                "out"
             )
-        order = self._order
+        if position < first:
+            raise ValueError(
+                f"position is {position}, but the state that was loaded went on at {first}: what "
+                "came before is not known"
+            )
         return {
             "sampler": type(self).__name__,
             "size": self.size,
             "seed": self._seed,
-            "epoch": self._epoch,
-            "length": None if order is None else len(order),
+            "epoch": self._epochs.next() if this is None else this.epoch,
+            "length": None if this is None else len(this.order),
             "position": position,
-            "drawn": None if order is None else order[position : self._drawn].clone(),
+            "drawn": None if this is None else this.order[position : this.drawn].clone(),
             "memory": None if self.memory is None else self.memory.state_dict(),
             "tables": {name: table.clone() for name, table in self._tables.items()},
         }
@@ -287,15 +283,13 @@ class DatasetSampler(Sampler[int], ABC):
         for name, table in self._tables.items():
             table.copy_(state["tables"][name])  # from whatever device it was loaded to
         self._seed = state["seed"]
-        self._epoch = state["epoch"]
-        self._position = self._first = state["position"]
-        self._order = self._pass = None
-        self._drawn = 0
-        self._is_trained = self._repeats = False
-        if drawn is not None:
-            self._order = self._empty_order(state["length"])
-            self._drawn = self._position + len(drawn)
-            self._order[self._position : self._drawn] = drawn
+        if drawn is None:
+            self._epochs.start(state["epoch"])
+            return
+        order, first = self._empty_order(state["length"]), state["position"]
+        last = first + len(drawn)
+        order[first:last] = drawn
+        self._epochs.resume(Pass(state["epoch"], order, drawn=last, first=first, position=first))
 
     def _weight(self, index: Tensor) -> Tensor:
         """The weights of samples, [n] float32, for an index on the CPU that was checked."""
@@ -306,35 +300,15 @@ class DatasetSampler(Sampler[int], ABC):
 
     def _note_training(self) -> None:
         """Says that the epoch under way is trained on; for an ``update`` of a class's own."""
-        self._is_trained = self._pass is not None
-        self._repeats = False
+        self._epochs.note_training()
 
-    def _begin(self) -> tuple[Tensor, int]:
-        """The order of the epoch that a pass is of, and where in it the pass begins."""
-        order = self._order
-        # Nothing is drawn where the first block raised: the epoch has not begun.
-        if order is None or self._drawn == 0:
-            epoch = self._epoch
-        elif self._position < len(order) and not self._is_trained:
-            self._repeats = False
-            self._position = self._first
-            return order, self._first
-        else:
-            epoch = self._epoch if self._repeats else self._epoch + 1
-        order = self._empty_order(self.length(epoch))
-        self._order = order
-        self._epoch = epoch
-        self._drawn = self._position = self._first = 0
-        self._is_trained = self._repeats = False
-        return order, 0
-
-    def _draw(self, order: Tensor) -> None:
+    def _draw(self, this: Pass) -> None:
         """Draws the next block."""
-        first = self._drawn
-        seed = seed_of_step(self._seed, self._epoch * _STEPS_PER_EPOCH + first)
-        block = self.draw_block(self._epoch, len(order) - first, seed)
-        order[first : first + len(block)] = block
-        self._drawn += len(block)
+        first = this.drawn
+        seed = seed_of_step(self._seed, this.epoch * _STEPS_PER_EPOCH + first)
+        block = self.draw_block(this.epoch, len(this.order) - first, seed)
+        this.order[first : first + len(block)] = block
+        this.drawn += len(block)
 
     def _empty_order(self, length: int) -> Tensor:
         """Room for an epoch's indices; half the room wherever that is enough."""

@@ -153,13 +153,100 @@ def test_so_does_a_loader_over_it(argument):
     assert next(batches, None) is None
 
 
+@either_argument
+def test_a_loader_that_kept_less_than_a_mini_batch_ends_in_the_next_epoch(argument):
+    sampler = InfoBatch(10 * N + 1, 4, seed=0)
+    data = WithIndex(TensorDataset(torch.zeros(10 * N + 1)))
+    batching = {"batch_size": N, "sampler": sampler, "drop_last": True}
+    if argument == "batch_sampler":
+        batching = {"batch_sampler": sampler.batches(N)}
+    loader = DataLoader(data, **batching)
+    batches = iter(())
+    for epoch in range(3):  # as pytorch-ignite does: an iterator is renewed when it is found empty
+        sampler.set_epoch(epoch)
+        assert next(batches, None) is None
+        batches = iter(loader)
+        for _ in range(len(loader)):
+            _, index = next(batches)
+            sampler.update(index, losses=torch.ones(N))
+        assert sampler.state_dict()["epoch"] == epoch
+
+
+@every_strategy
+def test_a_pass_goes_on_when_another_epoch_is_named(name):
+    sampler = make(name, block=SIZE)
+    expected = list(make(name, block=SIZE))
+    picks = iter(sampler)
+    seen = [next(picks) for _ in range(N)]
+    show(sampler, 0, torch.tensor(seen))
+    sampler.set_epoch(3)
+    seen.append(next(picks))
+    assert sampler.state_dict()["position"] == N + 1
+    assert len(sampler) == SIZE
+    assert seen + list(picks) == expected
+    list(sampler)
+    assert sampler.state_dict()["epoch"] == 3
+
+
+@every_strategy
+def test_a_state_is_of_the_epoch_that_was_named_last(name):
+    sampler, resumed = make(name), make(name)
+    train(sampler, 0, 1, steps=4)
+    sampler.set_epoch(2)
+    state = sampler.state_dict()
+    assert (state["epoch"], state["position"], state["drawn"]) == (2, 0, None)
+    with pytest.raises(ValueError, match="position is 1, but only 0 indices"):
+        sampler.state_dict(position=1)
+    resumed.load_state_dict(state)
+    assert list(resumed) == list(sampler)
+
+
 def test_a_pass_in_the_middle_does_not_mix_with_another():
     sampler = InfoBatch(SIZE, 4, seed=0)
     picks = iter(sampler)
     next(picks)
-    sampler.set_epoch(1)
+    next(iter(sampler))
     with pytest.raises(RuntimeError, match="one pass at a time"):
         next(picks)
+
+
+@every_strategy
+def test_the_length_is_that_of_the_epoch_that_is_named_again(name):
+    sampler = make(name)
+    train(sampler, 0, 3)
+    sampler.set_epoch(2)
+    length = len(sampler)
+    assert len(list(sampler)) == length
+    if name == "epoch-accuracy":
+        sampler.set_epoch(2)
+        assert len(sampler) == SIZE  # every second epoch is of all samples
+        sampler.set_epoch(3)
+        assert len(sampler) < SIZE
+
+
+def test_a_step_counts_for_a_pass_that_handed_out_something():
+    sampler = InfoBatch(SIZE, 4, seed=0)
+    sampler.update(torch.arange(SIZE), losses=torch.ones(SIZE))  # before training, of all samples
+    picks = iter(sampler)
+    first = [next(picks) for _ in range(N)]
+    state = sampler.state_dict()
+    resumed = InfoBatch(SIZE, 4, seed=0)
+    resumed.load_state_dict(state)
+    resumed.update(torch.arange(SIZE), losses=torch.ones(SIZE))
+    assert first + list(resumed) == first + list(picks)
+    assert resumed.state_dict()["epoch"] == 0
+
+
+def test_a_position_before_the_one_that_was_loaded_is_not_known():
+    sampler, resumed = (InfoBatch(SIZE, 4, seed=0) for _ in range(2))
+    picks = iter(sampler)
+    for _ in range(10):
+        next(picks)
+    resumed.load_state_dict(sampler.state_dict())
+    next(iter(resumed))
+    assert resumed.state_dict(position=10)["position"] == 10
+    with pytest.raises(ValueError, match=r"position is 9, but the state .* went on at 10"):
+        resumed.state_dict(position=9)
 
 
 @pytest.mark.parametrize(
@@ -219,3 +306,19 @@ def test_a_stateful_loader_resumes_exactly(argument, own_state, workers):
     assert before + go_on(resumed, loader) == expected
     if workers == 0:
         torch.testing.assert_close(resumed.memory.loss, whole.memory.loss, equal_nan=True)
+
+
+@either_argument
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_stateful_loader_that_ended_goes_on_with_the_next_epoch(argument, workers):
+    def made():
+        sampler = make("online-batch", warm_up=9)
+        return loader_of(sampler, argument, StatefulDataLoader, num_workers=workers)
+
+    def epoch(loader):
+        return [index.tolist() for _, index in loader]
+
+    loader, resumed = made(), made()
+    epoch(loader)
+    resumed.load_state_dict(loader.state_dict())
+    assert [epoch(resumed), epoch(resumed)] == [epoch(loader), epoch(loader)]
