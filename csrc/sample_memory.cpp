@@ -18,7 +18,7 @@ namespace {
 // How many rows ahead the samples are asked for: they are anywhere in memory.
 constexpr int64_t kAhead = 16;
 
-// As many labels are worth a task of their own.
+// As many labels pay for a task of their own.
 constexpr int64_t kLabelsPerTask = 32768;
 
 // What rows have shown, and where it goes; null where it is not tracked.

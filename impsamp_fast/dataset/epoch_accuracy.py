@@ -23,13 +23,13 @@ class EpochAccuracyFilter(DatasetSampler):
     that (soft accuracy); see :class:`~impsamp_fast.AccuracyFilter`. A sample that was never
     seen passes. If fewer than ``least`` pass, random others fill up. All weights are 1.
 
-    The thesis passes all samples through the model before each epoch to judge them. Here they are
-    judged by the training steps, at no cost, but what is left out is not seen again: hence every
+    The thesis passes all samples through the model before each epoch. Here the training steps show
+    which ones pass, at no cost, but what is left out is not seen again: hence every
     ``full_every``-th epoch is of all samples, from the first one on. To do as the thesis does,
     take ``full_every=None`` and call ``update`` with the logits of all samples before each epoch.
 
-    The thesis's caveat: with random augmentation a sample is judged by another view than the one
-    that is trained on. ``update`` needs ``logits`` and ``target``.
+    The thesis's caveat: with random augmentation a sample passes by another view than the one that
+    is trained on. ``update`` needs ``logits`` and ``target``.
 
     1 byte per sample, and 4 for the epoch's order.
 
@@ -74,7 +74,7 @@ class EpochAccuracyFilter(DatasetSampler):
         *,
         losses: Tensor | None = None,
     ) -> None:
-        """Judges the samples of a step; see :meth:`DatasetSampler.update`. ``losses`` is not used.
+        """Filters the samples of a step; see :meth:`DatasetSampler.update`. ``losses`` is not used.
 
         Raises:
             TypeError, ValueError, IndexError: if an argument does not fit; nothing is learned then.

@@ -64,7 +64,7 @@ class InfoBatch(_Pruning):
     The last epochs, from ``full_after`` times ``epochs`` on, are of all samples. An epoch's choice
     is made when it begins, and its length differs from epoch to epoch.
 
-    Which samples may be left out is judged by last losses that can be several epochs old. A sample
+    Which samples may be left out depends on last losses that can be several epochs old. A sample
     without a loss is kept, so that the first epoch is of all samples. Weights of 1 / (1 - r) sum up
     to B exactly where rB is an integer. ``update`` needs ``losses``, or ``logits`` and ``target``.
 

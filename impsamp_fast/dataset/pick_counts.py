@@ -1,4 +1,4 @@
-"""Memories of the data set's samples."""
+"""How often each sample of the data set was picked."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any

@@ -45,7 +45,7 @@ class SampleMemory:
 
     A sample's statistics belong to its number, whatever the augmentation made of the sample in that
     step: they describe the views that were trained on, not the view that will be drawn next
-    (Smedås 2021 names this for filters that judge one view and train on another).
+    (Smedås 2021 names this for filters that look at one view and train on another).
 
     The tensors are on the CPU and take, per sample: 4 bytes for ``seen``, and 4 for "loss", 8 for
     "p_true", ``history`` times 1 (up to 256 classes), 2 (up to 32768) or 4 for "labels", and 8 for
@@ -155,9 +155,9 @@ class SampleMemory:
     def picks(self) -> PickCounts:
         """How often each sample was picked; see ``PickCounts``.
 
-        Whoever picks counts: a ``Selector`` that has it as ``counts``, or your own
-        ``memory.picks.update(index)``. ``update`` does not, since a sample may be seen without
-        being picked.
+        A ``Selector`` that has it as ``counts`` counts its picks; other code calls
+        ``memory.picks.update(index)``. ``update`` does not count, since a sample may be seen
+        without being picked.
         """
         if self._picks is None:
             raise self._untracked("picks")

@@ -46,8 +46,8 @@ class DatasetSampler(Sampler[int], ABC):
     loader with worker processes asks ahead. The sampler itself stays in the main process, also with
     persistent workers.
 
-    What is remembered of a sample is by its number, whatever the augmentation made of it. Smedås
-    (2021) names the caveat: a sample is judged by another view than the one that is trained on.
+    What is remembered of a sample goes by its number, whatever the augmentation made of it. Smedås
+    (2021) names the caveat: a sample is chosen for one view and trained on in another.
 
     Which indices are drawn depends on the seed, the epoch's number, the position in the epoch and
     what is remembered. The block that begins at position i of epoch e is drawn with the seed

@@ -8,7 +8,7 @@ from tests.goodness import fits
 PROBABILITIES = torch.tensor([[0.8, 0.2, 0.0], [0.45, 0.35, 0.2], [0.4, 0.4, 0.2], [0.3, 0.2, 0.5]])
 
 
-def judged(**arguments) -> EpochAccuracyFilter:
+def trained(**arguments) -> EpochAccuracyFilter:
     sampler = EpochAccuracyFilter(5, **{"least": 1, "seed": 1} | arguments)
     target = torch.zeros(4, dtype=torch.int64)
     sampler.update(torch.arange(4), PROBABILITIES.log(), target)
@@ -20,14 +20,14 @@ def judged(**arguments) -> EpochAccuracyFilter:
     [(0.0, [2, 3, 4]), (0.05, [2, 3, 4]), (0.2, [1, 2, 3, 4]), (1.0, [0, 1, 2, 3, 4])],
 )
 def test_keeps_the_wrong_the_hardly_right_and_the_unseen(alpha, kept):
-    sampler = judged(alpha=alpha)
+    sampler = trained(alpha=alpha)
     sampler.set_epoch(1)
     assert len(sampler) == len(kept)
     assert sorted(sampler) == kept
 
 
-def test_the_last_judgement_counts():
-    sampler = judged()
+def test_what_was_seen_last_counts():
+    sampler = trained()
     target = torch.zeros(4, dtype=torch.int64)
     sampler.update(torch.tensor([3, 0, 2, 2]), PROBABILITIES[[0, 3, 3, 0]].log(), target)
     sampler.set_epoch(1)
@@ -38,14 +38,14 @@ def test_the_last_judgement_counts():
     ("full_every", "full"), [(1, [0, 1, 2, 3, 4, 5]), (2, [0, 2, 4]), (3, [0, 3]), (None, [0])]
 )
 def test_some_epochs_are_of_all_samples(full_every, full):
-    sampler = judged(full_every=full_every)
+    sampler = trained(full_every=full_every)
     for epoch in range(6):
         sampler.set_epoch(epoch)
         assert (len(list(sampler)) == 5) == (epoch in full)
 
 
 def test_random_others_fill_up():
-    sampler = judged(least=4, full_every=None)
+    sampler = trained(least=4, full_every=None)
     assert len(list(sampler)) == 5
     filled = torch.zeros(5, dtype=torch.int64)
     epochs = 2000
@@ -58,13 +58,13 @@ def test_random_others_fill_up():
 
 
 def test_least_is_at_most_all():
-    sampler = judged(least=100)
+    sampler = trained(least=100)
     sampler.set_epoch(1)
     assert sorted(sampler) == list(range(5))
 
 
 def test_has_each_sample_at_each_place_equally_often():
-    sampler = judged(full_every=None)
+    sampler = trained(full_every=None)
     sampler.set_epoch(1)
     places = torch.zeros(3, dtype=torch.int64)
     for _ in range(3000):
@@ -73,11 +73,11 @@ def test_has_each_sample_at_each_place_equally_often():
 
 
 def test_weights_are_one():
-    assert torch.equal(judged().weight(torch.arange(5)), torch.ones(5))
+    assert torch.equal(trained().weight(torch.arange(5)), torch.ones(5))
 
 
 def test_an_error_changes_nothing():
-    sampler = judged()
+    sampler = trained()
     before = sampler.state_dict()["tables"]["passes"]
     target = torch.zeros(2, dtype=torch.int64)
     for index, logits, error, message in (

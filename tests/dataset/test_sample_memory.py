@@ -232,7 +232,7 @@ def test_statistics_are_not_copies():
     assert views[0].tolist() == [0, 1, 0]
 
 
-def test_picks_are_counted_by_whoever_picks():
+def test_picks_are_counted_by_those_who_pick():
     memory = SampleMemory(4, track=["picks"])
     assert isinstance(memory.picks, PickCounts)
     memory.picks.update(torch.tensor([3, 3]))
