@@ -6,6 +6,8 @@
 #include "shim.h"
 #else
 #include <cuda_runtime.h>
+
+#include "shared_memory.h"
 #endif
 
 #include "../portable.h"
@@ -35,9 +37,7 @@ cudaError_t launch(void (*kernel)(Parameters...), dim3 blocks, int threads, size
                    cudaStream_t stream, Arguments... arguments) {
   constexpr size_t kWithoutAsking = 48 * 1024;
   if (shared_bytes > kWithoutAsking) {
-    const cudaError_t error = cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
-                                                   cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                                   static_cast<int>(shared_bytes));
+    const cudaError_t error = allow_shared_memory(reinterpret_cast<const void*>(kernel));
     if (error != cudaSuccess) return error;
   }
   cudaLaunchConfig_t config = {};
