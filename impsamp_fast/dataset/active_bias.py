@@ -16,10 +16,8 @@ Correction = Literal["normalized", "none"]
 class ActiveBias(WeightedSampler):
     r"""Draws samples by how uncertain their prediction is over the training.
 
-    Chang et al. (2017).
-
-    With the variance var of a sample's n probabilities of its true class so far,
-    :math:`P \propto \sqrt{var + var^2 / (n - 1)} + \epsilon` (their SGD sampled by prediction
+    Chang et al. (2017): with the variance var of a sample's n probabilities of its true class so
+    far, :math:`P \propto \sqrt{var + var^2 / (n - 1)} + \epsilon` (their SGD sampled by prediction
     variance). The losses are weighted by 1 / P, rescaled to mean 1 in each mini-batch, unless
     ``correction`` says otherwise.
 

@@ -22,9 +22,7 @@ _LARGEST_RATE = 1e30
 class Bandit(WeightedSampler):
     r"""Draws samples by a distribution that bandit feedback keeps up to date.
 
-    Liu et al. (2020).
-
-    The distribution p is to minimise :math:`\sum_j a_j / p_j` with
+    Liu et al. (2020): the distribution p is to minimise :math:`\sum_j a_j / p_j` with
     :math:`a_j = |g_j|^2` (the variance of the weighted gradient), here with the norm of the
     gradient with respect to the logits, see :func:`~impsamp_fast.row_stats`. The reward of sample j
     is the slope :math:`a_j / p_j^2`, known only where j was drawn, so that its estimate is divided

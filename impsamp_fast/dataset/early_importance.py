@@ -15,12 +15,11 @@ from impsamp_fast.dataset.weighted import WeightedSampler
 class EarlyImportance(WeightedSampler):
     r"""Draws samples by how hard they were in the first epochs.
 
-    Quercia et al. (2023).
-
-    After ``warm_up`` uniform epochs the weights :math:`w = \mathrm{map}(1 - \bar{p})` are fixed,
-    with :math:`\bar{p}` the mean probability of a sample's true class in those epochs, and the rest
-    of the training draws N samples per epoch by them, with replacement. The losses are not
-    re-weighted: the bias towards hard samples is what the method is about.
+    Quercia et al. (2023): after ``warm_up`` uniform epochs the weights
+    :math:`w = \mathrm{map}(1 - \bar{p})` are fixed, with :math:`\bar{p}` the mean probability of a
+    sample's true class in those epochs, and the rest of the training draws N samples per epoch by
+    them, with replacement. The losses are not re-weighted: the bias towards hard samples is what
+    the method is about.
 
     Where the published material leaves it open: the statistic, and the map, which is the identity
     by default; "a few" epochs are 5. A sample that was not seen in those epochs (``drop_last``) has

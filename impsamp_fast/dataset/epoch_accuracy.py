@@ -16,12 +16,11 @@ from impsamp_fast.dataset.sampler import DatasetSampler, shuffled
 class EpochAccuracyFilter(DatasetSampler):
     """Trains on what was misclassified when it was last seen.
 
-    Smedås (2021), the epochwise filter.
-
-    At the start of an epoch the samples that pass are kept, in random order: the misclassified ones
-    (hard accuracy), with ``alpha`` > 0 also those whose two highest probabilities differ by at most
-    that (soft accuracy); see :class:`~impsamp_fast.AccuracyFilter`. A sample that was never
-    seen passes. If fewer than ``least`` pass, random others fill up. All weights are 1.
+    The epochwise filter of Smedås (2021): at the start of an epoch the samples that pass are kept,
+    in random order: the misclassified ones (hard accuracy), with ``alpha`` > 0 also those whose two
+    highest probabilities differ by at most that (soft accuracy); see
+    :class:`~impsamp_fast.AccuracyFilter`. A sample that was never seen passes. If fewer than
+    ``least`` pass, random others fill up. All weights are 1.
 
     The thesis passes all samples through the model before each epoch. Here the training steps show
     which ones pass, at no cost, but what is left out is not seen again: hence every

@@ -56,9 +56,7 @@ class _Pruning(DatasetSampler):
 class InfoBatch(_Pruning):
     r"""Leaves out a random share of the samples of small loss in each epoch.
 
-    Qin et al. (2024).
-
-    Of the B samples whose last loss is below the mean of all last losses,
+    Qin et al. (2024): of the B samples whose last loss is below the mean of all last losses,
     :math:`\lfloor rB \rfloor` are left out at random; the losses of the other ones of those B are
     weighted by 1 / (1 - r), so that the sum over the epoch is that over all samples in expectation.
     The last epochs, from ``full_after`` times ``epochs`` on, are of all samples. An epoch's choice

@@ -15,12 +15,11 @@ from impsamp_fast.dataset.weighted import WeightedSampler
 class OnlineBatchSelection(WeightedSampler):
     r"""Draws samples by the rank of their last known loss.
 
-    Loshchilov and Hutter (2015).
-
-    With rank 1 for the largest loss of N, :math:`P(r) \propto \exp(-r \ln(s_e) / N)`: the first is
-    s_e times as likely as the last. The pressure s_e falls exponentially from ``pressure`` in the
-    first epoch after the warm-up to 1, which is uniform, in the last one (epoch ``epochs`` - 1; if
-    only one epoch follows the warm-up, it has ``pressure``).
+    Loshchilov and Hutter (2015): with rank 1 for the largest loss of N,
+    :math:`P(r) \propto \exp(-r \ln(s_e) / N)`: the first is s_e times as likely as the last. The
+    pressure s_e falls exponentially from ``pressure`` in the first epoch after the warm-up to 1,
+    which is uniform, in the last one (epoch ``epochs`` - 1; if only one epoch follows the warm-up,
+    it has ``pressure``).
 
     Where the paper leaves it open: equal losses share the mean of their ranks; a sample without a
     loss ranks before all others, which after a full warm-up epoch is none. The authors rank anew

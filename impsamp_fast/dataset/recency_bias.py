@@ -14,14 +14,13 @@ from impsamp_fast.dataset.weighted import WeightedSampler
 class RecencyBias(WeightedSampler):
     r"""Draws samples by the disagreement of their last predicted labels.
 
-    Song et al. (2020).
-
-    The uncertainty F of a sample is the entropy of its last ``history`` predicted labels divided by
-    ln C (definition 3.1). It becomes the index :math:`Q = \lceil (1 - F) N \rceil` (equation 5),
-    and :math:`P \propto \exp(-Q \ln(s_e) / N)` (equation 6). The pressure s_e falls exponentially
-    from ``pressure`` in the first epoch after the warm-up to 1, which is uniform, in the last one
-    (equation 7; if only one epoch follows the warm-up, it has ``pressure``). As in their algorithm
-    1 the probabilities are computed once per epoch.
+    Song et al. (2020): the uncertainty F of a sample is the entropy of its last ``history``
+    predicted labels divided by ln C (definition 3.1). It becomes the index
+    :math:`Q = \lceil (1 - F) N \rceil` (equation 5), and :math:`P \propto \exp(-Q \ln(s_e) / N)`
+    (equation 6). The pressure s_e falls exponentially from ``pressure`` in the first epoch after
+    the warm-up to 1, which is uniform, in the last one (equation 7; if only one epoch follows the
+    warm-up, it has ``pressure``). As in their algorithm 1 the probabilities are computed once per
+    epoch.
 
     The authors ask for a warm-up of at least ``history`` epochs, so that all histories are full; a
     shorter one is allowed, and an entropy is then that of the labels there are. A sample that was

@@ -38,9 +38,10 @@ class Strategy:
         """
         if self.level == "dataset":
             taken = inspect.signature(self.make).parameters
-            for name in _OF_THE_TRAINING:
-                if name not in taken:
-                    parameters.pop(name, None)
+            if all(parameter.kind != parameter.VAR_KEYWORD for parameter in taken.values()):
+                for name in _OF_THE_TRAINING:
+                    if name not in taken:
+                        parameters.pop(name, None)
         return self.make(*args, **parameters)
 
     @property
@@ -68,7 +69,8 @@ def register(name: str, *, level: Level, bibtex: str) -> Callable[[_Factory], _F
     Args:
         name: of the strategy.
         level: ``"batch"`` if the factory is called with a model and n and returns what is called
-            with ``(x, y)``, ``"dataset"`` if it returns a sampler of the data set's indices.
+            with ``(x, y)``, ``"dataset"`` if it is called with a size, and with ``epochs=`` and
+            ``classes=`` where it takes them, and returns a sampler of the data set's indices.
         bibtex: the entries of the papers, separated by an empty line; empty without a paper.
 
     Returns:

@@ -125,6 +125,14 @@ class TestRegistry:
         with pytest.raises(TypeError, match="unheard"):
             strategies.make("bandit", 10, epochs=7, classes=3, unheard=1)
 
+    def test_a_factory_of_any_options_is_told_all_of_it(self):
+        @strategies.register("mine", level="dataset", bibtex="")
+        def mine(size, *, classes, **options):
+            return InfoBatch(size, ratio=1 / classes, **options)
+
+        sampler = strategies.make("mine", 10, epochs=7, classes=4)
+        assert (sampler.epochs, sampler.ratio) == (7, 0.25)
+
     def test_a_level_is_one_of_two(self):
         with pytest.raises(ValueError, match="level is 'row', expected one of batch, dataset"):
             strategies.register("new", level="row", bibtex="")
