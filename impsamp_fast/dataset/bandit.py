@@ -93,7 +93,7 @@ class Bandit(WeightedSampler):
             TypeError, ValueError, IndexError: if an argument does not fit; nothing is learned then.
         """
         self._waiting.add(index, statistics(index, logits, target).grad_norm)
-        self._note_training()
+        self.note_training()
 
     def sample_weights(self, epoch: int) -> Tensor:
         """pi, [N] float32 with mean 1."""

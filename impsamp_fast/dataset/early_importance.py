@@ -78,7 +78,7 @@ class EarlyImportance(WeightedSampler):
         if self._tables["weight"][0].isnan():
             super().update(index, logits, target, losses=losses)
         else:
-            self._note_training()
+            self.note_training()
 
     def sample_weights(self, epoch: int) -> Tensor:
         """The weights, [N] float32: fixed when they are first asked for after the warm-up."""

@@ -80,7 +80,7 @@ class EpochAccuracyFilter(DatasetSampler):
         """
         stats = statistics(index, logits, target)
         self._waiting.add(index, stats.margin <= self.alpha)
-        self._note_training()
+        self.note_training()
 
     def length(self, epoch: int) -> int:
         """N in a full epoch, else the number of samples that pass, and at least ``least``."""

@@ -68,7 +68,8 @@ class DatasetSampler(Sampler[int], ABC):
         size: N, the number of samples in the data set, at least 1.
         seed: of the draws, an integer in [-2^63, 2^64). None takes one from torch's default
             generator now, so that ``torch.manual_seed`` decides.
-        memory: what ``update`` writes to; None for a sampler that has its own ``update``.
+        memory: what ``update`` writes to; None for a sampler that has its own ``update``, which
+            then calls ``note_training``.
 
     Attributes:
         tables: the tensors [N] that a sampler keeps besides its memory: their names, with dtype and
@@ -134,7 +135,11 @@ class DatasetSampler(Sampler[int], ABC):
         if self.memory is None:
             raise NotImplementedError(f"{type(self).__name__} has neither a memory nor an update")
         self.memory.update(index, logits, target, losses=losses)
-        self._note_training()
+        self.note_training()
+
+    def note_training(self) -> None:
+        """Says that the pass under way is trained on; an ``update`` of a class's own calls it."""
+        self._epochs.note_training()
 
     def weight(self, index: Tensor) -> Tensor:
         """The weights of a mini-batch's losses, [n] float32 on the device of ``index``.
@@ -149,7 +154,7 @@ class DatasetSampler(Sampler[int], ABC):
             TypeError, ValueError, IndexError: if ``index`` is not as described.
         """
         weight = self._weight(check_index(index, self.size)).to(index.device)
-        self._note_training()
+        self.note_training()
         return weight
 
     def mean(self, losses: Tensor, index: Tensor) -> Tensor:
@@ -297,10 +302,6 @@ class DatasetSampler(Sampler[int], ABC):
 
     def _forget_waiting(self) -> None:
         """Forgets what waits to be learned, since a state is loaded."""
-
-    def _note_training(self) -> None:
-        """Says that the epoch under way is trained on; for an ``update`` of a class's own."""
-        self._epochs.note_training()
 
     def _draw(self, this: Pass) -> None:
         """Draws the next block."""

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 from impsamp_fast import InfoBatch, strategies
-from impsamp_fast.dataset import WithIndex
+from impsamp_fast.dataset import DatasetSampler, WithIndex
 from tests.dataset.dataset_run import SIZE, TARGET, N, make, show, train
 
 every_strategy = pytest.mark.parametrize("name", strategies.names("dataset"))
@@ -235,6 +235,25 @@ def test_a_step_counts_for_a_pass_that_handed_out_something():
     resumed.update(torch.arange(SIZE), losses=torch.ones(SIZE))
     assert first + list(resumed) == first + list(picks)
     assert resumed.state_dict()["epoch"] == 0
+
+
+def test_an_update_of_a_class_s_own_says_that_it_trains():
+    class Counting(DatasetSampler):
+        def length(self, epoch):
+            return 6
+
+        def draw_block(self, epoch, wanted, seed):
+            return torch.arange(wanted)
+
+        def update(self, index, logits=None, target=None, *, losses=None):
+            if logits is not None:
+                self.note_training()
+
+    sampler = Counting(6, seed=0)
+    for logits, epoch in ((None, 0), (torch.zeros(1, 2), 0), (None, 1)):
+        index = next(iter(sampler))
+        assert sampler.state_dict()["epoch"] == epoch
+        sampler.update(torch.tensor([index]), logits)
 
 
 def test_a_position_before_the_one_that_was_loaded_is_not_known():
