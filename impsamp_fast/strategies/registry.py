@@ -140,9 +140,10 @@ def citation(*names: str) -> str:
     return "\n\n".join(entries)
 
 
-def _where(make: Callable[..., Any]) -> tuple[str | None, str | None]:
-    """What a definition keeps when it is run again."""
-    return getattr(make, "__module__", None), getattr(make, "__qualname__", None)
+def _where(make: Callable[..., Any]) -> Any:
+    """What a definition keeps when it is run again; a factory without a name is only itself."""
+    name = getattr(make, "__qualname__", "<lambda>")
+    return make if name.endswith("<lambda>") else (make.__module__, name)
 
 
 def _check_level(level: str) -> None:
