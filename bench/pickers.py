@@ -12,8 +12,8 @@ from bench.strategies import Strategy, make_for_batches, make_for_dataset
 from bench.stream import Stream
 from bench.tasks import Data, Task
 from impsamp_fast import MiniBatch, PickCounts, Selector
-from impsamp_fast.batch.minibatch import BatchStrategy
 from impsamp_fast.batch.queue import Queue
+from impsamp_fast.batch.strategy import BatchStrategy
 from impsamp_fast.dataset import DatasetSampler
 
 

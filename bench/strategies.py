@@ -15,8 +15,8 @@ from torch import nn
 
 from bench.tasks import Task
 from impsamp_fast import Always, PickCounts, strategies
-from impsamp_fast.batch.minibatch import BatchStrategy
 from impsamp_fast.batch.start import After, LossRatio, StartRule, VarianceReduction
+from impsamp_fast.batch.strategy import BatchStrategy
 from impsamp_fast.dataset import DatasetSampler
 
 ALL = "all"

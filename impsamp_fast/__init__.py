@@ -13,11 +13,12 @@ from impsamp_fast.batch.accumulator import Accumulator
 from impsamp_fast.batch.draw_rules import DrawRule, LossSplit, TopQuantile
 from impsamp_fast.batch.filters import AccuracyFilter, Filter
 from impsamp_fast.batch.graph_step import GraphStep
-from impsamp_fast.batch.minibatch import BatchStrategy, MiniBatch
+from impsamp_fast.batch.minibatch import MiniBatch
 from impsamp_fast.batch.queue import Queue
 from impsamp_fast.batch.selective_backprop import SelectiveBackprop
 from impsamp_fast.batch.selector import Selector
 from impsamp_fast.batch.start import After, Always, LossRatio, StartRule, VarianceReduction
+from impsamp_fast.batch.strategy import BatchStrategy
 from impsamp_fast.dataset import (
     ActiveBias,
     Bandit,

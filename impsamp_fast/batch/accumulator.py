@@ -68,7 +68,7 @@ class Accumulator(Queue):
         counts: PickCounts | None = None,
         label_smoothing: float = 0.0,
         class_weight: Tensor | None = None,
-        ignore_index: int = -100,
+        ignore_index: int | None = -100,
         seed: int | None = None,
     ) -> None:
         if not isinstance(filter, Filter):
@@ -101,10 +101,9 @@ class Accumulator(Queue):
         wanted = missing if seen == 0 else math.ceil(missing * seen / max(passed, 1))
         return min(wanted, 8 * self.n if self.largest_raw_size is None else self.largest_raw_size)
 
-    def _keep(self, x: Any, y: Tensor, seed: int) -> Tensor:
-        stats = row_stats(self._logits(x, y), y, **self._loss_options())
-        ignored = y == self.ignore_index if y.dim() == 1 else None
-        passing, others = rows_that_pass(self.filter, stats, y, ignored)
+    def _select(self, x: Any, y: Tensor, seed: int) -> Tensor:
+        stats = row_stats(self._logits(x, y), y, **self._loss.options(y.device))
+        passing, others = rows_that_pass(self.filter, stats, y, self._loss.ignored(y))
         self._recent.append((passing.numel(), y.shape[0]))
         if self._unfilled + 1 < self.patience:
             return passing

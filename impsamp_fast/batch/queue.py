@@ -1,5 +1,6 @@
 """Mini-batches that are collected over several raw batches."""
 
+import warnings
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, final
@@ -9,20 +10,19 @@ from torch import Tensor, nn
 
 from impsamp_fast._checks import check_range
 from impsamp_fast._seeds import seed_of_run, seed_of_step
+from impsamp_fast.batch._arguments import check_batch, check_parts, unpack
 from impsamp_fast.batch._nested import check_alike, copied, gather, join, moved, plain, split
-from impsamp_fast.batch.minibatch import (
-    BatchStrategy,
-    MiniBatch,
-    check_batch,
-    check_parts,
-    check_seed_and_step,
-    load_rule_and_counts,
-    unpack,
-)
+from impsamp_fast.batch._states import check_seed_and_step, load_rule_and_counts
+from impsamp_fast.batch._trained_loss import TrainedLoss, WithTrainedLoss
+from impsamp_fast.batch.minibatch import MiniBatch
 from impsamp_fast.batch.scoring import check_logits, forward_without_trace
 from impsamp_fast.batch.start import Always, StartRule
+from impsamp_fast.batch.strategy import BatchStrategy
 from impsamp_fast.dataset.pick_counts import PickCounts
 from impsamp_fast.ops import row_stats
+
+# So many mini-batches that wait before a raw batch are a queue that grows.
+_MANY_MINI_BATCHES = 16
 
 # x, y and index.
 _Rows = tuple[Any, Tensor, Tensor]
@@ -40,20 +40,21 @@ _STATE = {
 }
 
 
-class Queue(BatchStrategy):
-    """Collects the rows of raw batches that are worth training on until there are n.
+class Queue(WithTrainedLoss, BatchStrategy):
+    """Collects rows that are selected from raw batches until there are n.
 
     A call takes a raw batch and returns a mini-batch of n rows with weight 1, or None while there
     are too few. Rows come in the order in which they were taken in, and none is lost: those above n
-    are kept for the next mini-batch. Where a raw batch fills several, ``pop`` returns the others,
-    and ``batches`` yields them all. Rows of raw batches without ``index`` are numbered from 0 in
+    wait for the next mini-batch. Where a raw batch fills several, ``pop`` returns the others, and
+    ``batches`` yields them all; a warning says once when rows of many mini-batches wait because
+    neither is used. Rows of raw batches without ``index`` are numbered from 0 in
     the order of the raw batches.
 
     Before the start rule says so, all rows are kept and nothing is scored. Then the model scores
     each raw batch without leaving a trace, as a :class:`~impsamp_fast.Selector` does. On an
-    accelerator the host waits for the number of rows that are kept.
+    accelerator the host waits for the number of rows that are selected.
 
-    A queue of your own derives from this class and implements ``raw_size``, ``_keep`` and the
+    A queue of your own derives from this class and implements ``raw_size``, ``_select`` and the
     state of what it remembers.
 
     Args:
@@ -65,7 +66,7 @@ class Queue(BatchStrategy):
         counts: counts the picks of each sample of the data set. Calls then need ``index``.
         label_smoothing: as in the loss that is trained, see :func:`~impsamp_fast.row_stats`.
         class_weight: likewise, [C].
-        ignore_index: likewise.
+        ignore_index: likewise; None ignores no row.
         seed: of the random choices, as in a Selector; step t is the t-th raw batch.
 
     Raises:
@@ -82,24 +83,22 @@ class Queue(BatchStrategy):
         counts: PickCounts | None = None,
         label_smoothing: float = 0.0,
         class_weight: Tensor | None = None,
-        ignore_index: int = -100,
+        ignore_index: int | None = -100,
         seed: int | None = None,
     ) -> None:
-        n = check_parts(model, n, start, class_weight)
+        n = check_parts(model, n, start)
         if start is not None and start.learns_from == "tau":
             raise ValueError(
                 f"start is a {type(start).__name__}, which learns from tau: a queue has none, use "
                 "After(steps) or LossRatio(threshold)"
             )
+        self._loss = TrainedLoss(label_smoothing, class_weight, ignore_index)
         self._seed = seed_of_run(seed)
         self.model = model
         self.n = n
         self.start = start
         self.dropout = dropout
         self.counts = counts
-        self.label_smoothing = label_smoothing
-        self.class_weight = class_weight
-        self.ignore_index = ignore_index
         self.seed = seed
         self._rule = Always() if start is None else start
         self._step = 0
@@ -107,11 +106,14 @@ class Queue(BatchStrategy):
         self._unfilled = 0  # raw batches since there were n rows
         self._importance = False  # of the last raw batch
         self._rows: _Rows | None = None
-        self._check_options()
+        self._has_warned = False
+        # The operator knows what fits: an error comes now, not in a later step.
+        logits, y = self._loss.example()
+        row_stats(logits, y, **self._loss.options(y.device))
 
     @abstractmethod
-    def _keep(self, x: Any, y: Tensor, seed: int) -> Tensor:
-        """Which rows of a raw batch to keep, [m] int64; the seed is this step's.
+    def _select(self, x: Any, y: Tensor, seed: int) -> Tensor:
+        """Which rows of a raw batch to select, [m] int64; the seed is this step's.
 
         It remembers what it must only after all that can go wrong.
         """
@@ -151,6 +153,7 @@ class Queue(BatchStrategy):
             IndexError: if ``counts`` is given and an ``index`` is not in the data set.
         """
         K = self._check(x, y, index)
+        self._look_at_length()
         numbers = index
         if numbers is None:
             numbers = torch.arange(self._numbered, self._numbered + K, device=y.device)
@@ -160,7 +163,7 @@ class Queue(BatchStrategy):
                 check_alike(name, part, waiting)
         importance = self._rule.decide(self._step, K, self.n)
         if importance:
-            rows = gather(rows, self._keep(x, y, seed_of_step(self._seed, self._step)))
+            rows = gather(rows, self._select(x, y, seed_of_step(self._seed, self._step)))
         elif self._rows is None and self.n != K:
             # Rows that stay are the queue's own: the caller may write over the raw batch.
             rows = copied(rows)
@@ -273,23 +276,22 @@ class Queue(BatchStrategy):
             check_range(index, self.counts.size)
         return K
 
-    def _check_options(self) -> None:
-        """The operator knows what fits: an error comes now, not in a later step."""
-        class_weight = self.class_weight
-        classes = 2 if class_weight is None else class_weight.numel()
-        device = "cpu" if class_weight is None else class_weight.device
-        y = torch.tensor([int(self.ignore_index == 0)], device=device)
-        row_stats(torch.zeros(1, classes, device=device), y, **self._loss_options())
+    def _look_at_length(self) -> None:
+        """Warns once when the queue grows since full mini-batches are not taken out."""
+        # A loop that takes out all that there are has fewer than n rows here.
+        if self._has_warned or self.waiting < _MANY_MINI_BATCHES * self.n:
+            return
+        self._has_warned = True
+        warnings.warn(
+            f"{self.waiting} rows wait in the {type(self).__name__}, enough for "
+            f"{self.waiting // self.n} mini-batches, and each call takes out one: call pop() until "
+            "it returns None before the next raw batch, or use batches(loader), or the queue grows "
+            "without bound",
+            stacklevel=3,
+        )
 
     def _logits(self, x: Any, y: Tensor) -> Tensor:
         logits = forward_without_trace(self.model, x, y, self.dropout)
         check_logits(logits, y)
         assert isinstance(logits, Tensor)
         return logits
-
-    def _loss_options(self) -> dict[str, Any]:
-        return {
-            "label_smoothing": self.label_smoothing,
-            "class_weight": self.class_weight,
-            "ignore_index": self.ignore_index,
-        }

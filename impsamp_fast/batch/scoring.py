@@ -1,14 +1,11 @@
 """The scoring forward pass: a model's logits, and no trace of having asked for them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
-
-# A score of the user's: from logits [K, C] and y [K] or [K, C] to scores [K], not negative.
-ScoreFunction = Callable[[Tensor, Tensor], Tensor]
 
 
 def forward_without_trace(model: nn.Module, x: Any, y: Tensor, dropout: bool) -> Any:
@@ -61,30 +58,6 @@ def check_logits(logits: Any, y: Tensor) -> None:
         raise ValueError(
             f"the model returned logits of shape {list(logits.shape)}, expected "
             f"[{y.shape[0]}, C], one row of logits for each row of x"
-        )
-
-
-def check_scores(scores: Any, y: Tensor) -> None:
-    """Checks what the user's score function returned (TypeError, ValueError).
-
-    The values are looked at on the CPU only: on an accelerator the host would have to wait.
-    """
-    if not isinstance(scores, Tensor):
-        raise TypeError(f"score returned {type(scores).__name__}, expected a tensor")
-    if not scores.is_floating_point():
-        raise TypeError(f"score returned a tensor of {scores.dtype}, expected floating point")
-    if scores.shape != y.shape[:1]:
-        raise ValueError(
-            f"score returned shape {list(scores.shape)}, expected [{y.shape[0]}], one per row"
-        )
-    if scores.device.type != "cpu":
-        return
-    wrong = ~(scores.isfinite() & (scores >= 0))
-    if wrong.any():
-        row = int(wrong.nonzero()[0])
-        raise ValueError(
-            f"score returned {scores[row].item()} for row {row}, expected finite numbers that are "
-            "not negative"
         )
 
 

@@ -16,21 +16,21 @@ from impsamp_fast.ops import score
 
 @final
 class SelectiveBackprop(Queue):
-    r"""Keeps a row with a probability that grows with the rank of its loss.
+    r"""Selects a row with a probability that grows with the rank of its loss.
 
-    Jiang et al. (2019): a row of loss L is kept with probability :math:`F(L)^\beta`, independently
-    of the others, where F(L) is the share of the last ``history`` losses below L, those of the
-    row's own raw batch among them; kept rows queue until there are n. Losses that are all equal are
-    below none of each other, so no row is kept; a model whose first outputs are all equal needs a
-    ``start``. A row whose class index is ``ignore_index`` has no loss to remember and is never
-    kept.
+    Jiang et al. (2019): a row of loss L is selected with probability :math:`F(L)^\beta`,
+    independently of the others, where F(L) is the percentile rank of L among the last ``history``
+    losses, those of the row's own raw batch included. Selected rows queue until there are n. As in
+    ``scipy.stats.percentileofscore(kind="rank")``, equal losses share the mean of their ranks: h
+    losses that are all equal have F = (h + 1) / (2 h). A row whose class index is ``ignore_index``
+    has no loss to remember and is never selected.
 
     In the paper all rows of the first epoch are kept: ``start=After(raw batches per epoch)``.
 
     Args:
         model: called as by a :class:`~impsamp_fast.Selector`.
         n: rows per mini-batch, at least 1.
-        beta: the selectivity, at least 0, where 0 keeps all rows that have a target.
+        beta: the selectivity, at least 0, where 0 selects all rows that have a target.
         history: how many losses F is taken from, at least 1.
         start: see :class:`~impsamp_fast.Queue`, as all that follow.
         dropout: likewise.
@@ -56,7 +56,7 @@ class SelectiveBackprop(Queue):
         counts: PickCounts | None = None,
         label_smoothing: float = 0.0,
         class_weight: Tensor | None = None,
-        ignore_index: int = -100,
+        ignore_index: int | None = -100,
         seed: int | None = None,
     ) -> None:
         beta = check_number("beta", beta, 0)
@@ -81,17 +81,16 @@ class SelectiveBackprop(Queue):
         """n, the paper's raw batches; 0 while n rows wait."""
         return 0 if self.waiting >= self.n else int(self.n)
 
-    def _keep(self, x: Any, y: Tensor, seed: int) -> Tensor:
-        losses = score(self._logits(x, y), y, "loss", **self._loss_options()).to(torch.float32)
-        counted = torch.ones_like(losses, dtype=torch.bool)
-        if y.dim() == 1:
-            counted = y != self.ignore_index
-        last = torch.cat([self._losses.to(losses.device), losses[counted]])[-int(self.history) :]
-        below = torch.searchsorted(last.sort().values, losses)
-        prob = (below / max(1, last.numel())) ** self.beta * counted
-        kept = keep_each(prob, seed).nonzero().squeeze(1)
+    def _select(self, x: Any, y: Tensor, seed: int) -> Tensor:
+        losses = score(self._logits(x, y), y, "loss", **self._loss.options(y.device))
+        losses = losses.to(torch.float32)
+        ignored = self._loss.ignored(y)
+        counted = torch.ones_like(losses, dtype=torch.bool) if ignored is None else ~ignored
+        last = torch.cat([self._losses.to(losses.device), losses[counted]])[-self.history :]
+        prob = percentile_rank(last, losses) ** self.beta * counted
+        selected = keep_each(prob, seed).nonzero().squeeze(1)
         self._losses = last
-        return kept
+        return selected
 
     def _memory(self) -> dict[str, Any]:
         return {"losses": self._losses.clone()}
@@ -110,3 +109,12 @@ class SelectiveBackprop(Queue):
 
     def _load_memory(self, memory: Mapping[str, Any]) -> None:
         self._losses = memory["losses"].clone()
+
+
+def percentile_rank(history: Tensor, losses: Tensor) -> Tensor:
+    """The rank of each loss in the history by its length; ties share the mean of their ranks."""
+    ascending = history.sort().values
+    below = torch.searchsorted(ascending, losses)
+    not_above = torch.searchsorted(ascending, losses, right=True)
+    ranks = below + not_above + (below < not_above)
+    return ranks / (2 * max(1, history.numel()))

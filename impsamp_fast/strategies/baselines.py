@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from impsamp_fast.batch.queue import Queue
-from impsamp_fast.batch.selector import Selector
+from impsamp_fast.batch.selector import Selector, SmallBatch
 from impsamp_fast.batch.start import After
 from impsamp_fast.dataset.pick_counts import PickCounts
 from impsamp_fast.strategies.registry import register
@@ -23,7 +23,7 @@ class EveryRow(Queue):
         """The rows that are missing; 0 while n wait."""
         return max(0, self.n - self.waiting)
 
-    def _keep(self, x: Any, y: Tensor, seed: int) -> Tensor:
+    def _select(self, x: Any, y: Tensor, seed: int) -> Tensor:
         return torch.arange(y.shape[0], device=y.device)
 
     def _memory(self) -> dict[str, Any]:
@@ -44,7 +44,7 @@ def uniform(
     counts: PickCounts | None = None,
     label_smoothing: float = 0.0,
     class_weight: Tensor | None = None,
-    ignore_index: int = -100,
+    ignore_index: int | None = -100,
     seed: int | None = None,
 ) -> EveryRow:
     """Ordinary training: every row of the raw batches, n at a time, in their order.
@@ -78,10 +78,11 @@ def random_subset(
     model: nn.Module,
     n: int,
     *,
+    small_batch: SmallBatch = "raise",
     counts: PickCounts | None = None,
     label_smoothing: float = 0.0,
     class_weight: Tensor | None = None,
-    ignore_index: int = -100,
+    ignore_index: int | None = -100,
     seed: int | None = None,
 ) -> Selector:
     """n of the K rows of each large batch, uniformly without replacement, weight 1.
@@ -92,6 +93,8 @@ def random_subset(
     Args:
         model: not called.
         n: rows per mini-batch.
+        small_batch: what to do with a large batch of fewer rows, see
+            :class:`~impsamp_fast.Selector`.
         counts: counts the picks of each sample of the data set.
         label_smoothing: as in the loss that is trained; no pick depends on it.
         class_weight: likewise.
@@ -102,6 +105,7 @@ def random_subset(
         model,
         n,
         start=After(sys.maxsize),
+        small_batch=small_batch,
         counts=counts,
         label_smoothing=label_smoothing,
         class_weight=class_weight,

@@ -25,8 +25,8 @@ def selective_backprop(
 ) -> SelectiveBackprop:
     r"""Rows kept with a probability that grows with their loss, queued until there are n.
 
-    A row of loss L is kept with probability :math:`F(L)^\beta`, where F(L) is the share of the
-    last losses that are below L, independently of the others; kept rows have weight 1.
+    A row of loss L is selected with probability :math:`F(L)^\beta`, where F(L) is the percentile
+    rank of L among the last losses, independently of the others; selected rows have weight 1.
 
     Args:
         model: whose logits are scored.

@@ -17,9 +17,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from impsamp_fast import strategies
-from impsamp_fast.batch.minibatch import BatchStrategy, MiniBatch
+from impsamp_fast.batch.minibatch import MiniBatch
 from impsamp_fast.batch.selector import Selector
 from impsamp_fast.batch.start import Always
+from impsamp_fast.batch.strategy import BatchStrategy
 from impsamp_fast.dataset.pick_counts import PickCounts
 from tests.toy import C, K, N
 

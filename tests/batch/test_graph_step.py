@@ -1,8 +1,11 @@
 """GraphStep without a GPU: its steps run eagerly, or by a recorder that stands in for CUDA's."""
 
 import copy
+import gc
 import math
+import warnings
 from contextlib import nullcontext
+from functools import partial
 
 import pytest
 import torch
@@ -19,7 +22,7 @@ from impsamp_fast import (
     TopQuantile,
     VarianceReduction,
 )
-from impsamp_fast.batch import graph_step
+from impsamp_fast.batch import _graphs, graph_step
 from tests.toy import C, K, N
 
 
@@ -68,7 +71,7 @@ def recorder(monkeypatch):
 
     def install(step):
         stand_in = Recorder(step)
-        monkeypatch.setattr(graph_step, "_recorder_for", lambda device: stand_in)
+        monkeypatch.setattr(graph_step, "recorder_for", lambda device: stand_in)
         return stand_in
 
     return install
@@ -155,6 +158,123 @@ def test_a_new_learning_rate_is_recorded_anew_and_a_tensor_is_not(model, recorde
         step(x, y)
         step.optimizer.param_groups[0]["lr"].mul_(0.5)
     assert stand_in.recorded == 1
+
+
+def test_a_learning_rate_that_changes_in_every_step_is_warned_of_once(model, recorder):
+    step = trainer(model, warmup=1)
+    stand_in = recorder(step)
+    data = batches(12)
+    with pytest.warns(UserWarning, match="the optimiser's lr changes every few steps.*tensor") as w:
+        for x, y in data:
+            step(x, y)
+            step.optimizer.param_groups[0]["lr"] *= 0.9
+    assert len(w) == 1
+    assert w[0].filename == __file__
+    assert stand_in.recorded == 11
+
+
+def test_a_learning_rate_that_changes_now_and_then_is_not_warned_of(model, recorder):
+    step = trainer(model, warmup=1)
+    recorder(step)
+    data = batches(20)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(5):
+            for x, y in data:
+                step(x, y)
+            step.optimizer.param_groups[0]["lr"] *= 0.9
+
+
+def test_the_optimizer_keeps_no_hook_of_a_step_that_is_gone(model):
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    hooks = optimizer._optimizer_load_state_dict_post_hooks
+    step = GraphStep(Selector(model, N), optimizer)
+    other = GraphStep(Selector(model, N), optimizer)
+    assert len(hooks) == 2
+    step(*batches(1)[0])
+    del step
+    gc.collect()
+    assert len(hooks) == 1
+    del other
+    gc.collect()
+    assert not hooks
+
+
+@pytest.mark.parametrize("records", [False, True])
+def test_gradients_are_clipped_before_the_step(model, recorder, records):
+    by_hand, data = copy.deepcopy(model), batches(10)
+    largest = 0.05
+    selector = Selector(model, N, seed=7)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    clip = partial(nn.utils.clip_grad_norm_, list(model.parameters()), largest)
+    step = GraphStep(selector, optimizer, before_step=clip, warmup=2)
+    if records:
+        recorder(step)
+    selector = Selector(by_hand, N, seed=7)
+    optimizer = torch.optim.SGD(by_hand.parameters(), lr=0.1)
+    clipped = 0
+    for x, y in data:
+        step(x, y)
+        batch = selector(x, y)
+        losses = F.cross_entropy(by_hand(batch.x), batch.y, reduction="none")
+        optimizer.zero_grad()
+        batch.mean(losses).backward()
+        clipped += nn.utils.clip_grad_norm_(by_hand.parameters(), largest) > largest
+        optimizer.step()
+    assert clipped > 0
+    for found, expected in zip(model.parameters(), by_hand.parameters(), strict=True):
+        assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("records", [False, True])
+def test_a_score_function_gets_the_samples_numbers(model, recorder, records):
+    table = torch.rand(1000, generator=torch.Generator().manual_seed(1))
+
+    def score(logits, y, index):
+        return table[index]
+
+    by_hand, data = copy.deepcopy(model), batches(8)
+    numbers = [torch.randperm(1000)[:K] for _ in data]
+    step = trainer(model, score=score, warmup=2)
+    if records:
+        recorder(step)
+    losses = [step(x, y, index).item() for (x, y), index in zip(data, numbers, strict=True)]
+    selector = Selector(by_hand, N, seed=7, score=score)
+    optimizer = torch.optim.SGD(by_hand.parameters(), lr=0.1, momentum=0.9)
+    for (x, y), index, found in zip(data, numbers, losses, strict=True):
+        batch = selector(x, y, index)
+        loss = batch.mean(F.cross_entropy(by_hand(batch.x), batch.y, reduction="none"))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        assert found == loss.item()
+
+
+@pytest.mark.parametrize("records", [False, True])
+def test_small_batches_are_left_out_or_trained_on_whole(model, recorder, records):
+    small = batches(1, rows=N - 3)[0]
+    step = trainer(model, small_batch="skip", warmup=1)
+    if records:
+        recorder(step)
+    before = [parameter.clone() for parameter in model.parameters()]
+    assert step(*small) is None
+    assert step.state_dict()["step"] == 0
+    for found, expected in zip(model.parameters(), before, strict=True):
+        assert torch.equal(found, expected)
+    step = trainer(model, small_batch="all", warmup=1)
+    if records:
+        recorder(step)
+    for _ in range(3):
+        x, y = small
+        expected = F.cross_entropy(model(x), y)
+        torch.testing.assert_close(step(x, y), expected.detach())
+    assert step.state_dict()["step"] == 3
+
+
+def test_no_index_is_ignored_in_its_loss(model):
+    x, y = batches(1)[0]
+    expected = trainer(copy.deepcopy(model))(x, y)
+    assert torch.equal(trainer(model, ignore_index=None)(x, y), expected)
 
 
 def test_counts_the_samples_that_were_picked(model, recorder):
@@ -248,6 +368,7 @@ def test_continues_from_a_saved_state(model, recorder):
         ({"selector": "model"}, TypeError, "selector is str, expected a Selector"),
         ({"optimizer": 0.1}, TypeError, "optimizer is float, expected an Optimizer"),
         ({"loss": 1}, TypeError, "loss is 1, expected a function"),
+        ({"before_step": 1}, TypeError, "before_step is 1, expected a function or None"),
         ({"warmup": 1.5}, TypeError, "warmup is 1.5, expected an integer"),
         ({"warmup": 0}, ValueError, "warmup is 0, expected at least 1"),
     ],
@@ -287,7 +408,7 @@ def test_rejects_a_mean_loss(model):
 
 
 def test_says_when_a_captured_selection_has_failed():
-    scalars = graph_step._Scalars(torch.device("cpu"))
+    scalars = _graphs.Scalars(torch.device("cpu"))
     for call in range(1, 49):
         scalars.advance(torch.tensor(3 if call == 5 else 0))
         if call == 32:

@@ -2,18 +2,19 @@
 
 import io
 import math
+import warnings
 
 import pytest
 import torch
 import torch.nn.functional as F
-from scipy.stats import chi2
+from scipy.stats import chi2, percentileofscore
 from torch import Tensor, nn
 
 from impsamp_fast.batch.accumulator import Accumulator
 from impsamp_fast.batch.draw_rules import keep_each
 from impsamp_fast.batch.filters import AccuracyFilter, Filter
 from impsamp_fast.batch.queue import Queue
-from impsamp_fast.batch.selective_backprop import SelectiveBackprop
+from impsamp_fast.batch.selective_backprop import SelectiveBackprop, percentile_rank
 from impsamp_fast.batch.start import After, LossRatio, VarianceReduction
 from impsamp_fast.dataset.pick_counts import PickCounts
 from impsamp_fast.ops import RowStats, row_stats
@@ -88,6 +89,28 @@ class TestQueue:
         found = [batch.index.tolist() for batch in queue.batches(loader)]
         assert found == [[0, 2], [3, 4], [5, 7]]
         assert queue.waiting == 1
+
+    def test_says_once_that_it_grows(self):
+        queue = ones(2)
+        numbers = [1, 1, 1, 1]
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            for _ in range(30):
+                queue(*raw(*numbers))
+        (message,) = (str(warning.message) for warning in caught)
+        assert message.startswith("32 rows wait in the Accumulator, enough for 16 mini-batches")
+        assert caught[0].filename == __file__
+        assert queue.waiting == 60  # and nothing is lost
+        found = []
+        while (batch := queue.pop()) is not None:
+            found += batch.index.tolist()
+        assert found == list(range(60, 120))
+
+    def test_does_not_say_so_where_all_are_taken_out(self):
+        queue = ones(2)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert len(list(queue.batches([raw(*[1] * 100)] * 5))) == 250
 
     def test_scores_when_the_mini_batch_is_asked_for(self):
         model = nn.Linear(1, 2, bias=False)
@@ -205,6 +228,7 @@ class TestQueue:
             ),
             ({"label_smoothing": 2.0}, ValueError, "label_smoothing"),
             ({"class_weight": [1.0]}, TypeError, "class_weight"),
+            ({"ignore_index": "1"}, TypeError, "ignore_index is '1', expected an integer or None"),
             (
                 {"filter": AccuracyFilter},
                 TypeError,
@@ -293,6 +317,12 @@ class TestAccumulator:
         assert queue(*raw(1, 1, 0)) is None
         assert queue(*raw(1, 1, 0)).index.tolist() == [2, 5]
 
+    def test_ignores_nothing_if_told_so(self):
+        queue = ones(2, ignore_index=None)
+        assert queue(*raw(1, 1, 0)).index.tolist() == [0, 1]
+        with pytest.raises(IndexError, match="is -100"):
+            queue(*raw(-100, 1))
+
     def test_filters_by_the_loss_that_is_trained(self, model, data):
         x, y = data
         options = {"label_smoothing": 0.2, "class_weight": torch.tensor([1.0, 5.0, 0.5])}
@@ -318,7 +348,7 @@ class TestSelectiveBackprop:
     def probabilities(self, history: list[float], losses: list[float], beta: float) -> Tensor:
         """By the definition, the losses of the raw batch in the history."""
         return torch.tensor(
-            [(sum(h < loss for h in history) / len(history)) ** beta for loss in losses]
+            [(percentileofscore(history, loss, kind="rank") / 100) ** beta for loss in losses]
         )
 
     @pytest.mark.parametrize("beta", [0.0, 1.0, 2.0])
@@ -338,27 +368,52 @@ class TestSelectiveBackprop:
         assert (len(kept) == 84) == (beta == 0)
 
     def test_a_raw_batch_by_hand(self):
-        # Of 4 losses none is below the first, one below the third, and so on.
-        expected = torch.tensor([0.0, 0.75, 0.25, 0.5])
+        # Of 4 losses the first is the lowest, the third the second lowest, and so on.
+        expected = torch.tensor([0.25, 1.0, 0.5, 0.75])
         draws, kept = 4000, torch.zeros(4)
         for seed in range(draws):
             queue = SelectiveBackprop(nn.Identity(), 10**6, seed=seed)
             queue(*known_losses(0.1, 3.0, 0.2, 0.7))
             rows = queue.state_dict()["rows"][2]
             kept[rows] += 1
-        assert kept[0] == 0
-        p = expected[1:]
-        deviation = ((kept[1:] - draws * p) ** 2 / (draws * p * (1 - p))).sum()
+        assert kept[1] == draws
+        kept, p = kept[[0, 2, 3]], expected[[0, 2, 3]]
+        deviation = ((kept - draws * p) ** 2 / (draws * p * (1 - p))).sum()
         assert deviation < chi2.isf(FALSE_ALARM, 3)
 
-    def test_equal_losses_are_below_none(self):
-        queue = SelectiveBackprop(nn.Identity(), 1)
-        assert queue(*known_losses(*[0.5] * 50)) is None
+    @pytest.mark.parametrize("history", [50, 1000])
+    def test_equal_losses_share_their_rank(self, history):
+        draws, kept = 2000, torch.zeros(50)
+        for seed in range(draws):
+            queue = SelectiveBackprop(nn.Identity(), 10**6, history=history, seed=seed)
+            queue(*known_losses(*[0.5] * 50))
+            kept[queue.state_dict()["rows"][2]] += 1
+        p = percentileofscore([0.5] * 50, 0.5, kind="rank") / 100
+        deviation = ((kept - draws * p) ** 2 / (draws * p * (1 - p))).sum()
+        assert deviation < chi2.isf(FALSE_ALARM, 50)
+
+    def test_ranks_are_scipys_whatever_the_ties(self):
+        generator = torch.Generator().manual_seed(1)
+        for size in (1, 2, 7, 40):
+            history, losses = (torch.randint(5, (n,), generator=generator) for n in (size, 30))
+            expected = [percentileofscore(history, loss, kind="rank") / 100 for loss in losses]
+            found = percentile_rank(history.float(), losses.float())
+            torch.testing.assert_close(found.double(), torch.tensor(expected, dtype=torch.float64))
+
+    def test_a_model_that_starts_with_equal_outputs_is_trained(self):
+        x, y = torch.randn(256, 4), torch.randint(C, (256,))
+        model = nn.Linear(4, C)
+        nn.init.zeros_(model.weight)
+        nn.init.zeros_(model.bias)
+        queue = SelectiveBackprop(model, 16, seed=0)
+        batches = list(queue.batches(zip(x.split(64), y.split(64), strict=True)))
+        # 130 of 256 rows are expected.
+        assert 6 <= len(batches) <= 10
 
     def test_remembers_the_last_losses_of_a_large_raw_batch(self):
         queue = SelectiveBackprop(nn.Identity(), 10**6, history=3, seed=0)
         queue(*known_losses(9.0, 8.0, 1.0, 2.0, 3.0))
-        # All of the last three are below 8 and 9.
+        # 8 and 9 are above all of the last three.
         assert {0, 1} <= set(queue.state_dict()["rows"][2].tolist())
         torch.testing.assert_close(
             queue.state_dict()["memory"]["losses"], torch.tensor([1.0, 2.0, 3.0])
@@ -375,7 +430,6 @@ class TestSelectiveBackprop:
         assert torch.equal(found["memory"]["losses"], expected["memory"]["losses"])
         rows = found["rows"][2].tolist()
         assert set(rows) <= {0, 1, 2, 3}
-        assert 0 not in rows or beta == 0
         assert len(rows) == 4 or beta > 0
 
     def test_a_raw_batch_without_a_target_changes_nothing(self):

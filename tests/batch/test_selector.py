@@ -135,85 +135,6 @@ class TestPicking:
         assert error.abs() < 5 * means.std() / len(means) ** 0.5
 
 
-class TestScoreFunction:
-    @pytest.mark.parametrize("correction", ["unbiased", "normalized", "none", 0.5])
-    @pytest.mark.parametrize("smoothing", [0.0, 0.2])
-    @pytest.mark.parametrize(
-        "method", ["multinomial", "stratified", "systematic", "race", "pps", "topk"]
-    )
-    def test_picks_what_the_same_score_by_name_does(
-        self, model, data, method, smoothing, correction
-    ):
-        x, y = data
-        options = {
-            "method": method,
-            "smoothing": smoothing,
-            "correction": correction,
-            "ignore_index": 2,
-            "seed": 3,
-        }
-        by_name = Selector(model, N, score="loss", **options)
-        by_function = Selector(
-            model, N, score=lambda z, y: score(z, y, "loss", ignore_index=2), **options
-        )
-        for _ in range(3):
-            expected, batch = by_name(x, y), by_function(x, y)
-            assert torch.equal(batch.index, expected.index)
-            torch.testing.assert_close(batch.weight, expected.weight)
-            assert batch.weight.dtype == torch.float32
-
-    def test_gets_the_logits_without_a_graph(self, model, data):
-        x, y = data
-
-        def largest_logit(logits: Tensor, target: Tensor) -> Tensor:
-            assert not torch.is_grad_enabled()
-            assert torch.equal(logits, model(x))
-            assert target is y
-            return logits.amax(-1).exp().double()
-
-        batch = Selector(model, N, score=largest_logit, method="topk")(x, y)
-        assert torch.equal(batch.index, model(x).amax(-1).topk(N).indices)
-
-    def test_ignored_rows_are_not_drawn(self, model, data):
-        x, y = data
-        for smoothing in (0.0, 0.5):
-            selector = Selector(
-                model, N, score=lambda z, y: torch.ones(K), ignore_index=2, smoothing=smoothing
-            )
-            for _ in range(5):
-                assert not (selector(x, y).y == 2).any()
-
-    def test_a_start_rule_hears_its_tau(self, model, data):
-        rules = [VarianceReduction(threshold=0.0), VarianceReduction(threshold=0.0)]
-        by_name = Selector(model, N, score="loss", start=rules[0], seed=1)
-        by_function = Selector(
-            model, N, score=lambda z, y: score(z, y, "loss"), start=rules[1], seed=1
-        )
-        for _ in range(4):
-            assert torch.equal(by_name(*data).index, by_function(*data).index)
-        averages = [rule.state_dict()["average"] for rule in rules]
-        assert averages[0] > 0
-        assert averages[1] == pytest.approx(averages[0], rel=1e-5)
-
-    @pytest.mark.parametrize(
-        ("returned", "error", "message"),
-        [
-            ([1.0] * K, TypeError, "score returned list, expected a tensor"),
-            (torch.ones(K, dtype=torch.int64), TypeError, "score returned a tensor of torch.int64"),
-            (torch.ones(K, 1), ValueError, r"score returned shape \[64, 1\], expected \[64\]"),
-            (torch.arange(K) - 1.0, ValueError, "score returned -1.0 for row 0, expected finite"),
-            (torch.ones(K) / torch.tensor([1.0] * 3 + [0] + [1] * 60), ValueError, "inf for row 3"),
-            (torch.full((K,), torch.nan), ValueError, "score returned nan for row 0"),
-        ],
-    )
-    def test_is_named_when_it_returns_what_is_no_score(self, model, data, returned, error, message):
-        selector = Selector(model, N, score=lambda z, y: returned)
-        before = selector.state_dict()
-        with pytest.raises(error, match=message):
-            selector(*data)
-        assert selector.state_dict() == before
-
-
 class TestDrawRule:
     def test_draws_the_rows(self, model, data):
         x, y = data
@@ -807,6 +728,12 @@ class TestBadInput:
             ),
             ({"layer": 3, "score": "last_layer"}, TypeError, "layer is 3, expected a str"),
             ({"layer": "2"}, ValueError, "layer is '2', but only score \"last_layer\""),
+            (
+                {"small_batch": "drop"},
+                ValueError,
+                "small_batch is 'drop', expected one of",
+            ),
+            ({"ignore_index": 0.5}, TypeError, "ignore_index is 0.5, expected an integer or None"),
             ({"start": After}, TypeError, "expected a start rule"),
             ({"start": 100}, TypeError, "start is 100, expected a start rule"),
             ({"model": torch.relu}, TypeError, r"expected an nn\.Module"),
@@ -825,7 +752,11 @@ class TestBadInput:
             "filter": AccuracyFilter(0.1),
             "start": None,
             "dropout": True,
+            "small_batch": "skip",
             "counts": PickCounts(3),
+            "label_smoothing": 0.1,
+            "class_weight": None,
+            "ignore_index": None,
             "seed": None,
         }
         selector = Selector(model, N, **arguments)
