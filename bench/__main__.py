@@ -7,11 +7,15 @@ from pathlib import Path
 
 import torch
 
-from bench import figures, gpu, overview, ratios, readme, report, variance
-from bench.files import read_json, write_atomically
-from bench.runner import Comparison, run_all
-from bench.strategies import ALL, STRATEGIES, beyond_the_paper, find, known, parse_start
-from bench.tasks import TASKS, Budget
+from bench.operators import ratios, variance
+from bench.operators.gpu import suite as gpu
+from bench.report import figures, paper_tables, readme, strategies_table
+from bench.report.files import read_json, write_atomically
+from bench.tasks import TASKS
+from bench.tasks.task import Budget
+from bench.training.runner import Comparison, run_all
+from bench.training.strategies import ALL, STRATEGIES, beyond_the_paper, find, known, parse_start
+from bench.training.taking_over import take_over
 
 
 def parser() -> argparse.ArgumentParser:
@@ -77,7 +81,7 @@ def parser() -> argparse.ArgumentParser:
     write.add_argument(
         "--compare", type=Path, metavar="DIR", help="first take over this comparison"
     )
-    write.set_defaults(run=lambda args: readme.main(args.compare))
+    write.set_defaults(run=run_readme)
     return top
 
 
@@ -123,12 +127,18 @@ def run_compare(args: argparse.Namespace) -> None:
     except KeyboardInterrupt:
         print(f"\nstopped; the same command continues from {comparison.out}", file=sys.stderr)
         raise SystemExit(130) from None
-    text = (overview if wide else report).markdown(results)
+    text = (strategies_table if wide else paper_tables).markdown(results)
     print(text)
     table = comparison.out / "table.md"
     write_atomically(table, lambda partial: partial.write_text(text))
     print(f"{table}\n{comparison.out / 'results.json'}")
     draw_figures(comparison.out)
+
+
+def run_readme(args: argparse.Namespace) -> None:
+    if args.compare is not None:
+        take_over(args.compare)
+    readme.main()
 
 
 def draw_figures(directory: Path) -> None:

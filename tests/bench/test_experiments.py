@@ -16,14 +16,19 @@ import torch.nn.functional as F
 from torch import nn
 
 import impsamp_fast
-from bench import machine, mnist, peers, ratios, readme, report, runner, two_circles
 from bench.__main__ import main
-from bench.files import write_json
-from bench.runner import run_all
-from bench.strategies import STRATEGIES, parse_start
-from bench.stream import Stream
-from bench.tasks import TASKS, Data, Task
-from bench.train import Training
+from bench.operators import peers, ratios
+from bench.report import machine, operator_tables, paper_tables, readme
+from bench.report import results as results_of
+from bench.report.files import write_json
+from bench.tasks import TASKS, two_circles
+from bench.tasks import mnist_files as mnist
+from bench.tasks.task import Data, Task
+from bench.training import runner, taking_over
+from bench.training.run import Training
+from bench.training.runner import run_all
+from bench.training.strategies import STRATEGIES, parse_start
+from bench.training.stream import Stream
 from tests.bench.tiny_bench import (
     COUNTED,
     STEPS,
@@ -349,11 +354,11 @@ def made_up_results() -> dict[str, Any]:
 
 def test_summary_agrees_with_numbers_worked_out_by_hand() -> None:
     results = made_up_results()
-    results["target"] = report.target(results, None)
+    results["target"] = results_of.target(results, None)
     assert results["target"] == pytest.approx((0.76 + 0.74) / 2)
-    assert report.target(results, 0.9) == 0.9
+    assert results_of.target(results, 0.9) == 0.9
 
-    uniform, good, bad = report.summarise(results)
+    uniform, good, bad = paper_tables.summarise(results)
     assert uniform["accuracy"] == pytest.approx(0.75)
     assert uniform["accuracy_deviation"] == pytest.approx(0.02 / math.sqrt(2))
     # Seed 0 ends at 0.76 and passes 0.75 only then; seed 1 ends at 0.74.
@@ -371,9 +376,9 @@ def test_summary_agrees_with_numbers_worked_out_by_hand() -> None:
 
 def test_tables_show_the_summary() -> None:
     results = made_up_results()
-    results["target"] = report.target(results, None)
-    results["summary"] = report.summarise(results)
-    lines = report.markdown(results).splitlines()
+    results["target"] = results_of.target(results, None)
+    results["summary"] = paper_tables.summarise(results)
+    lines = paper_tables.markdown(results).splitlines()
     cells = {
         row[0]: row[1:]
         for row in ([c.strip() for c in line.strip("|").split("|")] for line in lines[3:8])
@@ -417,7 +422,7 @@ def test_ratios_table_divides_medians(monkeypatch: pytest.MonkeyPatch) -> None:
         assert 0 < times["low"] <= times["median"] <= times["high"]
 
     case["microseconds"] = {"impsamp_fast": {"median": 4.0}, "plain torch": {"median": 5000.0}}
-    row = readme.operators_table({"cases": [case]}).splitlines()[-1]
+    row = operator_tables.ratios_table({"cases": [case]}).splitlines()[-1]
     cells = [cell.strip() for cell in row.strip("|").split("|")]
     assert cells == ["select, K=16, n=2, C=3", "4.0 µs", "plain torch", "5.0 ms", "1,250"]
 
@@ -439,13 +444,14 @@ def test_readme_parts_are_replaced_between_their_marks() -> None:
 def test_mnist_is_taken_over_without_a_figure_and_shortened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(readme, "RESULTS", tmp_path / "committed")
+    for module in (readme, taking_over):
+        monkeypatch.setattr(module, "RESULTS", tmp_path / "committed")
     assert readme.PARTS["mnist"]() == ""
 
     results = made_up_results()
     results["settings"]["task"] = "mnist"
-    results["target"] = report.target(results, None)
-    results["summary"] = report.summarise(results)
+    results["target"] = results_of.target(results, None)
+    results["summary"] = paper_tables.summarise(results)
     evaluations = 1001
     for run in results["runs"]:
         run["curve"] = {
@@ -453,11 +459,11 @@ def test_mnist_is_taken_over_without_a_figure_and_shortened(
             **{quantity: [0.123456] * evaluations for quantity in ("seconds", "accuracy", "loss")},
         }
     write_json(tmp_path / "compared" / "results.json", results)
-    readme.take_over(tmp_path / "compared")
+    taking_over.take_over(tmp_path / "compared")
 
     assert [path.name for path in (tmp_path / "committed").iterdir()] == ["mnist.json"]
     # The summary is that of all evaluations.
-    assert readme.PARTS["mnist"]() == report.markdown(results)
+    assert readme.PARTS["mnist"]() == paper_tables.markdown(results)
     for run in json.loads((tmp_path / "committed" / "mnist.json").read_text())["runs"]:
         steps = run["curve"]["step"]
         assert {len(values) for values in run["curve"].values()} == {len(steps)}
@@ -471,8 +477,9 @@ def test_two_circles_is_taken_over_whole_and_with_a_figure(
 ) -> None:
     names = ["uniform", "gradient-norm-cdf"]
     results = run_all(comparison(tmp_path / "compared", names=names), tiny_data(tmp_path))
-    monkeypatch.setattr(readme, "RESULTS", tmp_path)
-    readme.take_over(tmp_path / "compared")
+    for module in (readme, taking_over):
+        monkeypatch.setattr(module, "RESULTS", tmp_path)
+    taking_over.take_over(tmp_path / "compared")
     assert json.loads((tmp_path / "two-circles.json").read_text()) == results
     assert (tmp_path / "two-circles.png").read_bytes().startswith(b"\x89PNG")
-    assert readme.PARTS["two-circles"]() == report.markdown(results)
+    assert readme.PARTS["two-circles"]() == paper_tables.markdown(results)

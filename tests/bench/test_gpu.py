@@ -9,9 +9,13 @@ import pytest
 import torch
 
 import impsamp_fast
-from bench import gpu, gpu_checks, gpu_parts, peers, readme
 from bench.__main__ import main
-from bench.gpu_timing import Timer, failure_of, rotating, usable
+from bench.operators import peers
+from bench.operators.gpu import checks as gpu_checks
+from bench.operators.gpu import parts as gpu_parts
+from bench.operators.gpu import suite as gpu
+from bench.operators.gpu.timing import Timer, failure_of, rotating, usable
+from bench.report import gpu_table, readme
 
 CPU = torch.device("cpu")
 TINY = gpu_parts.Scale(
@@ -41,7 +45,7 @@ def test_a_part_gives_what_the_table_shows(name: str) -> None:
         for times in case["microseconds"].values():
             assert 0 < times["low"] <= times["median"] <= times["high"]
     result = made_up_result() | {"parts": {name: {"error": None, "seconds": 1.0, **part}}}
-    table = gpu.markdown(result)
+    table = gpu_table.markdown(result)
     for case in part.get("cases", []):
         assert f"| {case['name']} " in table
 
@@ -145,7 +149,7 @@ def made_up_result() -> dict[str, Any]:
 
 
 def test_the_table_divides_medians() -> None:
-    lines = gpu.markdown(made_up_result()).splitlines()
+    lines = gpu_table.markdown(made_up_result()).splitlines()
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:4]]
     assert rows[0] == ["select, K=1024", "5.0 µs", "plain torch", "60.0 µs", "12.00"]
     assert rows[1] == ["row_stats, 8192 x 128256", "1.00 ms", gpu_parts.COPY, "900.0 µs", "0.90"]
@@ -157,7 +161,7 @@ def test_the_table_divides_medians() -> None:
 
 def test_what_went_wrong_is_told() -> None:
     result = made_up_result()
-    assert gpu.problems(result) == []
+    assert gpu_table.problems(result) == []
     result["parts"]["draw"] = {"seconds": 60.0, "error": "Traceback\nRuntimeError: no memory"}
     bad = {"what": "row_stats: relative error", "found": 0.5, "allowed": 2e-6, "ok": False}
     result["parts"]["correctness"]["checks"].append(bad)
@@ -165,17 +169,17 @@ def test_what_went_wrong_is_told() -> None:
         "draw failed: RuntimeError: no memory",
         "row_stats: relative error is 0.5, at most 2e-06 is right",
     ]
-    assert gpu.problems(result) == told
-    assert all(f"- {line}" in gpu.markdown(result) for line in told)
+    assert gpu_table.problems(result) == told
+    assert all(f"- {line}" in gpu_table.markdown(result) for line in told)
 
 
 def test_the_readme_says_that_nothing_was_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gpu, "RESULT", tmp_path / "gpu.json")
-    assert readme.PARTS["gpu"]() == gpu.NOT_MEASURED
+    monkeypatch.setattr(readme, "RESULTS", tmp_path)
+    assert readme.PARTS["gpu"]() == readme.GPU_NOT_MEASURED
     (tmp_path / "gpu.json").write_text(json.dumps(made_up_result()))
-    assert readme.PARTS["gpu"]() == gpu.markdown(made_up_result())
+    assert readme.PARTS["gpu"]() == gpu_table.markdown(made_up_result())
 
 
 def run_with_parts(
@@ -195,7 +199,7 @@ def test_the_command_writes_its_result(
     out, expected = tmp_path / "gpu.json", made_up_result()
     run_with_parts(expected["parts"], out, monkeypatch)
     assert json.loads(out.read_text()) == expected
-    assert gpu.markdown(expected) in capsys.readouterr().out
+    assert gpu_table.markdown(expected) in capsys.readouterr().out
 
 
 def test_a_failing_part_does_not_stop_the_others(

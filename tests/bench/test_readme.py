@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from bench import catalogue
+from bench.report import strategy_list
 from impsamp_fast import dataset, strategies
 from impsamp_fast.strategies import registry
 
@@ -71,7 +71,7 @@ def test_the_strategy_of_your_own_is_new_short_and_works(
     tests = [value for name, value in names.items() if name.startswith("test_")]
     assert len(tests) == 1
     tests[0]()
-    assert catalogue.source(strategies.citation("focal")) == "Lin et al. 2017"
+    assert strategy_list.source(strategies.citation("focal")) == "Lin et al. 2017"
 
 
 @pytest.mark.parametrize(
@@ -85,17 +85,17 @@ def test_the_strategy_of_your_own_is_new_short_and_works(
 )
 def test_papers_are_named_by_authors_and_year(authors: str, expected: str) -> None:
     entry = f"@article{{key,\n  author = {{{authors}}},\n  title  = {{T}},\n  year   = {{2006}}\n}}"
-    assert catalogue.source(entry) == expected
+    assert strategy_list.source(entry) == expected
 
 
 def test_a_paper_without_authors_is_an_error() -> None:
     with pytest.raises(SystemExit, match="no author or no year in @misc"):
-        catalogue.source("@misc{key, year = {2006}}")
+        strategy_list.source("@misc{key, year = {2006}}")
 
 
 def test_formulas_are_readable_without_being_rendered() -> None:
     text = r"By :math:`P \propto \exp(-r \ln(s_e) / N)` and :math:`\mathrm{map}(1 - \bar{p})`."
-    assert catalogue.plain(text) == "By `P ∝ exp(-r ln(s_e) / N)` and `map(1 - mean p)`."
+    assert strategy_list.plain(text) == "By `P ∝ exp(-r ln(s_e) / N)` and `map(1 - mean p)`."
 
 
 @pytest.mark.parametrize("name", strategies.names("dataset"))
@@ -109,4 +109,4 @@ def test_bytes_per_sample_are_those_of_a_state(name: str) -> None:
     tensors = [*memory.values(), *state["tables"].values()]
     order = size * torch.int32.itemsize
     total = sum(tensor.nbytes for tensor in tensors) + order
-    assert total == size * catalogue.bytes_per_sample(strategies.get(name))
+    assert total == size * strategy_list.bytes_per_sample(strategies.get(name))

@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,20 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
+from torch.utils.hooks import RemovableHandle
 
-from bench import overview, runner, split
 from bench.__main__ import main
-from bench.machine import describe
-from bench.pickers import SamplerPicker
-from bench.runner import epochs_to_plan, run_all
-from bench.strategies import STRATEGIES, find, known, make_for_dataset
-from bench.tasks import TASKS, Budget
-from bench.train import EVALUATIONS, Training
+from bench.report import strategies_table
+from bench.report.machine import describe
+from bench.report.results import STAGES
+from bench.tasks import TASKS
+from bench.tasks.task import Budget
+from bench.training import runner, time_split
+from bench.training.pickers import SamplerPicker
+from bench.training.run import EVALUATIONS, Training
+from bench.training.runner import epochs_to_plan, run_all
+from bench.training.strategies import STRATEGIES, find, known, make_for_dataset
 from impsamp_fast import strategies
 from tests.bench.tiny_bench import (
     COUNTED,
@@ -72,7 +78,7 @@ def test_one_table_has_all_strategies(
 
     for run in results["runs"]:
         parts = run["split_us"]
-        assert parts["step"] == pytest.approx(sum(parts[stage] for stage in split.STAGES), abs=0.1)
+        assert parts["step"] == pytest.approx(sum(parts[stage] for stage in STAGES), abs=0.1)
         scored = run["strategy"] in strategies.names("batch") and run["strategy"] not in (
             "uniform",
             "random-subset",
@@ -88,7 +94,7 @@ def test_every_strategy_continues_as_if_not_interrupted(
 ) -> None:
     # Twelve steps are two whole epochs of the pool, and in the middle of one where samples are
     # left out.
-    monkeypatch.setattr(split, "FEWEST", 1)
+    monkeypatch.setattr(time_split, "FEWEST", 1)
     assert_continues_as_if_not_interrupted(tmp_path, monkeypatch, COUNTED, ["all"])
 
 
@@ -178,7 +184,7 @@ def test_epochs_of_a_time_budget_are_measured_once(
     data = tiny_data(tmp_path).first(160)
     # The clock is read at the begin and at the end: 200 steps in 10 s, 120 in the budget.
     clock = iter([0.0, 10.0, 0.0, 5.0])
-    monkeypatch.setattr("bench.runner.time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("bench.training.runner.time.perf_counter", lambda: next(clock))
     assert epochs_to_plan(parts, data) == 12
     assert epochs_to_plan(parts, data) == 12  # from the file: the clock is not read
     assert epochs_to_plan(replace(parts, budget=Budget(seconds=12.0)), data) == 48
@@ -186,7 +192,7 @@ def test_epochs_of_a_time_budget_are_measured_once(
 
 def test_a_time_budget_is_evaluated_at_common_moments(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = itertools.count(0.0, 0.03)  # read once more per step
-    monkeypatch.setattr("bench.train.time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("bench.training.run.time.perf_counter", lambda: next(clock))
     data = tiny_data(Path())
     training = Training(QUICK_TASK, data, STRATEGIES["uniform"], seed=0, start="always")
     budget = Budget(seconds=8.0)
@@ -225,7 +231,7 @@ def test_selection_is_what_is_neither_training_nor_scoring(
 ) -> None:
     """By a clock that only the model moves: 1 s per row in a forward pass, and 1 s per step."""
     now = [0.0]
-    monkeypatch.setattr("bench.split.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("bench.training.time_split.time.perf_counter", lambda: now[0])
     training = Training(QUICK_TASK, tiny_data(Path()).first(100), known()[name], 0, "always")
     training.step()
 
@@ -235,14 +241,42 @@ def test_selection_is_what_is_neither_training_nor_scoring(
     def update(loss: torch.Tensor) -> None:
         now[0] += 1
 
-    training.model.register_forward_hook(forward)
+    next(training.model.children()).register_forward_hook(forward)
     monkeypatch.setattr(training, "update", update)
-    parts = split.measure(training)
+    parts = time_split.measure(training)
     loop = TINY.large * 1e6 if name == "gradient-norm-cdf-loop" else 0.0
     assert parts["selection"] == loop
     assert parts["step"] == pytest.approx(parts["forward"] + parts["train"] + loop)
     if name not in {"top-q", "hard-accuracy", "soft-accuracy"}:
         assert parts["train"] == (TINY.mini + 1) * 1e6
+
+
+@pytest.mark.parametrize("name", ["gradient-norm-cdf", "top-q", "selective-backprop"])
+def test_no_span_holds_work_of_the_measurement(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """By a clock that moves when the model is made ready to be watched, or is set back."""
+    now = [0.0]
+    monkeypatch.setattr("bench.training.time_split.time.perf_counter", lambda: now[0])
+
+    def takes_a_second(own: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            now[0] += 1
+            return own(*args, **kwargs)
+
+        return call
+
+    training = Training(QUICK_TASK, tiny_data(Path()).first(100), known()[name], 0, "always")
+    for owner, method in (
+        (nn.Module, "register_forward_pre_hook"),
+        (nn.Module, "register_forward_hook"),
+        (RemovableHandle, "remove"),
+        (time_split.ForwardClock, "__enter__"),
+        (time_split.ForwardClock, "__exit__"),
+    ):
+        monkeypatch.setattr(owner, method, takes_a_second(getattr(owner, method)))
+    parts = time_split.measure(training)
+    assert now[0] > 0
+    assert not any(parts.values()), parts
+    assert "forward" not in vars(training.model)
 
 
 def made_up_results() -> dict[str, Any]:
@@ -285,7 +319,7 @@ def made_up_results() -> dict[str, Any]:
 
 def test_the_table_agrees_with_numbers_worked_out_by_hand() -> None:
     results = made_up_results()
-    results["overview"] = overview.summarise(results)
+    results["overview"] = strategies_table.summarise(results)
     assert results["overview"]["moments"] == {"seconds": 4.0, "step": 40}
     uniform, other = results["overview"]["rows"]
     # Means of the last three evaluations: (0.7 + 0.9 + 0.9) / 3, and 0.7.
@@ -300,7 +334,7 @@ def test_the_table_agrees_with_numbers_worked_out_by_hand() -> None:
     assert other["selection_share"] == pytest.approx((0.1 + 0.28) / 2)
     assert other["loss_quantiles"] == pytest.approx([0.1, 0.2, 0.3, 1.4])
 
-    text = overview.markdown(results)
+    text = strategies_table.markdown(results)
     lines = text.splitlines()
     assert lines[0] == (
         "two-circles, 12,345 training samples: mean of 2 seeds, K = 64, n = 16; "
@@ -321,8 +355,8 @@ def test_a_strategy_that_ends_too_soon_has_no_number_there() -> None:
     loop = results["runs"][2] | {"strategy": "gradient-norm-cdf-loop"}
     loop["curve"] = {name: values[:1] for name, values in loop["curve"].items()}
     results["runs"].append(loop)
-    results["overview"] = overview.summarise(results)
+    results["overview"] = strategies_table.summarise(results)
     row = results["overview"]["rows"][-1]
     assert results["overview"]["moments"] == {"seconds": 4.0, "step": 40}  # of the others
     assert row["at_equal_time"] is row["at_equal_steps"] is None
-    assert "| loop " in overview.markdown(results)
+    assert "| loop " in strategies_table.markdown(results)

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from bench import runner, two_circles
-from bench.runner import Comparison, run_all
-from bench.strategies import STRATEGIES, find
-from bench.tasks import TASKS, Budget, Data, Task
-from bench.train import Training
+from bench.tasks import TASKS, two_circles
+from bench.tasks.task import Budget, Data, Task
+from bench.training import runner
+from bench.training.run import Training
+from bench.training.runner import Comparison, run_all
+from bench.training.strategies import STRATEGIES, find
 
 STEPS = 24
 
@@ -39,8 +40,8 @@ COUNTED = replace(TINY, count_picks=True, snapshots=())
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Measures as little as possible, in the modules that import it."""
     torch.set_num_threads(1)
-    monkeypatch.setattr("bench.split.MOST", 3)
-    monkeypatch.setattr("bench.runner.WARM_UP_STEPS", 1)
+    monkeypatch.setattr("bench.training.time_split.MOST", 3)
+    monkeypatch.setattr("bench.training.runner.WARM_UP_STEPS", 1)
 
 
 def comparison(out: Path, task: Task = TINY, names: list[str] | None = None) -> Comparison:

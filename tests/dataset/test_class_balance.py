@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench import mnist
+from bench.tasks import mnist_files as mnist
 from impsamp_fast.dataset import EarlyImportance
 
 CLASSES = 10

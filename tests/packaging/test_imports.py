@@ -1,4 +1,4 @@
-"""Imports within the package run one way, as the design draws them."""
+"""Imports run one way, within the package and within the benchmarks, as the design draws them."""
 
 import ast
 import sys
@@ -6,22 +6,36 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).resolve().parents[2] / "impsamp_fast"
-FILES = sorted(PACKAGE.rglob("*.py"))
+ROOT = Path(__file__).resolve().parents[2]
 
 # From the bottom to the top: a module may import those of lower layers, and of its own. The files
 # of a folder are in its layer.
-LAYERS = [
-    {"_built_with", "_C"},
-    {"_extension"},
-    {"_checks", "_readback", "_seeds", "_watch"},
-    {"ops"},
-    {"_uniform"},
-    {"dataset"},
-    {"batch"},
-    {"strategies"},
-    {"__init__"},
-]
+LAYERS = {
+    "impsamp_fast": [
+        {"_built_with", "_C"},
+        {"_extension"},
+        {"_checks", "_readback", "_seeds", "_watch"},
+        {"ops"},
+        {"_uniform"},
+        {"dataset"},
+        {"batch"},
+        {"strategies"},
+        {"__init__"},
+    ],
+    "bench": [
+        {"tasks"},
+        {"report"},
+        {"operators"},
+        {"training"},
+        {"__main__", "__init__"},
+    ],
+}
+FILES = [path for package in LAYERS for path in sorted((ROOT / package).rglob("*.py"))]
+every_file = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+
+
+def package_of(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0]
 
 
 def imports(path: Path) -> list[str]:
@@ -37,33 +51,37 @@ def imports(path: Path) -> list[str]:
 
 
 def module_at(path: Path) -> str:
-    """The module or package, directly within the package, that the file belongs to."""
-    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+    """The module or folder, directly within the package, that the file belongs to."""
+    return path.relative_to(ROOT / package_of(path)).with_suffix("").parts[0]
 
 
 def module_of(name: str) -> str:
-    """The module of the package that the dotted name belongs to."""
-    _, *rest = name.split(".")
-    known = set().union(*LAYERS) | {module_at(path) for path in FILES}
+    """The module or folder of its package that the dotted name belongs to."""
+    package, *rest = name.split(".")
+    known = set().union(*LAYERS[package])
+    known |= {module_at(path) for path in FILES if package_of(path) == package}
     return rest[0] if rest and rest[0] in known else "__init__"
 
 
-def height(module: str) -> int:
-    for i, layer in enumerate(LAYERS):
+def height(package: str, module: str) -> int:
+    for i, layer in enumerate(LAYERS[package]):
         if module in layer:
             return i
-    raise AssertionError(f"say in LAYERS where the module {module} belongs")
+    raise AssertionError(f"say in LAYERS where {module} of {package} belongs")
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+@every_file
 def test_imports_run_one_way(path: Path) -> None:
+    package = package_of(path)
     for name in imports(path):
-        if name.split(".")[0] == "impsamp_fast":
+        if name.split(".")[0] == package:
             module = module_of(name)
-            assert height(module) <= height(module_at(path)), f"{path.name} imports {module}"
+            most = height(package, module_at(path))
+            assert height(package, module) <= most, f"{path.name} imports {module}"
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+@every_file
 def test_the_package_needs_only_torch_and_the_standard_library(path: Path) -> None:
-    allowed = {"torch", "impsamp_fast", *sys.stdlib_module_names}
-    assert {name.split(".")[0] for name in imports(path)} <= allowed
+    if package_of(path) == "impsamp_fast":
+        allowed = {"torch", "impsamp_fast", *sys.stdlib_module_names}
+        assert {name.split(".")[0] for name in imports(path)} <= allowed

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import impsamp_fast as isf
-from bench import readme
+from bench.report import readme
 
 README = Path(__file__).parents[2] / "README.md"
 

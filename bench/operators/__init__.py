@@ -1,0 +1,1 @@
+"""The operators beside what else a user could write: times, and the variance of estimates."""

@@ -1,0 +1,224 @@
+"""The figures of a comparison, drawn from its results.json and pictures.npz alone."""
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")  # files only: no display is needed
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle
+from matplotlib.ticker import LogLocator, NullFormatter
+
+from bench.report.results import ROW_LOOP, number_of_seeds, runs_of, smoothed
+from bench.tasks import two_circles
+
+STYLE = {
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#E6E6E6",
+    "axes.axisbelow": True,
+    "axes.titlesize": 10,
+    "axes.labelsize": 9,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    "savefig.dpi": 160,
+}
+CLASS_COLOURS = ("#0072B2", "#D55E00")
+DECISION = LinearSegmentedColormap.from_list("decision", ["#BBD9EE", "#FFFFFF", "#F6CDB3"])
+MOMENTS = 200  # points of a curve against time
+
+
+def draw(results: dict[str, Any], directory: Path) -> list[Path]:
+    """Write all figures into `directory`; their paths."""
+    paths = [directory / "curves.png"]
+    with plt.rc_context(STYLE):
+        draw_curves(results, paths[0])
+        with np.load(directory / "pictures.npz") as pictures:
+            arrays = dict(pictures)
+        labels = {name: entry["label"] for name, entry in results["strategies"].items()}
+        for name, label in labels.items():
+            if f"{name}/counts" in arrays:
+                paths.append(directory / f"digits-{name}.png")
+                draw_digits(arrays, name, label, paths[-1])
+        if any("/map/" in key for key in arrays):
+            paths.append(directory / "picks.png")
+            draw_picks(arrays, labels, paths[-1])
+    return paths
+
+
+def draw_curves(results: dict[str, Any], path: Path) -> None:
+    """Accuracy and loss, against time and against steps."""
+    figure, axes = plt.subplots(2, 2, figsize=(10, 6.6), sharey="row", sharex="col")
+    for row, (quantity, label) in enumerate((("accuracy", "test accuracy"), ("loss", "test loss"))):
+        for column, against in enumerate(("seconds", "step")):
+            ax = axes[row, column]
+            for name, entry in results["strategies"].items():
+                draw_band(ax, runs_of(results, name), against, quantity, entry)
+        axes[row, 0].set_ylabel(label)
+    for ax in axes[0]:
+        draw_target(ax, results)
+    label_target(axes[0, 1], results)
+    axes[0, 0].set_ylim(*accuracy_limits(results))
+    axes[1, 0].set_yscale("log")
+    axes[1, 0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes[1, 0].yaxis.set_major_formatter("{x:g}")
+    axes[1, 0].yaxis.set_minor_formatter(NullFormatter())
+    axes[1, 0].set_xlabel("training time (s)")
+    axes[1, 1].set_xlabel("step")
+    handles, names = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=4)
+    figure.set_layout_engine("constrained")
+    figure.suptitle(caption(results), fontsize=10)
+    save(figure, path)
+
+
+def caption(results: dict[str, Any]) -> str:
+    settings = results["settings"]
+    return (
+        f"{settings['task']}: mean of {number_of_seeds(results)} and their range, "
+        f"K = {settings['large_batch']}, n = {settings['mini_batch']}"
+    )
+
+
+def draw_band(
+    ax: Axes, runs: list[dict[str, Any]], against: str, quantity: str, entry: dict[str, str]
+) -> None:
+    """Mean over seeds with the range between the lowest and the highest one."""
+    curves = [(run["curve"][against], smoothed(run["curve"][quantity])) for run in runs]
+    begin, end = max(x[0] for x, _ in curves), min(x[-1] for x, _ in curves)
+    grid = np.linspace(begin, end, MOMENTS)
+    values = np.stack([np.interp(grid, x, y) for x, y in curves])
+    style = {"color": entry["colour"], "linestyle": entry["line"], "label": entry["label"]}
+    ax.plot(grid, values.mean(0), linewidth=1.6, **style)
+    ax.fill_between(
+        grid, values.min(0), values.max(0), color=entry["colour"], alpha=0.15, linewidth=0
+    )
+
+
+def accuracy_limits(results: dict[str, Any]) -> tuple[float, float]:
+    """Where the curves differ: from what the slowest had reached after a tenth of its run.
+
+    The row-by-row loop is left out: it would stretch the axis for a curve that goes nowhere.
+    """
+    low, high = [], []
+    for run in results["runs"]:
+        accuracy = smoothed(run["curve"]["accuracy"])
+        if run["strategy"] != ROW_LOOP:
+            low.append(accuracy[max(len(accuracy) // 10, min(2, len(accuracy) - 1))])
+        high.append(max(accuracy))
+    bottom, top = min(low, default=0.0), max(high)
+    # The margin must not vanish with the span: after one evaluation, bottom and top are the same.
+    return bottom, top + max(0.05 * (top - bottom), 0.005)
+
+
+def draw_target(ax: Axes, results: dict[str, Any]) -> None:
+    if results["target"] is not None:
+        ax.axhline(results["target"], color="#777777", linewidth=0.9, linestyle=(0, (4, 3)))
+
+
+def label_target(ax: Axes, results: dict[str, Any]) -> None:
+    """Beside the axes, where no curve runs."""
+    if results["target"] is not None:
+        ax.annotate(
+            f"target\n{100 * results['target']:.2f}%",
+            (1.0, results["target"]),
+            xycoords=("axes fraction", "data"),
+            xytext=(4, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=8,
+            color="#555555",
+        )
+
+
+def draw_picks(arrays: dict[str, np.ndarray], labels: dict[str, str], path: Path) -> None:
+    """One row per strategy, one column per moment: decision map, border, picked points."""
+    moments = sorted({int(key.rsplit("/", 1)[1]) for key in arrays if "/map/" in key})
+    names = [name for name in labels if f"{name}/map/{moments[0]}" in arrays]
+    shape = (len(names), len(moments))
+    figure, axes = plt.subplots(
+        *shape, figsize=(2.15 * shape[1] + 0.4, 2.15 * shape[0] + 0.3), squeeze=False
+    )
+    for row, name in enumerate(names):
+        for column, step in enumerate(moments):
+            draw_map(axes[row, column], arrays, name, step)
+        axes[row, 0].set_ylabel(labels[name])
+    for column, step in enumerate(moments):
+        axes[0, column].set_title(f"step {step}")
+    figure.set_layout_engine("constrained")
+    save(figure, path)
+
+
+def draw_map(ax: Axes, arrays: dict[str, np.ndarray], name: str, step: int) -> None:
+    ax.grid(False)
+    ax.set(xticks=[], yticks=[], xlim=(-1, 1), ylim=(-1, 1), aspect="equal")
+    for spine in ax.spines.values():
+        spine.set(visible=True, color="#BBBBBB")
+    if f"{name}/map/{step}" not in arrays:  # a run may end before this moment
+        return
+    probability = arrays[f"{name}/map/{step}"]
+    ax.imshow(probability, extent=(-1, 1, -1, 1), origin="lower", cmap=DECISION, vmin=0, vmax=255)
+    for centre in two_circles.CENTRES:
+        circle = Circle(centre, two_circles.RADIUS, fill=False, linewidth=0.7, color="#555555")
+        ax.add_patch(circle)
+    points, classes = arrays[f"{name}/points/{step}"], arrays[f"{name}/labels/{step}"]
+    for value, colour in enumerate(CLASS_COLOURS):
+        own = points[classes == value]
+        ax.scatter(*own.T, s=6, color=colour, linewidth=0.3, edgecolor="white")
+
+
+def draw_digits(arrays: dict[str, np.ndarray], name: str, label: str, path: Path) -> None:
+    """The most picked digits above, the least picked below, titled "class: count"."""
+    counts, chosen = arrays[f"{name}/counts"], arrays[f"{name}/chosen"]
+    images, classes = arrays[f"{name}/images"], arrays[f"{name}/classes"]
+    half, columns = len(chosen) // 2, 10
+    rows = half // columns
+    figure = plt.figure(figsize=(7.5, 7.6), layout="constrained")
+    never = (counts == 0).mean()
+    titles = (
+        f"{label}: most picked (class: picks)",
+        f"least picked ({100 * never:.0f}% were never picked)",
+    )
+    parts = figure.subfigures(2, 1)
+    for part, title, first in zip(parts, titles, (0, half), strict=True):
+        part.suptitle(title, fontsize=10)
+        for i, ax in enumerate(part.subplots(rows, columns).flat, start=first):
+            ax.imshow(images[i], cmap="gray_r")
+            ax.set_title(f"{classes[i]}: {counts[chosen[i]]}", fontsize=7, pad=2)
+            ax.axis("off")
+    save(figure, path)
+
+
+def draw_overview(results: dict[str, Any], pictures: Path, path: Path) -> None:
+    """The README's figure: accuracy against time, and what uniform and importance pick."""
+    with plt.rc_context(STYLE):
+        figure = plt.figure(figsize=(10, 3.5), layout="constrained")
+        ax, *maps = figure.subplots(1, 3, width_ratios=(1.6, 1, 1))
+        for name in ("uniform", "highest-loss", "highest-loss-cdf", "gradient-norm-cdf"):
+            if name in results["strategies"]:
+                entry = results["strategies"][name]
+                draw_band(ax, runs_of(results, name), "seconds", "accuracy", entry)
+        draw_target(ax, results)
+        label_target(ax, results)
+        ax.set(xlabel="training time (s)", ylabel="test accuracy")
+        ax.set_ylim(*accuracy_limits(results))
+        ax.legend(loc="lower right")
+        with np.load(pictures) as arrays:
+            for map_ax, name in zip(maps, ("uniform", "gradient-norm-cdf"), strict=True):
+                draw_map(map_ax, dict(arrays), name, 1000)
+                map_ax.set_title(f"{results['strategies'][name]['label']}, step 1000")
+        save(figure, path)
+
+
+def save(figure: Figure, path: Path) -> None:
+    figure.savefig(path)
+    plt.close(figure)

@@ -1,0 +1,35 @@
+"""Result files: a reader never sees one half written, however the writer died."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parents[1] / "results"  # those that README.md shows
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a file beside `path`, then move it into place in one operation."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The suffix stays last: numpy appends its own to a name that lacks it.
+    partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
+    try:
+        write(partial)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """One key of the outermost level per line: a result is diffed, but seldom read."""
+    if isinstance(value, dict):
+        rows = (f"{json.dumps(key)}: {json.dumps(item)}" for key, item in value.items())
+        text = "{\n" + ",\n".join(rows) + "\n}\n"
+    else:
+        text = json.dumps(value) + "\n"
+    write_atomically(path, lambda partial: partial.write_text(text))
+
+
+def read_json(path: Path) -> Any:
+    return json.loads(path.read_text())

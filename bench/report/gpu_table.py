@@ -1,0 +1,63 @@
+"""The table of what was measured on a GPU, and what went wrong there."""
+
+from typing import Any
+
+from bench.report.machine import one_line
+from bench.report.operator_tables import HEADINGS, OURS
+from bench.report.table import table
+
+
+def problems(result: dict[str, Any]) -> list[str]:
+    """What went wrong: parts that failed and checks that did not hold, each as a sentence."""
+    parts = result["parts"]
+    found = [
+        f"{name} failed: {part['error'].splitlines()[-1]}"
+        for name, part in parts.items()
+        if part["error"]
+    ]
+    found += [
+        f"{check['what']} is {check['found']:.3g}, at most {check['allowed']:.3g} is right"
+        for check in parts.get("correctness", {}).get("checks", [])
+        if not check["ok"]
+    ]
+    return found
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """The table, what was checked and counted, and the machine."""
+    parts = result["parts"]
+    cases = [case for part in parts.values() for case in part.get("cases", [])]
+    lines = table(HEADINGS, [row for case in cases for row in rows_of(case)])
+    counted = parts.get("synchronisations", {})
+    if "steps" in counted:
+        each = ", ".join(f"{name} {n}" for name, n in counted["synchronisations"].items())
+        lines += ["", f"Device synchronisations in {counted['steps']} training steps: {each}."]
+    checks = parts.get("correctness", {}).get("checks", [])
+    passed = sum(check["ok"] for check in checks)
+    lines += ["", f"Checked first: {passed} of {len(checks)} comparisons held."]
+    if bandwidth := parts.get("wide", {}).get("copy_bandwidth"):
+        lines.append(f"A device copy reads and writes {bandwidth / 1e12:.2f} TB/s.")
+    lines += [f"- {problem}" for problem in problems(result)]
+    lines.append(f"Measured on {gpu_line(result['machine'])}.")
+    return "\n".join(lines) + "\n"
+
+
+def rows_of(case: dict[str, Any]) -> list[list[str]]:
+    """One row per peer: our time, theirs, and theirs by ours."""
+    times = {name: value["median"] for name, value in case["microseconds"].items()}
+    ours = times.pop(OURS)
+    return [
+        [case["name"], duration(ours), peer, duration(theirs), f"{theirs / ours:.2f}"]
+        for peer, theirs in times.items()
+    ] or [[case["name"], duration(ours), "-", "-", "-"]]
+
+
+def duration(microseconds: float) -> str:
+    return f"{microseconds:.1f} µs" if microseconds < 1e3 else f"{microseconds / 1e3:.2f} ms"
+
+
+def gpu_line(described: dict[str, Any]) -> str:
+    return (
+        f"{described['gpu']}, driver {described['driver']}, CUDA {described['cuda']}, "
+        f"{one_line(described)}"
+    )

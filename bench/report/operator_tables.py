@@ -1,0 +1,56 @@
+"""The tables of what operators cost, and of what the ways to draw save."""
+
+from typing import Any
+
+from bench.report.machine import one_line
+from bench.report.table import table
+
+OURS = "impsamp_fast"  # among the candidates of a case
+UNIFORM = "uniform"  # among the ways to draw
+HEADINGS = ["what", OURS, "beside", "takes", "ratio"]
+
+
+def ratios_markdown(result: dict[str, Any]) -> str:
+    """The table of the README, and what it was measured on."""
+    return ratios_table(result) + f"\nMeasured on {one_line(result['machine'])}.\n"
+
+
+def ratios_table(result: dict[str, Any]) -> str:
+    """One row per case and peer: ours, theirs, and how many times faster."""
+    rows = []
+    for case in result["cases"]:
+        times = {name: value["median"] for name, value in case["microseconds"].items()}
+        ours = times.pop(OURS)
+        rows += [
+            [case["name"], duration(ours), peer, duration(theirs), ratio(theirs / ours)]
+            for peer, theirs in times.items()
+        ]
+    return "\n".join(table(HEADINGS, rows)) + "\n"
+
+
+def duration(microseconds: float) -> str:
+    if microseconds < 1e3:
+        return f"{microseconds:.1f} µs"
+    return f"{microseconds / 1e3:.1f} ms"
+
+
+def ratio(value: float) -> str:
+    return f"{value:.1f}" if value < 100 else f"{value:,.0f}"
+
+
+def variance_markdown(result: dict[str, Any]) -> str:
+    """The table of the README: each variance as a share of uniform sampling's."""
+    rows = ["| drawn by | mean loss | gradient |", "|---|---|---|"]
+    uniform = result["variance"][UNIFORM]
+    for name, variance in result["variance"].items():
+        shares = (share(variance[key] / uniform[key]) for key in ("loss", "gradient"))
+        rows.append(f"| {name} | {' | '.join(shares)} |")
+    setting = (
+        f"Two Circles after {result['steps']} steps, K={result['K']}, n={result['n']}, score "
+        f'"grad_norm", {result["draws"]} mini-batches each; 1 is uniform rows without replacement.'
+    )
+    return "\n".join(rows) + f"\n\n{setting}\n"
+
+
+def share(value: float) -> str:
+    return f"{value:.2g}" if value < 1 else f"{value:.2f}"

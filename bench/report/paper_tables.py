@@ -1,0 +1,108 @@
+"""Tables of a comparison of the paper's strategies: what each reaches, and what a step costs."""
+
+from statistics import fmean, stdev
+from typing import Any
+
+from bench.report.machine import one_line
+from bench.report.results import STAGES, final_accuracy, first_reaching, number_of_seeds, runs_of
+from bench.report.table import table
+
+
+def summarise(results: dict[str, Any]) -> list[dict[str, Any]]:
+    """One row per strategy; times are means over the seeds that reached the target."""
+    uniform = runs_of(results, "uniform")
+    uniform_seconds = fmean(run["curve"]["seconds"][-1] for run in uniform) if uniform else None
+    rows = []
+    for name in results["strategies"]:
+        runs = runs_of(results, name)
+        final = [final_accuracy(run) for run in runs]
+        goal = results["target"]
+        reached = [hit for run in runs if goal and (hit := first_reaching(run, goal))]
+        row = {
+            "strategy": name,
+            "accuracy": fmean(final),
+            "accuracy_deviation": stdev(final) if len(final) > 1 else None,
+            "reached": len(reached),
+            "runs": len(runs),
+            "steps_to_target": fmean(hit[0] for hit in reached) if reached else None,
+            "seconds_to_target": fmean(hit[1] for hit in reached) if reached else None,
+            "share_of_uniform": None,
+            "steps": fmean(run["curve"]["step"][-1] for run in runs),
+            "importance_steps": fmean(run["importance_steps"] for run in runs),
+            "seconds": fmean(run["curve"]["seconds"][-1] for run in runs),
+            "split_us": {
+                stage: fmean(run["split_us"][stage] for run in runs) for stage in (*STAGES, "step")
+            },
+        }
+        # A mean over the lucky seeds only is no time to the target.
+        if uniform_seconds and len(reached) == len(runs):
+            row["share_of_uniform"] = row["seconds_to_target"] / uniform_seconds
+        row["select_share"] = row["split_us"]["select"] / row["split_us"]["step"]
+        rows.append(row)
+    return rows
+
+
+def markdown(results: dict[str, Any]) -> str:
+    """Both tables and what they were measured on."""
+    settings, goal = results["settings"], results["target"]
+    rows = [(results["strategies"][row["strategy"]], row) for row in results["summary"]]
+    lines = [
+        f"{settings['task']}: mean of {number_of_seeds(results)}, "
+        f"K = {settings['large_batch']}, n = {settings['mini_batch']}"
+        + (f"; target accuracy {100 * goal:.2f}%." if goal else "."),
+        f"Measured on {one_line(results['machine'])}.",
+        "",
+        *table(OUTCOME_HEADINGS, [outcome_cells(strategy, row) for strategy, row in rows]),
+        "",
+        "Time of a step in microseconds, medians measured after each run:",
+        "",
+        *table(SPLIT_HEADINGS, [split_cells(strategy, row) for strategy, row in rows]),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+OUTCOME_HEADINGS = [
+    "strategy",
+    "correction",
+    "start rule",
+    "accuracy at the end",
+    "steps",
+    "by importance",
+    "time",
+    "steps to target",
+    "time to target",
+    "share of uniform's time",
+]
+SPLIT_HEADINGS = ["strategy", *STAGES, "step", "select's share"]
+
+
+def outcome_cells(strategy: dict[str, Any], row: dict[str, Any]) -> list[str]:
+    deviation = row["accuracy_deviation"]
+    accuracy = f"{100 * row['accuracy']:.2f}%"
+    if deviation is not None:
+        accuracy += f" ± {100 * deviation:.2f}"
+    steps = time = "not reached"
+    if row["reached"]:
+        some = "" if row["reached"] == row["runs"] else f" ({row['reached']} of {row['runs']} runs)"
+        steps, time = (
+            f"{row['steps_to_target']:.0f}{some}",
+            f"{row['seconds_to_target']:.2f} s{some}",
+        )
+    share = row["share_of_uniform"]
+    return [
+        strategy["label"],
+        strategy["correction"],
+        strategy["start"] or "-",
+        accuracy,
+        f"{row['steps']:.0f}",
+        f"{100 * row['importance_steps'] / row['steps']:.0f}%",
+        f"{row['seconds']:.2f} s",
+        steps,
+        time,
+        f"{share:.2f}" if share is not None else "-",
+    ]
+
+
+def split_cells(strategy: dict[str, Any], row: dict[str, Any]) -> list[str]:
+    times = [f"{row['split_us'][stage]:.0f}" for stage in (*STAGES, "step")]
+    return [strategy["label"], *times, f"{100 * row['select_share']:.1f}%"]

@@ -1,0 +1,63 @@
+"""The measured parts of README.md: tables and figure, made from the results in bench/results.
+
+README.md marks each part with `<!-- bench: NAME -->` and `<!-- end of bench: NAME -->`; what stands
+between is replaced. No number in it is typed by hand.
+"""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from bench.report import gpu_table, operator_tables, paper_tables, strategies_table, strategy_list
+from bench.report.files import RESULTS, read_json, write_atomically
+
+README = Path(__file__).parents[2] / "README.md"
+GPU_NOT_MEASURED = (
+    "Not measured yet: this needs an NVIDIA GPU, and none was at hand. `python -m bench gpu` "
+    "measures it.\n"
+)
+
+
+def main() -> None:
+    """Rewrite README.md."""
+    text = README.read_text()
+    for name, part in PARTS.items():
+        text = replace_part(text, name, part())
+    write_atomically(README, lambda partial: partial.write_text(text))
+    print(README)
+
+
+def replace_part(text: str, name: str, part: str) -> str:
+    begin, end = f"<!-- bench: {name} -->", f"<!-- end of bench: {name} -->"
+    pattern = re.compile(f"({re.escape(begin)}\n).*?({re.escape(end)})", re.DOTALL)
+    replaced, count = pattern.subn(lambda match: match[1] + part + match[2], text)
+    if count != 1:
+        raise SystemExit(f"README.md has {count} parts {begin} ... {end}, expected 1")
+    return replaced
+
+
+def shown(
+    name: str, markdown: Callable[[dict[str, Any]], str], otherwise: str | None = None
+) -> Callable[[], str]:
+    """What makes a part of a result; without that file it is `otherwise`, where one may lack it."""
+
+    def part() -> str:
+        path = RESULTS / f"{name}.json"
+        if otherwise is not None and not path.exists():
+            return otherwise
+        return markdown(read_json(path))
+
+    return part
+
+
+PARTS = {
+    "two-circles": shown("two-circles", paper_tables.markdown),
+    # Measured where the data are at hand.
+    "mnist": shown("mnist", paper_tables.markdown, otherwise=""),
+    "mnist-strategies": shown("mnist-strategies", strategies_table.markdown, otherwise=""),
+    "strategies": strategy_list.markdown,
+    "operators": shown("ratios", operator_tables.ratios_markdown),
+    "gpu": shown("gpu", gpu_table.markdown, otherwise=GPU_NOT_MEASURED),
+    "variance": shown("variance", operator_tables.variance_markdown),
+}

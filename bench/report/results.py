@@ -1,0 +1,71 @@
+"""What a comparison's results hold, and the numbers that are computed from the curve of a run.
+
+Accuracy is smoothed before it is judged: the mean of the last three evaluations. A single
+evaluation jumps up and down between steps, and the first lucky one would flatter a noisy strategy.
+"""
+
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+
+STAGES = ("forward", "select", "gather", "train", "other")  # of a step, each with its time
+QUANTILES = (0.5, 0.9, 0.99, 1.0)  # of the test set's losses; the last one is the worst
+ROW_LOOP = "gradient-norm-cdf-loop"  # makes too few steps for what is said about all runs
+WINDOW = 3  # evaluations averaged
+
+Run = dict[str, Any]
+
+
+def runs_of(results: dict[str, Any], strategy: str) -> list[Run]:
+    return [run for run in results["runs"] if run["strategy"] == strategy]
+
+
+def number_of_seeds(results: dict[str, Any]) -> str:
+    count = len(results["seeds"])
+    return f"{count} seeds" if count > 1 else "1 seed"
+
+
+def smoothed(accuracy: list[float]) -> list[float]:
+    """Trailing means; entry i covers evaluations i - WINDOW + 1 .. i, fewer at the beginning."""
+    return [fmean(accuracy[max(0, i + 1 - WINDOW) : i + 1]) for i in range(len(accuracy))]
+
+
+def final_accuracy(run: Run) -> float:
+    return smoothed(run["curve"]["accuracy"])[-1]
+
+
+def target(results: dict[str, Any], chosen: float | None) -> float | None:
+    """`chosen`, or the mean over seeds of uniform sampling's accuracy at its end, if it ran."""
+    if chosen is not None:
+        return chosen
+    uniform = runs_of(results, "uniform")
+    return round(fmean(map(final_accuracy, uniform)), 6) if uniform else None
+
+
+def first_reaching(run: Run, accuracy: float) -> tuple[int, float] | None:
+    """(step, seconds) of the first full window whose mean is at least `accuracy`."""
+    curve = run["curve"]
+    for i, value in enumerate(smoothed(curve["accuracy"])):
+        if i + 1 >= WINDOW and value >= accuracy:
+            return curve["step"][i], curve["seconds"][i]
+    return None
+
+
+def at_time(run: Run, seconds: float) -> float | None:
+    """The smoothed accuracy at a moment of the training time."""
+    return between(run["curve"]["seconds"], smoothed(run["curve"]["accuracy"]), seconds)
+
+
+def at_step(run: Run, step: float) -> float | None:
+    """The accuracy at a step, as it is.
+
+    Not smoothed: where evaluations are equally far apart in time they are not in steps, and a
+    window of more steps would lag behind more.
+    """
+    return between(run["curve"]["step"], run["curve"]["accuracy"], step)
+
+
+def between(moments: list[float], values: list[float], moment: float) -> float | None:
+    """Interpolated; None after the last moment, and the first value before the first one."""
+    return float(np.interp(moment, moments, values)) if moment <= moments[-1] else None

@@ -1,0 +1,137 @@
+"""One table for strategies of any level: what each reaches, and what its choosing costs."""
+
+from statistics import fmean, stdev
+from typing import Any
+
+from bench.report.machine import one_line
+from bench.report.results import (
+    QUANTILES,
+    ROW_LOOP,
+    at_step,
+    at_time,
+    final_accuracy,
+    first_reaching,
+    number_of_seeds,
+    runs_of,
+)
+from bench.report.table import table
+
+
+def summarise(results: dict[str, Any]) -> dict[str, Any]:
+    """The table's numbers, and at which equal time and equal steps runs are compared."""
+    curves = [run["curve"] for run in results["runs"] if run["strategy"] != ROW_LOOP]
+    curves = curves or [run["curve"] for run in results["runs"]]
+    moments = {
+        "seconds": min(curve["seconds"][-1] for curve in curves),
+        "step": min(curve["step"][-1] for curve in curves),
+    }
+    rows = [summary_of(results, name, moments) for name in results["strategies"]]
+    return {"moments": moments, "rows": rows}
+
+
+def summary_of(
+    results: dict[str, Any], name: str, moments: dict[str, float]
+) -> dict[str, float | int | str | list[float] | None]:
+    runs, goal = runs_of(results, name), results["target"]
+    final = [final_accuracy(run) for run in runs]
+    reached = [hit for run in runs if goal and (hit := first_reaching(run, goal))]
+    return {
+        "strategy": name,
+        "accuracy": fmean(final),
+        "accuracy_deviation": stdev(final) if len(final) > 1 else None,
+        "at_equal_time": mean_or_none([at_time(run, moments["seconds"]) for run in runs]),
+        "at_equal_steps": mean_or_none([at_step(run, moments["step"]) for run in runs]),
+        "reached": len(reached),
+        "runs": len(runs),
+        "seconds_to_target": fmean(hit[1] for hit in reached) if reached else None,
+        "steps": fmean(run["curve"]["step"][-1] for run in runs),
+        "step_us": fmean(run["split_us"]["step"] for run in runs),
+        "selection_share": fmean(
+            run["split_us"]["selection"] / run["split_us"]["step"] for run in runs
+        ),
+        "loss_quantiles": [
+            fmean(losses) for losses in zip(*(run["loss_quantiles"] for run in runs), strict=True)
+        ],
+    }
+
+
+def mean_or_none(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return fmean(known) if len(known) == len(values) else None
+
+
+def markdown(results: dict[str, Any]) -> str:
+    """The table, what it was measured on, and how its columns come about."""
+    settings, goal, overview = results["settings"], results["target"], results["overview"]
+    seconds, step = overview["moments"]["seconds"], overview["moments"]["step"]
+    goal_heading = f"time to {100 * goal:.2f}%" if goal else "time to target"
+    headings = [
+        "strategy",
+        "accuracy at the end",
+        f"at {seconds:.2g} s",
+        f"at {step:.0f} steps",
+        goal_heading,
+        "steps",
+        "ms per step",
+        "selection",
+        *(f"loss {name_of(q)}" for q in QUANTILES),
+    ]
+    rows = [cells(results["strategies"][row["strategy"]], row) for row in overview["rows"]]
+    lines = [
+        f"{settings['task']}, {settings['pool']:,} training samples: mean of "
+        f"{number_of_seeds(results)}, K = {settings['large_batch']}, n = {settings['mini_batch']}"
+        + (f"; target accuracy {100 * goal:.2f}%." if goal else "."),
+        f"Measured on {one_line(results['machine'])}.",
+        "",
+        *table(headings, rows),
+        "",
+        notes(results),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def name_of(quantile: float) -> str:
+    return "worst" if quantile == 1 else f"{quantile:g}"
+
+
+def cells(strategy: dict[str, Any], row: dict[str, Any]) -> list[str]:
+    accuracy = percent(row["accuracy"])
+    if row["accuracy_deviation"] is not None:
+        accuracy += f" ± {100 * row['accuracy_deviation']:.2f}"
+    time = "not reached"
+    if row["reached"]:
+        some = "" if row["reached"] == row["runs"] else f" ({row['reached']} of {row['runs']})"
+        time = f"{row['seconds_to_target']:.2f} s{some}"
+    return [
+        strategy["label"],
+        accuracy,
+        percent(row["at_equal_time"]),
+        percent(row["at_equal_steps"]),
+        time,
+        f"{row['steps']:.0f}",
+        f"{row['step_us'] / 1e3:.2f}",
+        f"{100 * row['selection_share']:.1f}%",
+        *(f"{loss:.2g}" for loss in row["loss_quantiles"]),
+    ]
+
+
+def percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.2f}%"
+
+
+def notes(results: dict[str, Any]) -> str:
+    settings, rows = results["settings"], results["overview"]["rows"]
+    most = max(rows, key=lambda row: row["selection_share"])
+    sentences = [
+        '"selection" is the share of a step that is neither training nor a forward pass for '
+        "scoring, once rows are chosen by importance; the largest is "
+        f"{100 * most['selection_share']:.1f}% ({most['strategy']}).",
+        "Losses are quantiles over the test set at the end.",
+    ]
+    if settings["epochs"]:
+        sentences.append(
+            f"Strategies of the data-set level plan for {settings['epochs']} epochs, as many as "
+            "uniform sampling makes in that budget, with warm-ups of at most 15% of them (at least "
+            "one epoch); epochs beyond, where a strategy leaves out samples, are like the last."
+        )
+    return " ".join(sentences)

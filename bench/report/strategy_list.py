@@ -1,0 +1,83 @@
+"""The strategies of the registry as a list for readers: name, what it does, where it comes from."""
+
+import re
+import unicodedata
+
+import torch
+
+from impsamp_fast import strategies
+
+SIZE = 1000  # of a data set
+PARAGRAPH = "\n\n"
+HEADINGS = {
+    "batch": "Batch level: `strategies.make(name, model, n)`",
+    "dataset": "Data-set level: `strategies.make(name, size, epochs=..., classes=...)`",
+}
+# The accents of LaTeX that authors' names have, as combining characters.
+ACCENTS = {'"': "\u0308", "'": "\u0301", "`": "\u0300", "^": "\u0302", "~": "\u0303"}
+LETTERS = {r"\aa": "å", r"\AA": "Å", r"\o": "ø", r"\O": "Ø", r"\ss": "ß", r"\c{c}": "ç"}
+
+
+def markdown() -> str:
+    """The README's list of all strategies."""
+    lines = []
+    for level, heading in HEADINGS.items():
+        lines += [heading, ""]
+        lines += [line_of(strategies.get(name)) for name in strategies.names(level)]
+        lines.append("")
+    return "\n".join(lines[:-1]) + "\n"
+
+
+def line_of(strategy: strategies.Strategy) -> str:
+    first, _, _ = strategy.description.partition(PARAGRAPH)
+    line = f"- `{strategy.name}`: " + plain(" ".join(first.split())).removesuffix(".")
+    if strategy.bibtex:
+        line += f" ({'; '.join(source(entry) for entry in strategy.bibtex.split(PARAGRAPH))})"
+    if strategy.level == "dataset":
+        line += f"; {bytes_per_sample(strategy)} bytes per sample"
+    return line + "."
+
+
+def bytes_per_sample(strategy: strategies.Strategy) -> int:
+    """What a sampler keeps of each sample, its place in the order of the epoch included."""
+    sampler = strategy(SIZE, epochs=20, classes=10, seed=0)
+    tables = sum(dtype.itemsize for dtype, _ in sampler.tables.values())
+    memory = 0 if sampler.memory is None else sampler.memory.nbytes // SIZE
+    return tables + memory + torch.int32.itemsize
+
+
+def source(bibtex: str) -> str:
+    """Authors and year of a BibTeX entry, as "Jiang et al. 2019"."""
+    year = re.search(r"year\s*=\s*{(\d+)}", bibtex)
+    authors = re.search(r"author\s*=\s*{(.*?)},\s*\n\s*\w+\s*=", bibtex, re.DOTALL)
+    if not year or not authors:
+        raise SystemExit(f"no author or no year in {bibtex}")
+    names = [name.split(",")[0] for name in re.split(r"\s+and\s+", authors[1])]
+    who = f"{names[0]} et al." if len(names) > 2 else " and ".join(names)
+    return f"{without_latex(who)} {year[1]}"
+
+
+def without_latex(text: str) -> str:
+    for command, letter in LETTERS.items():
+        text = text.replace(f"{{{command}}}", letter)
+    accented = re.compile(r"{\\([\"'`^~])(\w)}")
+    text = accented.sub(lambda found: found[2] + ACCENTS[found[1]], text)
+    return unicodedata.normalize("NFC", text)
+
+
+def plain(text: str) -> str:
+    """A docstring's formulas as code, which needs no renderer of formulas."""
+    return re.sub(r":math:`(.*?)`", lambda found: f"`{formula(found[1])}`", text)
+
+
+def formula(latex: str) -> str:
+    for command, symbol in (
+        (r"\partial ", "∂"),
+        (r"\propto", "∝"),
+        (r"\alpha", "alpha"),
+        (r"\le", "≤"),
+        (r"\ne", "≠"),
+    ):
+        latex = latex.replace(command, symbol)
+    latex = re.sub(r"\\mathrm{(\w+)}", r"\1", latex)
+    return re.sub(r"\\bar{(\w)}", r"mean \1", latex).replace("\\", "")

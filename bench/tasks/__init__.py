@@ -1,0 +1,5 @@
+"""What is trained: data, network, optimiser and batch sizes, as in Knutsson et al. 2023."""
+
+from bench.tasks import mnist, two_circles
+
+TASKS = {task.name: task for task in (two_circles.TASK, mnist.TASK)}

@@ -1,0 +1,65 @@
+"""What an experiment consists of."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Data:
+    """A training pool and a test set, whole and in memory."""
+
+    x: Tensor
+    y: Tensor
+    test_x: Tensor
+    test_y: Tensor
+
+    @property
+    def classes(self) -> int:
+        """C, how many classes there are."""
+        return int(self.test_y.max()) + 1
+
+    def first(self, size: int) -> "Data":
+        """The same with the first samples of the pool only."""
+        return Data(self.x[:size], self.y[:size], self.test_x, self.test_y)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """When a run ends: after `steps`, or once its clock shows `seconds`."""
+
+    steps: int | None = None
+    seconds: float | None = None
+
+    def share(self, steps: int, seconds: float) -> float:
+        """How much of it is spent, 1 at its end."""
+        if self.steps is not None:
+            return steps / self.steps
+        assert self.seconds is not None
+        return seconds / self.seconds
+
+    def spent(self, steps: int, seconds: float) -> bool:
+        return self.share(steps, seconds) >= 1
+
+
+@dataclass(frozen=True)
+class Task:
+    """One experiment of the paper. Both batch sizes and the start rule hold for all strategies."""
+
+    name: str
+    load: Callable[[Path], Data]
+    network: Callable[[], nn.Module]
+    learning_rate: float  # of Adam, its other settings torch's defaults
+    start: str  # uniform sampling until then, see bench.training.strategies.parse_start
+    budget: Budget  # of each run
+    evaluate_every: int  # steps, where the budget is one of steps
+    # Samples in the pool where data-set level strategies are compared: they learn from one epoch to
+    # the next, so that a run has to have many.
+    epoch_pool: int
+    threads: int | None = None  # of torch; None: as many as it takes
+    snapshots: tuple[int, ...] = ()  # steps at which picked points and decision map are kept
+    count_picks: bool = False
+    large: int = 1024  # K, rows scored
+    mini: int = 128  # n, rows trained on

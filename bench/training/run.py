@@ -1,0 +1,127 @@
+"""One training run: a strategy, a seed, a clock that runs only while training does."""
+
+import time
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bench.report.results import QUANTILES
+from bench.tasks.task import Budget, Data, Task
+from bench.training.pickers import make_picker
+from bench.training.strategies import Strategy
+from bench.training.stream import Stream
+from impsamp_fast import row_stats
+
+MAP_SIZE = 160  # pixels along each side of a decision map
+EVALUATIONS = 16  # of a run whose budget is one of time
+
+
+class Training:
+    """A run that can be advanced, stored and taken up again.
+
+    The seed decides the initial weights, the order of the data and the draws; the first two are
+    the same for every strategy. `epochs` is what data-set level strategies are told to plan for.
+    """
+
+    def __init__(
+        self, task: Task, data: Data, strategy: Strategy, seed: int, start: str, epochs: int = 1
+    ) -> None:
+        torch.manual_seed(seed)
+        self.task, self.data, self.strategy = task, data, strategy
+        self.model = task.network()
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=task.learning_rate)
+        self.picker = make_picker(strategy, self.model, task, data, start, epochs, seed)
+        self.stream = Stream(data, seed, task.count_picks)
+        self.steps, self.seconds = 0, 0.0
+        self.curve: dict[str, list[float]] = {"step": [], "seconds": [], "accuracy": [], "loss": []}
+        self.pictures: dict[str, np.ndarray] = {}
+
+    def advance(self, budget: Budget) -> None:
+        """Train until the next evaluation or the end, then evaluate with the clock stopped."""
+        if budget.steps is not None:
+            self.train_steps(budget.steps)
+        else:
+            assert budget.seconds is not None
+            self.train_seconds(budget.seconds / EVALUATIONS)
+        self.evaluate()
+        if self.steps in self.task.snapshots:
+            self.take_snapshot()
+
+    def train_steps(self, limit: int) -> None:
+        # The row-by-row loop makes few steps, each of them slow: evaluate after every one.
+        steps = 1 if self.strategy.row_loop else self.task.evaluate_every
+        steps = min(steps, limit - self.steps)
+        begin = time.perf_counter()
+        for _ in range(steps):
+            self.step()
+        self.seconds += time.perf_counter() - begin
+        self.steps += steps
+
+    def train_seconds(self, interval: float) -> None:
+        """Train past the next multiple of the interval.
+
+        All strategies are evaluated at the same moments: means over evaluations are then over the
+        same time, however many steps were made in it.
+        """
+        end = interval * (self.seconds // interval + 1)
+        before, begin = self.seconds, time.perf_counter()
+        while self.seconds < end:
+            self.step()
+            self.steps += 1
+            self.seconds = before + time.perf_counter() - begin
+
+    def step(self) -> None:
+        self.update(self.picker.loss(self.stream))
+
+    def update(self, loss: Tensor) -> None:
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+
+    def test_logits(self) -> Tensor:
+        return torch.cat([self.model(x) for x in self.data.test_x.split(4096)])
+
+    @torch.no_grad()
+    def loss_quantiles(self) -> list[float]:
+        """QUANTILES of the losses of the test set, as the model is now."""
+        losses = row_stats(self.test_logits(), self.data.test_y).loss.numpy()
+        return [float(f"{value:.4g}") for value in np.quantile(losses, QUANTILES)]
+
+    @torch.no_grad()
+    def evaluate(self) -> None:
+        logits = self.test_logits()
+        accuracy = (logits.argmax(1) == self.data.test_y).double().mean()
+        self.curve["step"].append(self.steps)
+        self.curve["seconds"].append(round(self.seconds, 6))
+        self.curve["accuracy"].append(round(float(accuracy), 6))
+        self.curve["loss"].append(round(float(F.cross_entropy(logits, self.data.test_y)), 6))
+
+    @torch.no_grad()
+    def take_snapshot(self) -> None:
+        """Keep the probability of class 1 over the square, and the points just trained on."""
+        side = torch.linspace(-1.0, 1.0, MAP_SIZE)
+        grid = torch.cartesian_prod(side, side).flip(1)  # rows are y, columns are x
+        probability = self.model(grid).softmax(1)[:, 1].reshape(MAP_SIZE, MAP_SIZE)
+        points, labels = self.picker.picked
+        self.pictures[f"map/{self.steps}"] = probability.mul(255).round().byte().numpy()
+        self.pictures[f"points/{self.steps}"] = points.numpy()
+        self.pictures[f"labels/{self.steps}"] = labels.numpy().astype(np.uint8)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "picker": self.picker.state_dict(),
+            "stream": self.stream.state_dict(),
+            "progress": (self.steps, self.seconds, self.curve, self.pictures),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.picker.load_state_dict(state["picker"])
+        self.stream.load_state_dict(state["stream"])
+        self.steps, self.seconds, self.curve, self.pictures = state["progress"]

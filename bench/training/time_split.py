@@ -1,0 +1,235 @@
+"""Where the time of a step goes, measured after the run so that its clock is left alone.
+
+The stages of a step are timed on the run's own model and data, over many steps. Where one call of
+`select` makes the choice, they are written out and timed one by one; a whole step with the Selector
+is timed alongside, and what it takes beyond the sum of its stages is "other": the Python around
+them. Of every other strategy that picks from raw batches a step is timed as it runs, and "select"
+is all that is neither a forward pass for scoring nor training.
+"""
+
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from statistics import fmean, median
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bench.operators.peers import row_loop_grad_norm
+from bench.report.results import STAGES
+from bench.training.pickers import BatchPicker, RowLoopPicker, SamplerPicker, UniformPicker
+from bench.training.run import Training
+from bench.training.strategies import make_for_batches
+from impsamp_fast import Selector, select
+from impsamp_fast.batch.queue import Queue
+
+FEWEST, MOST, MOST_SECONDS = 3, 200, 0.7  # steps timed
+
+Step = Callable[[], dict[str, float]]
+
+
+def measure(training: Training) -> dict[str, float]:
+    """Microseconds of each stage, of the "step", and of "selection"; absent stages are 0.
+
+    "selection" is all of a step that is neither training nor a forward pass for scoring.
+    """
+    time_one_step, average = stages_of(training)
+    time_one_step()  # the first call meets cold caches
+    samples: list[dict[str, float]] = []
+    end = time.perf_counter() + MOST_SECONDS
+    while len(samples) < FEWEST or (len(samples) < MOST and time.perf_counter() < end):
+        samples.append(time_one_step())
+    split = {name: 1e6 * average([sample[name] for sample in samples]) for name in samples[0]}
+    split["other"] = split["step"] - sum(split.get(stage, 0.0) for stage in STAGES)
+    return {name: round(split.get(name, 0.0), 2) for name in (*STAGES, "step", "selection")}
+
+
+def stages_of(training: Training) -> tuple[Step, Callable[[list[float]], float]]:
+    """A function that makes a timed step, and how its times are averaged."""
+    picker = training.picker
+    if isinstance(picker, UniformPicker):
+        return uniform_step(training), median
+    if isinstance(picker, RowLoopPicker):
+        return row_loop_step(training), median
+    if isinstance(picker, SamplerPicker):
+        return sampler_step(training, picker), median
+    assert isinstance(picker, BatchPicker)
+    strategy = picker.strategy
+    if isinstance(strategy, Selector) and is_one_select(strategy, training):
+        return selector_step(training, strategy), median
+    # A queue may take one raw batch in a step and ten in the next: no step is typical.
+    return strategy_step(training), fmean if isinstance(strategy, Queue) else median
+
+
+def is_one_select(selector: Selector, training: Training) -> bool:
+    """Whether its choice is one call of `select` with the logits."""
+    return (
+        scores(training)
+        and isinstance(selector.score, str)
+        and selector.score != "last_layer"
+        and isinstance(selector.method, str)
+        and selector.filter is None
+    )
+
+
+def scores(training: Training) -> bool:
+    return training.strategy.start_rule("always", training.task, len(training.data.y)) is not None
+
+
+def at_work(training: Training) -> BatchPicker:
+    """The strategy of the run with its model, choosing from the first step on."""
+    rule = "always" if scores(training) else None
+    n, large = training.task.mini, training.task.large
+    strategy = make_for_batches(training.strategy, training.model, n, rule, None, seed=0)
+    return BatchPicker(training.model, large, strategy)
+
+
+def uniform_step(training: Training) -> Step:
+    def step() -> dict[str, float]:
+        begin = time.perf_counter()
+        training.step()
+        elapsed = time.perf_counter() - begin
+        return {"train": elapsed, "step": elapsed}
+
+    return step
+
+
+def row_loop_step(training: Training) -> Step:
+    """The loop makes the forward passes too; all of it counts as selecting."""
+
+    def step() -> dict[str, float]:
+        x, y, _ = training.stream.next(training.task.large)
+        clock = [time.perf_counter()]
+        norm = row_loop_grad_norm(training.model, x, y)
+        rows = torch.multinomial(norm, training.task.mini, replacement=True)
+        clock.append(time.perf_counter())
+        picked_x, picked_y = x[rows], y[rows]
+        clock.append(time.perf_counter())
+        training.update(F.cross_entropy(training.model(picked_x), picked_y))
+        clock.append(time.perf_counter())
+        parts = spans(("select", "gather", "train"), clock)
+        return parts | {"step": clock[-1] - clock[0], "selection": clock[2] - clock[0]}
+
+    return step
+
+
+def selector_step(training: Training, selector: Selector) -> Step:
+    model, stream, large = training.model, training.stream, training.task.large
+    whole_step = strategy_step(training)
+    assert isinstance(selector.score, str)
+    assert isinstance(selector.method, str)
+    n, score, method = selector.n, selector.score, selector.method
+    correction = selector.correction
+
+    def train(x: Tensor, y: Tensor, weight: Tensor) -> None:
+        if correction == "none":  # as the picker does
+            training.update(F.cross_entropy(model(x), y))
+        else:
+            losses = F.cross_entropy(model(x), y, reduction="none")
+            training.update((losses * weight).mean())
+
+    def step() -> dict[str, float]:
+        x, y, _ = stream.next(large)
+        clock = [time.perf_counter()]
+        with torch.no_grad():
+            logits = model(x)
+        clock.append(time.perf_counter())
+        selection = select(logits, y, n, score=score, method=method, correction=correction)
+        clock.append(time.perf_counter())
+        picked_x, picked_y = x[selection.index], y[selection.index]
+        clock.append(time.perf_counter())
+        train(picked_x, picked_y, selection.weight)
+        clock.append(time.perf_counter())
+        parts = spans(("forward", "select", "gather", "train"), clock)
+        whole = whole_step()
+        return parts | {"step": whole["step"], "selection": whole["selection"]}
+
+    return step
+
+
+def strategy_step(training: Training) -> Step:
+    """Any strategy of raw batches: its call, less the model's forward passes within it."""
+    picker = at_work(training)
+    forward = ForwardClock(training.model)
+
+    def step() -> dict[str, float]:
+        with forward:  # what it does to begin and to end stays outside the time
+            begin = time.perf_counter()
+            batch = picker.next_batch(training.stream)
+            picked, scoring = time.perf_counter(), forward.seconds
+            training.update(picker.loss_of(batch))
+            end = time.perf_counter()
+        selection = picked - begin - scoring
+        return {
+            "forward": scoring,
+            "select": selection,
+            "train": end - picked,
+            "step": end - begin,
+            "selection": selection,
+        }
+
+    return step
+
+
+class ForwardClock:
+    """Adds up the time of a model's forward passes within a `with` block.
+
+    It stands in for the model's forward method: with hooks torch takes a slower way through each
+    call, and what that costs would be blamed on what makes the call.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model, self.forward, self.seconds = model, model.forward, 0.0
+
+    def __enter__(self) -> None:
+        self.seconds = 0.0
+        self.model.forward = self.timed  # type: ignore[method-assign]
+
+    def __exit__(self, *_: object) -> None:
+        del self.model.forward
+
+    def timed(self, *args: Any, **kwargs: Any) -> Any:
+        begin = time.perf_counter()
+        output = self.forward(*args, **kwargs)
+        self.seconds += time.perf_counter() - begin
+        return output
+
+
+def sampler_step(training: Training, picker: SamplerPicker) -> Step:
+    """A strategy of the data set: each step bears its share of drawing an epoch."""
+    model, sampler, n = training.model, picker.sampler, training.task.mini
+    picker.batches = None  # its pass ends here
+    begin = time.perf_counter()
+    # Two epochs, since every second one may be of all samples.
+    steps = sum(len(torch.tensor(index)) == n for _ in range(2) for index in sampler.batches(n))
+    drawing = (time.perf_counter() - begin) / max(1, steps)
+
+    def step() -> dict[str, float]:
+        index = picker.next_index()
+        clock = [time.perf_counter()]
+        x, y = training.stream.at(index)
+        clock.append(time.perf_counter())
+        logits = model(x)
+        losses = F.cross_entropy(logits, y, reduction="none")
+        clock.append(time.perf_counter())
+        loss = sampler.mean(losses, index)
+        sampler.update(index, logits, y, losses=losses)
+        clock.append(time.perf_counter())
+        training.update(loss)
+        clock.append(time.perf_counter())
+        gather, forward, learn, backward = (b - a for a, b in pairwise(clock))
+        return {
+            "select": drawing + learn,
+            "gather": gather,
+            "train": forward + backward,
+            "step": drawing + clock[-1] - clock[0],
+            "selection": drawing + learn + gather,
+        }
+
+    return step
+
+
+def spans(names: tuple[str, ...], clock: list[float]) -> dict[str, float]:
+    return dict(zip(names, (b - a for a, b in pairwise(clock)), strict=True))
