@@ -52,12 +52,21 @@ STARTS = {
 
 BATCH = {
     "Selector": lambda model, i, f, start: isf.Selector(
-        model, i(N), start=start, seed=i(3), counts=isf.PickCounts(i(K))
+        *(model, i(N)),
+        correction=f(0.5),
+        smoothing=f(0.25),
+        label_smoothing=f(0.1),
+        ignore_index=i(-100),
+        start=start,
+        seed=i(3),
+        counts=isf.PickCounts(i(K)),
     ),
     "Accumulator": lambda model, i, f, start: isf.Accumulator(
         *(model, i(N), isf.AccuracyFilter(f(0.1))),
         patience=i(2),
         largest_raw_size=i(K),
+        label_smoothing=f(0.1),
+        ignore_index=i(-100),
         start=start,
         seed=i(3),
     ),

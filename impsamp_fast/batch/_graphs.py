@@ -23,6 +23,10 @@ _MOST_RECORDINGS = 4
 _CHECK_EVERY = 16
 
 
+# Of each group of an optimiser's parameters, the settings that a graph holds as numbers.
+Settings = list[dict[str, Any]]
+
+
 @dataclass(slots=True)
 class Recording:
     """A captured step: the memory it reads, the memory it writes, and what it was captured with."""
@@ -31,8 +35,7 @@ class Recording:
     inputs: Any
     drawn: Drawn
     loss: Tensor
-    settings: list[dict[str, Any]]
-    replays: int = 0
+    settings: Settings
 
 
 class Recorder:
@@ -170,7 +173,7 @@ def check_state(optimizer: Optimizer, device: torch.device) -> None:
                 )
 
 
-def settings_of(optimizer: Optimizer, device: torch.device) -> list[dict[str, Any]]:
+def settings_of(optimizer: Optimizer, device: torch.device) -> Settings:
     """The optimiser's settings that a graph holds as numbers; it reads the device's tensors."""
     return [
         {

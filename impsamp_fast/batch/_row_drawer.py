@@ -92,11 +92,11 @@ class RowDrawer:
         """n rows by scores of theirs, with the errors of the CPU where they are on it."""
         if not isinstance(self.score, str):
             self.score.check(scores)
-        ignored = self.loss.ignored(y)
-        if ignored is not None and ignored.is_cpu and ignored.all():
+        if self.loss.ignores_all(y):
             raise ValueError(
                 f"y is ignore_index ({self.loss.ignore_index}) in every row, so none can be drawn"
             )
+        ignored = self.loss.ignored(y)
         may_be_negative = not isinstance(self.score, str) and self.score.negative
         weights = positive_if_negative(scores, ignored) if may_be_negative else scores
         weights = rules.smoothed(weights, ignored, self.smoothing)

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from impsamp_fast._checks import to_integer
+from impsamp_fast._checks import to_integer, to_number
 
 # An ignore_index that no target has.
 _NO_CLASS = -(1 << 63)
@@ -21,7 +21,8 @@ class TrainedLoss:
         ignore_index: likewise; None ignores no row.
 
     Raises:
-        TypeError: if ``class_weight`` is no tensor, or ``ignore_index`` no integer.
+        TypeError: if ``label_smoothing`` is no number, ``class_weight`` no tensor or
+            ``ignore_index`` no integer.
     """
 
     def __init__(
@@ -31,7 +32,7 @@ class TrainedLoss:
             raise TypeError(f"class_weight is {class_weight!r}, expected a tensor or None")
         if ignore_index is not None:
             ignore_index = to_integer("ignore_index", ignore_index, "an integer or None")
-        self.label_smoothing = label_smoothing
+        self.label_smoothing = to_number("label_smoothing", label_smoothing)
         self.class_weight = class_weight
         self.ignore_index = ignore_index
         self._weight_there = class_weight  # on the device of the last batch
@@ -59,6 +60,11 @@ class TrainedLoss:
         if self.ignore_index is None or y.dim() != 1 or y.is_floating_point():
             return None
         return y == self.ignore_index
+
+    def ignores_all(self, y: Tensor) -> bool:
+        """Whether no row has a target. An accelerator would have to be waited for: False there."""
+        ignored = self.ignored(y) if y.is_cpu else None
+        return ignored is not None and bool(ignored.all())
 
     def losses(self, logits: Tensor, y: Tensor) -> Tensor:
         """The cross entropy of each row, [K]."""

@@ -1,4 +1,4 @@
-"""Filters: which rows of a large batch are worth choosing from at all."""
+"""Filters: which rows of a large batch may be drawn by importance."""
 
 from abc import ABC, abstractmethod
 from typing import final
@@ -11,7 +11,7 @@ from impsamp_fast.ops import RowStats
 
 
 class Filter(ABC):
-    """Says of each row whether it may be picked.
+    """Decides for each row whether it may be drawn.
 
     A filter of your own derives from this class and implements ``__call__``.
     """

@@ -15,6 +15,7 @@ from impsamp_fast.batch._graphs import (
     Recording,
     Scalars,
     Session,
+    Settings,
     check_capturable,
     check_selector,
     check_state,
@@ -27,10 +28,10 @@ from impsamp_fast.batch._user_score import UserScore
 from impsamp_fast.batch.scoring import call_model
 from impsamp_fast.batch.selector import Selector
 
-# A capture that is replayed no more often than this before a setting changes does not pay; so many
-# of them in a row mean that the setting changes in every step or nearly so.
-_FEW_REPLAYS = 16
-_SHORT_LIVED_CAPTURES = 3
+# Settings that change so many times in a row after no more than so many steps cost more to capture
+# than their replays save.
+_CHANGES = 3
+_FEW_STEPS = 16
 
 
 @final
@@ -73,7 +74,7 @@ class GraphStep:
     ``load_state_dict(..., assign=True)``).
 
     Args:
-        selector: picks the rows; its model is the one that is trained. Not with ``dropout=True``, a
+        selector: draws the rows; its model is the one that is trained. Not with ``dropout=True``, a
             filter or ``TopQuantile``.
         optimizer: of the model's parameters. Where it has the option ``capturable`` it must be on.
         loss: ``loss(logits, y)`` gives the losses [n] of the drawn rows
@@ -113,7 +114,9 @@ class GraphStep:
         self.loss = loss
         self.before_step = before_step
         self.warmup = warmup
-        self._short_lived_captures = 0
+        self._settings: Settings | None = None  # of the last step by a graph
+        self._steps_since_change = 0
+        self._quick_changes = 0
         self._session: Session | None = None
         # It replaces the state that graphs have captured. The optimiser must not keep this alive,
         # nor a hook that outlives it.
@@ -227,12 +230,11 @@ class GraphStep:
     def _recording(self, session: Session, key: Any, inputs: Any) -> Recording:
         """The captured step of this kind, with the batch in the memory that it reads."""
         settings = settings_of(self.optimizer, session.device)
+        self._look_at_changes(settings)
         recording = session.recordings.get(key)
         if recording is not None and recording.settings == settings:
             copy_into(recording.inputs, inputs)
             return recording
-        if recording is not None:
-            self._look_at_life_of(recording, settings)
         check_state(self.optimizer, session.device)
         inputs = copied(inputs)
 
@@ -251,17 +253,22 @@ class GraphStep:
         recording = session.recordings[key] = Recording(replay, inputs, drawn, loss, settings)
         return recording
 
-    def _look_at_life_of(self, recording: Recording, settings: list[dict[str, Any]]) -> None:
+    def _look_at_changes(self, settings: Settings) -> None:
         """Warns once when settings change so often that captures do not pay."""
-        few = recording.replays <= _FEW_REPLAYS
-        self._short_lived_captures = self._short_lived_captures + 1 if few else 0
-        if self._short_lived_captures != _SHORT_LIVED_CAPTURES:
+        before, self._settings = self._settings, settings
+        self._steps_since_change += 1
+        if before is None or before == settings:
+            return
+        quick = self._steps_since_change <= _FEW_STEPS
+        self._quick_changes = self._quick_changes + 1 if quick else 0
+        self._steps_since_change = 0
+        if self._quick_changes != _CHANGES:
             return
         changed = {
             name
-            for group, before in zip(settings, recording.settings, strict=True)
-            for name in group.keys() | before.keys()
-            if group.get(name) != before.get(name)
+            for now, then in zip(settings, before, strict=True)
+            for name in now.keys() | then.keys()
+            if now.get(name) != then.get(name)
         }
         warnings.warn(
             f"the optimiser's {' and '.join(sorted(changed))} changes every few steps, and each "
@@ -274,7 +281,6 @@ class GraphStep:
     def _replay(self, recording: Recording, scalars: Scalars, index: Tensor | None) -> Tensor:
         scalars.set_seed(self._step_seed())
         recording.replay()
-        recording.replays += 1
         self._end(recording.drawn, recording.loss, index)
         return recording.loss
 

@@ -14,9 +14,9 @@ class MiniBatch:
     """The rows to train on.
 
     Attributes:
-        x: the picked rows of the large batch's ``x``, in the same structure; a mapping of any kind
-            comes back as a dict.
-        y: the picked rows of ``y``, [n] or [n, C].
+        x: the selected rows of the large batch's ``x``, in the same structure; a mapping of any
+            kind comes back as a dict.
+        y: the selected rows of ``y``, [n] or [n, C].
         weight: [n], the weight of each row's loss: float32, whatever torch's default dtype; float64
             only where the rows were drawn by importance from float64 logits.
         index: [n]: the samples' numbers in the data set when ``index`` was given to the selector,

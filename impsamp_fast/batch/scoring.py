@@ -1,4 +1,4 @@
-"""The scoring forward pass: a model's logits, and no trace of having asked for them."""
+"""The scoring forward pass: a model's logits, without a trace in the model."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -6,6 +6,7 @@ from typing import Any, Literal, final, get_args
 import torch
 from torch import Tensor, nn
 
+from impsamp_fast._checks import to_number
 from impsamp_fast._seeds import seed_of_run, seed_of_step
 from impsamp_fast._uniform import uniform_rows
 from impsamp_fast._watch import StatusWatch
@@ -129,16 +130,19 @@ class Selector(WithTrainedLoss, BatchStrategy):
         n = check_parts(model, n, start)
         check_draw_parts(method, filter, layer, score)
         check_choice("small_batch", small_batch, get_args(SmallBatch))
-        negative = method == "topk"
-        self._score = score if isinstance(score, str) else UserScore(score, negative)
+        self._score = (
+            score if isinstance(score, str) else UserScore(score, negative=method == "topk")
+        )
         self._loss = TrainedLoss(label_smoothing, class_weight, ignore_index)
         self._seed = seed_of_run(seed)
         self.model = model
         self.n = n
         self.score = score
         self.method = method
+        if not isinstance(correction, str):
+            correction = to_number("correction", correction, "a str or a number")
         self.correction = correction
-        self.smoothing = smoothing
+        self.smoothing = to_number("smoothing", smoothing)
         self.filter = filter
         self.layer = layer
         self.start = start
@@ -260,20 +264,16 @@ class Selector(WithTrainedLoss, BatchStrategy):
     ) -> tuple[Any, Tensor, Drawn]:
         """The rows of a step, x and y and how they were drawn: what a CUDA graph captures."""
         K = y.shape[0]
-        small = self.n > K
         if importance:
             drawn = self._score_and_draw(x, y, index, self.n, seed)
         else:
-            row = (
-                torch.arange(K, device=y.device)
-                if small
-                else uniform_rows(K, self.n, seed, y.device)
-            )
+            row = uniform_rows(K, min(self.n, K), seed, y.device)
             weight = torch.ones(row.numel(), dtype=torch.float32, device=y.device)
             drawn = Drawn(row, weight)
         x, y = gather(x, drawn.row), y.index_select(0, drawn.row)
-        learns_tau = self._rule.learns_from == "tau" and not importance and not small
-        if learns_tau and not self._ignores_all(y):
+        learns_tau = self._rule.learns_from == "tau" and not importance and self.n <= K
+        # Where an accelerator's rows are all ignored tau is NaN, which no rule learns.
+        if learns_tau and not self._loss.ignores_all(y):
             index = None if index is None else index.index_select(0, drawn.row)
             drawn = drawn._replace(tau=self._score_and_draw(x, y, index, 1, seed).tau)
         return x, y, drawn
@@ -304,14 +304,6 @@ class Selector(WithTrainedLoss, BatchStrategy):
         if isinstance(self._score, UserScore):
             scored = self._score.with_what_it_takes(scored, x, index)
         return self._drawer().draw(scored, n, seed)
-
-    def _ignores_all(self, y: Tensor) -> bool:
-        """Whether no row has a target, so that there is nothing to score."""
-        # An accelerator would have to be waited for; its tau is then NaN, which no rule learns.
-        if not y.is_cpu:
-            return False
-        ignored = self._loss.ignored(y)
-        return ignored is not None and bool(ignored.all())
 
     def _drawer(self) -> RowDrawer:
         return RowDrawer(

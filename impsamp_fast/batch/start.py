@@ -1,7 +1,7 @@
 """Start rules: from when, and while when, mini-batches are drawn by importance.
 
-Early in training all samples are worth about the same, and scoring them costs a forward pass of
-the large batch. A start rule decides before each step whether that pass is worth it.
+Early in training the scores of all samples are about equal, and scoring them costs a forward pass
+of the large batch. A start rule decides before each step whether the pass is made.
 """
 
 import math
@@ -27,7 +27,7 @@ _PATIENCE = 100
 class StartRule(ABC):
     """Decides before each step whether its mini-batch is drawn by importance or uniformly.
 
-    A :class:`~impsamp_fast.Selector` asks ``decide`` before a step, and gives ``learn`` one number
+    A :class:`~impsamp_fast.Selector` calls ``decide`` before a step, and gives ``learn`` one number
     per step of the kind that ``learns_from`` names:
 
     - ``"nothing"``: ``learn`` is never called;

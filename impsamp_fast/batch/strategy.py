@@ -40,13 +40,13 @@ class BatchStrategy(ABC):
     def batches(self, loader: Iterable[Any]) -> Iterator[MiniBatch]:
         """Every full mini-batch of a loader's raw batches, ``(x, y)`` or ``(x, y, index)`` each.
 
-        A raw batch is asked for, and scored, when its mini-batch is: after the training step of
-        the one before.
+        A raw batch is taken from the loader, and scored, when its mini-batch is needed: after the
+        training step of the one before.
         """
 
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:
-        """All that the next picks depend on, except for the model."""
+        """All that the next selections depend on, except for the model."""
 
     @abstractmethod
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

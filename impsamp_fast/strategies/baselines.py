@@ -56,7 +56,7 @@ def uniform(
         model: not called.
         n: rows per mini-batch.
         counts: counts the picks of each sample of the data set.
-        label_smoothing: as in the loss that is trained; no pick depends on it.
+        label_smoothing: as in the loss that is trained; no selection depends on it.
         class_weight: likewise.
         ignore_index: likewise.
         seed: is part of the state; nothing is random.
@@ -96,7 +96,7 @@ def random_subset(
         small_batch: what to do with a large batch of fewer rows, see
             :class:`~impsamp_fast.Selector`.
         counts: counts the picks of each sample of the data set.
-        label_smoothing: as in the loss that is trained; no pick depends on it.
+        label_smoothing: as in the loss that is trained; no selection depends on it.
         class_weight: likewise.
         ignore_index: likewise.
         seed: of the draws.

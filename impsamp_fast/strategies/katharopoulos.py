@@ -74,7 +74,7 @@ def kf18_biased(
     r"""As "kf18", with weights that favour hard rows.
 
     The weights are :math:`(1 / (K g_i))^k`, rescaled so that the sum of weight times score over the
-    picked rows stays what it is for k = 1.
+    drawn rows stays what it is for k = 1.
 
     Args:
         model: whose logits are scored.

@@ -5,6 +5,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from impsamp_fast.batch._row_drawer import RowDrawer
+from impsamp_fast.batch._trained_loss import TrainedLoss
+from impsamp_fast.batch._user_score import UserScore
 from impsamp_fast.batch.filters import AccuracyFilter
 from impsamp_fast.batch.selector import Selector
 from impsamp_fast.batch.start import After, VarianceReduction
@@ -255,3 +258,23 @@ def test_rho_loss_is_a_score_function(model):
         assert (reducible < 0).any()
         assert torch.equal(batch.index, index[reducible.topk(N).indices])
         batch.mean(F.cross_entropy(model(batch.x), batch.y, reduction="none")).backward()
+
+
+class TestOnAnAccelerator:
+    """What is raised some steps after a score could not be drawn by, of the scores that were."""
+
+    def drawer(self, function, method: str) -> RowDrawer:
+        score = UserScore(function, negative=method == "topk")
+        return RowDrawer(score, method, "unbiased", 0.0, None, TrainedLoss(0.0, None, -100))
+
+    @pytest.mark.parametrize("method", ["multinomial", "topk"])
+    def test_the_cause_is_named_without_another_call(self, method):
+        def refuse(logits: Tensor, y: Tensor) -> Tensor:
+            raise AssertionError("called again, where it may find other tensors")
+
+        drawer = self.drawer(refuse, method)
+        scores, y = torch.tensor([1.0, torch.nan, 2.0]), torch.zeros(3, dtype=torch.int64)
+        error = drawer._error(drawer._draw_by, 2, (scores, y), 1)
+        assert "score returned nan for row 1" in str(error)
+        error = drawer._error(drawer._draw_by, 2, (torch.ones(3), y - 100), 1)
+        assert "y is ignore_index (-100) in every row" in str(error)
