@@ -184,5 +184,6 @@ def parameters_of(part: Any) -> Any:
         return [parameters_of(value) for value in part]
     if isinstance(part, nn.Module | PickCounts) or not hasattr(part, "__dict__"):
         return type(part).__name__
-    own = {name: parameters_of(value) for name, value in vars(part).items() if name[0] != "_"}
-    return {"type": type(part).__name__, **own}
+    arguments = [name for name in inspect.signature(type(part)).parameters if hasattr(part, name)]
+    names = dict.fromkeys([*arguments, *(name for name in vars(part) if name[0] != "_")])
+    return {"type": type(part).__name__} | {n: parameters_of(getattr(part, n)) for n in names}
