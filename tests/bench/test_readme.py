@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bench.report import strategy_list
-from impsamp_fast import dataset, strategies
+from impsamp_fast import Selector, dataset, strategies
 from impsamp_fast.strategies import registry
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
@@ -41,13 +41,17 @@ def test_the_loops_run_one_after_the_other(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     names = names_of_the_first_example()
-    listing, batch_level, dataset_level = code_in(LOOPS)
+    listing, batch_level, own_score, dataset_level = code_in(LOOPS)
     exec(listing, names)
     printed = capsys.readouterr().out
     assert strategies.get("kf18").description in printed
     assert strategies.citation("kf18", "top-k") in printed
 
     exec(batch_level, names)
+    assert names["batch"].y.shape == (128,)
+
+    exec(own_score, names)
+    assert isinstance(names["strategy"], Selector)
     assert names["batch"].y.shape == (128,)
 
     exec(dataset_level, names)
