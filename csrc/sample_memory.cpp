@@ -134,6 +134,17 @@ const float* checked_finite(const Tensor& rows, const char* name) {
   return values;
 }
 
+// The label of a faulty row, of which no logit is the largest.
+constexpr int64_t kNoLabel = std::numeric_limits<int64_t>::min();
+
+void check_no_fault(const Tensor& predicted) {
+  const int64_t* labels = predicted.const_data_ptr<int64_t>();
+  for (int64_t row = 0; row < predicted.size(0); ++row) {
+    TORCH_CHECK_VALUE(labels[row] != kNoLabel, "logits[", row,
+                      "] has a NaN or +inf, or is -inf in every class, so no label is predicted");
+  }
+}
+
 const int64_t* checked_range(const Tensor& rows, const char* name, int64_t end, const char* what) {
   const int64_t* values = rows.const_data_ptr<int64_t>();
   for (int64_t row = 0; row < rows.size(0); ++row) {
@@ -207,6 +218,7 @@ void memory_update(const Tensor& index, const std::optional<Tensor>& losses,
     if (p_true) update.p_true = checked_finite(row_p_true, "p_true");
     if (labels) {
       constexpr int64_t fit = int64_t{std::numeric_limits<Label>::max()} + 1;
+      check_no_fault(row_label);
       update.predicted = checked_range(row_label, "predicted", fit, "labels of this dtype");
       update.history = labels->size(1);
     }

@@ -1,7 +1,7 @@
 """Numbers on their way from an accelerator to the host, which does not wait for them."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 from torch import Tensor
@@ -79,3 +79,79 @@ class Backlog:
             # Out of the backlog first: a step that its taker rejects must not come back for ever.
             step = self._steps.popleft()
             yield [None if value is None else value.get() for value in step]
+
+
+class Updates:
+    """Updates of what is kept on the CPU: made at once from there, else some steps later.
+
+    An update that is wrong is left out as a whole. If it came from an accelerator its error is
+    raised later, and names the update by its number since the beginning, from 0.
+
+    Args:
+        apply: makes an update of tensors on the CPU; it raises before it has changed anything.
+    """
+
+    def __init__(self, apply: Callable[..., None]) -> None:
+        self._apply = apply
+        self._backlog = Backlog(FETCH_TOGETHER)
+        self._made = 0  # updates that no longer wait
+
+    def add(self, *values: Tensor | None) -> None:
+        """Makes an update, in the order of all of them.
+
+        Errors of earlier updates come before anything is done: after one, this update has to be
+        added again.
+        """
+        if all(value is None or value.is_cpu for value in values):
+            self.make_all()
+            self._apply(*values)
+            self._made += 1
+        else:
+            self.make_due()
+            self._backlog.add(*values)
+
+    def make_due(self) -> None:
+        """Makes those for which the host need not wait."""
+        self._make(self._backlog.due())
+
+    def make_all(self) -> None:
+        """Makes those that wait."""
+        self._make(self._backlog.everything())
+
+    def forget(self) -> None:
+        """Drops those that wait, and counts from 0."""
+        self._backlog.clear()
+        self._made = 0
+
+    def _make(self, updates: Iterable[list[Tensor | None]]) -> None:
+        for values in updates:
+            self._made += 1
+            try:
+                self._apply(*values)
+            except (ValueError, IndexError) as error:
+                raise type(error)(f"in update {self._made - 1}: {error}") from error
+
+
+class Tally:
+    """A number of rows that grows on any device; the host waits for it only to read it."""
+
+    def __init__(self) -> None:
+        self._known = 0
+        self._growing: Tensor | None = None
+
+    def add(self, count: Tensor) -> None:
+        """Adds a scalar of integers, as it is now."""
+        if self._growing is not None and self._growing.device == count.device:
+            self._growing = self._growing + count
+            return
+        self._known = self.read()
+        self._growing = count.to(torch.int64, copy=True)
+
+    def read(self) -> int:
+        """The number; waits for the device."""
+        return self._known + (0 if self._growing is None else int(self._growing))
+
+    def set(self, number: int) -> None:
+        """Goes on from this number."""
+        self._known = number
+        self._growing = None

@@ -1,11 +1,14 @@
 """Numbers of an accelerator, read when nobody has to wait."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
+from torch import Tensor
 
-from impsamp_fast._readback import Backlog, Readback
+from impsamp_fast._readback import FETCH_TOGETHER, Backlog, Readback, Tally, Updates
 from impsamp_fast._watch import StatusWatch
-from tests.dataset.memories import Elsewhere
+from tests.elsewhere import Elsewhere
 
 
 def test_reads_the_value_that_was_there():
@@ -39,6 +42,64 @@ class TestBacklog:
         backlog.add(torch.tensor(1))
         backlog.clear()
         assert list(backlog.everything()) == []
+
+
+def positive(values: list[float]) -> Callable[[Tensor], None]:
+    """Takes in numbers that are not negative."""
+
+    def apply(value: Tensor) -> None:
+        if value < 0:
+            raise ValueError(f"{int(value)} is negative")
+        values.append(value.item())
+
+    return apply
+
+
+class TestUpdates:
+    def test_are_made_in_order_from_wherever_they_come(self):
+        made: list[float] = []
+        updates = Updates(positive(made))
+        for step in range(300):
+            value = torch.tensor(step)
+            updates.add(value if step % 100 == 99 else Elsewhere(value))
+        updates.make_all()
+        assert made == list(range(300))
+
+    def test_an_error_comes_before_the_update_that_tells_it(self):
+        made: list[float] = []
+        updates = Updates(positive(made))
+        for step in range(2 * FETCH_TOGETHER):
+            updates.add(Elsewhere(torch.tensor(-step if step in (3, 5) else step)))
+        for wrong in (3, 5):
+            with pytest.raises(ValueError, match=f"^in update {wrong}: -{wrong} is negative$"):
+                updates.add(torch.tensor(1000))
+        updates.add(torch.tensor(1000))
+        expected = [step for step in range(2 * FETCH_TOGETHER) if step not in (3, 5)]
+        assert made == [*expected, 1000]
+
+    def test_what_is_forgotten_raises_nothing(self):
+        made: list[float] = []
+        updates = Updates(positive(made))
+        updates.add(Elsewhere(torch.tensor(-1)))
+        updates.forget()
+        updates.make_all()
+        assert made == []
+
+
+class TestTally:
+    def test_adds_up_without_waiting(self):
+        tally = Tally()
+        Elsewhere.waits = Elsewhere.copies = 0
+        count = Elsewhere(torch.tensor(2))
+        for _ in range(3):
+            tally.add(count)
+        count.values.zero_()
+        assert Elsewhere.waits + Elsewhere.copies == 0
+        assert tally.read() == 6
+        tally.add(torch.tensor(5))
+        assert tally.read() == 11
+        tally.set(4)
+        assert tally.read() == 4
 
 
 class TestStatusWatch:

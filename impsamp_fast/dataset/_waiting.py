@@ -1,12 +1,12 @@
 """What training steps on an accelerator have shown, until it is fetched."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import final
 
 from torch import Tensor
 
 from impsamp_fast._checks import check_index
-from impsamp_fast._readback import FETCH_TOGETHER, Backlog
+from impsamp_fast._readback import Updates
 from impsamp_fast.dataset.sample_memory import IGNORE_NOTHING
 from impsamp_fast.ops import RowStats, row_stats
 
@@ -14,6 +14,8 @@ from impsamp_fast.ops import RowStats, row_stats
 @final
 class Waiting:
     """Hands pairs of indices and values to a function: at once on the CPU, else some steps later.
+
+    A value that is not finite marks a faulty row, for which a step is left out as a whole.
 
     Args:
         size: the number of samples in the data set.
@@ -23,31 +25,30 @@ class Waiting:
     def __init__(self, size: int, apply: Callable[[Tensor, Tensor], None]) -> None:
         self._size = size
         self._apply = apply
-        self._backlog = Backlog(FETCH_TOGETHER)
+        self._updates = Updates(self._checked)
 
     def add(self, index: Tensor, value: Tensor) -> None:
         """Takes in a step; an index on an accelerator is checked when it is fetched."""
-        if index.device.type == "cpu":
-            index = check_index(index, self._size)
-            if value.device.type == "cpu":
-                self.fetch()
-                self._apply(index, value)
-                return
-        self._backlog.add(index, value)
-        self._apply_all(self._backlog.due())
+        self._updates.add(check_index(index, self._size) if index.is_cpu else index, value)
 
     def fetch(self) -> None:
         """Applies what waits."""
-        self._apply_all(self._backlog.everything())
+        self._updates.make_all()
 
     def forget(self) -> None:
         """Drops what waits."""
-        self._backlog.clear()
+        self._updates.forget()
 
-    def _apply_all(self, steps: Iterator[list[Tensor | None]]) -> None:
-        for index, value in steps:
-            assert value is not None
-            self._apply(check_index(index, self._size), value)
+    def _checked(self, index: Tensor, value: Tensor) -> None:
+        index = check_index(index, self._size)
+        finite = value.isfinite()
+        if not finite.all():
+            row = int((~finite).nonzero()[0])
+            raise ValueError(
+                f"row {row}, of sample {int(index[row])}, has a logit that is NaN or +inf, no "
+                "finite logit, or a target that cannot be"
+            )
+        self._apply(index, value)
 
 
 def statistics(index: Tensor, logits: Tensor | None, target: Tensor | None) -> RowStats:

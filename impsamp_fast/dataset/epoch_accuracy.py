@@ -79,7 +79,7 @@ class EpochAccuracyFilter(DatasetSampler):
             TypeError, ValueError, IndexError: if an argument does not fit; nothing is learned then.
         """
         stats = statistics(index, logits, target)
-        self._waiting.add(index, stats.margin <= self.alpha)
+        self._waiting.add(index, stats.margin)
         self.note_training()
 
     def length(self, epoch: int) -> int:
@@ -108,8 +108,8 @@ class EpochAccuracyFilter(DatasetSampler):
         self._waiting.fetch()
         return self._tables["passes"]
 
-    def _learn(self, index: Tensor, passes: Tensor) -> None:
-        self._tables["passes"][index] = passes
+    def _learn(self, index: Tensor, margin: Tensor) -> None:
+        self._tables["passes"][index] = margin <= self.alpha
 
     def _forget_waiting(self) -> None:
         self._waiting.forget()

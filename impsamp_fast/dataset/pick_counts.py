@@ -1,13 +1,13 @@
 """How often each sample of the data set was picked."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from impsamp_fast._checks import check_integer, check_range, to_integer
-from impsamp_fast._readback import FETCH_TOGETHER, Backlog
+from impsamp_fast._readback import Updates
 
 
 class PickCounts:
@@ -28,19 +28,19 @@ class PickCounts:
         size = check_integer("size", size, 1)
         self.size = size
         self._counts = torch.zeros(size, dtype=torch.int64, device="cpu")
-        self._backlog = Backlog(FETCH_TOGETHER)
+        self._updates = Updates(self._add)
 
     @property
     def counts(self) -> Tensor:
         """The picks of each sample, [size] int64, on the CPU. Not a copy: do not write to it."""
-        self._add_all(self._backlog.everything())
+        self._updates.make_all()
         return self._counts
 
     def update(self, index: Tensor) -> None:
         """Counts the samples of one mini-batch; a sample that is there twice counts twice.
 
-        An index on an accelerator is fetched later, together with others, and its errors are
-        raised then.
+        An index on an accelerator is fetched later, together with others. Its errors are raised
+        then, by a later ``update`` before it counts anything.
 
         Args:
             index: [n], int64 or int32, numbers of samples in the data set.
@@ -53,11 +53,14 @@ class PickCounts:
         _check_integers("index is", index)
         if index.dim() != 1:
             raise ValueError(f"index has shape {list(index.shape)}, expected one dimension")
-        if index.device.type == "cpu":
+        if index.is_cpu:  # those that wait may come later, since the order of counting is nothing
             self._add(index)
-            return
-        self._backlog.add(index)
-        self._add_all(self._backlog.due())
+        else:
+            self._updates.add(index)
+
+    def look(self) -> None:
+        """Raises the error of an earlier ``update`` from an accelerator, if it is known by now."""
+        self._updates.make_due()
 
     def most(self, k: int) -> Tensor:
         """The k most picked samples, [k] int64, most picked first, ties to the lower number.
@@ -98,7 +101,7 @@ class PickCounts:
                 f"the state counts {list(counts.shape)} samples, but this PickCounts has size "
                 f"{self.size}: make it with the size of the data set that was saved"
             )
-        self._backlog.clear()
+        self._updates.forget()
         self._counts = counts.to("cpu", torch.int64, copy=True)
 
     def _ranked(self, k: int, *, descending: bool) -> Tensor:
@@ -106,11 +109,6 @@ class PickCounts:
         if not 0 <= k <= self.size:
             raise ValueError(f"k is {k}, expected 0 <= k <= {self.size}, the size of the data set")
         return self.counts.argsort(descending=descending, stable=True)[:k]
-
-    def _add_all(self, steps: Iterable[list[Tensor | None]]) -> None:
-        for (index,) in steps:
-            assert index is not None
-            self._add(index)
 
     def _add(self, index: Tensor) -> None:
         check_range(index, self.size)

@@ -1,6 +1,6 @@
 """What training has shown about each sample of the data set, by its number."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple, final
 
 import torch
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from impsamp_fast._checks import check_integer, check_losses, kind_of
 from impsamp_fast._extension import _C
-from impsamp_fast._readback import FETCH_TOGETHER, Backlog
+from impsamp_fast._readback import Updates
 from impsamp_fast.dataset.pick_counts import PickCounts
 from impsamp_fast.ops import row_stats
 
@@ -20,6 +20,10 @@ _TRACKS = (*_SHOWN, "picks")
 
 # No class has this index: there is nothing to learn from a row that the loss ignores.
 IGNORE_NOTHING = -(1 << 63)
+
+
+# What the operator takes for the predicted label of a faulty row.
+_NO_LABEL = -(1 << 63)
 
 
 class _Step(NamedTuple):
@@ -100,7 +104,7 @@ class SampleMemory:
         self.history = history
         self.classes = classes
         self._tracks = frozenset(track)
-        self._backlog = Backlog(FETCH_TOGETHER)
+        self._updates = Updates(self._apply)
         self._seen = torch.zeros(size, dtype=torch.int32, device="cpu")
         self._loss = _unknown(size) if "loss" in self._tracks else None
         self._p_true_mean = _unknown(size) if "p_true" in self._tracks else None
@@ -116,7 +120,7 @@ class SampleMemory:
     @property
     def seen(self) -> Tensor:
         """How many updates each sample had, [N] int32. Not a copy: do not write to it."""
-        self._fetch()
+        self._updates.make_all()
         return self._seen
 
     @property
@@ -201,8 +205,8 @@ class SampleMemory:
         logit, the lowest such class.
 
         Tensors on an accelerator are fetched some steps later, so that the host does not wait for
-        the device; errors in their values are raised then, and the update that they belong to is
-        left out as a whole.
+        the device; errors in their values are raised then, by a later update before it is made, and
+        the update that they belong to is left out as a whole.
 
         Args:
             index: [n], int64 or int32, numbers of samples in the data set.
@@ -221,17 +225,11 @@ class SampleMemory:
 
         After an error the memory is as it was.
         """
-        step = self._step(index, logits, target, losses)
-        on_cpu = all(tensor is None or tensor.is_cpu for tensor in step)
-        if on_cpu and not len(self._backlog):
-            self._apply(step)
-            return
-        self._backlog.add(*step)
-        self._apply_all(self._backlog.everything() if on_cpu else self._backlog.due())
+        self._updates.add(*self._step(index, logits, target, losses))
 
     def state_dict(self) -> dict[str, Any]:
         """A copy of the statistics: a tensor each, and the state of ``picks``."""
-        self._fetch()
+        self._updates.make_all()
         state: dict[str, Any] = {name: value.clone() for name, value in self._tensors().items()}
         if self._picks is not None:
             state["picks"] = self._picks.state_dict()
@@ -266,7 +264,7 @@ class SampleMemory:
                 )
         if self._picks is not None:
             self._picks.load_state_dict(state["picks"])
-        self._backlog.clear()
+        self._updates.forget()
         for name, tensor in tensors.items():
             tensor.copy_(state[name])
 
@@ -284,7 +282,7 @@ class SampleMemory:
     def _tracked(self, name: str, tensor: Tensor | None) -> Tensor:
         if tensor is None:
             raise self._untracked(name)
-        self._fetch()
+        self._updates.make_all()
         return tensor
 
     def _untracked(self, name: str) -> AttributeError:
@@ -311,8 +309,9 @@ class SampleMemory:
         logits = self._checked_logits(logits, index.shape[0], wanted)
         labels = logits.argmax(1) if "labels" in wanted else None
         if labels is not None and wanted == ["labels"]:
-            row_stats(logits, labels)  # raises where no logit is the largest
-            return _Step(index, loss, None, labels)
+            # No logit is the largest of a faulty row: this raises, or on an accelerator marks it.
+            faulty = row_stats(logits, labels).loss.isnan()
+            return _Step(index, loss, None, labels.masked_fill(faulty, _NO_LABEL))
         if target is None:
             raise ValueError(f"target is None, but is needed for {wanted[0]!r}")
         stats = row_stats(logits, target, ignore_index=IGNORE_NOTHING)
@@ -333,19 +332,16 @@ class SampleMemory:
             )
         return logits.detach()
 
-    def _fetch(self) -> None:
-        """Remembers the steps that wait."""
-        self._apply_all(self._backlog.everything())
-
-    def _apply_all(self, steps: Iterable[list[Tensor | None]]) -> None:
-        for step in steps:
-            self._apply(step)
-
-    def _apply(self, step: Iterable[Tensor | None]) -> None:
+    def _apply(
+        self, index: Tensor, losses: Tensor | None, p_true: Tensor | None, labels: Tensor | None
+    ) -> None:
         """Remembers a step whose tensors are on the CPU."""
         operators: Any = torch.ops.impsamp_fast if torch.compiler.is_compiling() else _C
         operators.memory_update(
-            *step,
+            index,
+            losses,
+            p_true,
+            labels,
             self._seen,
             self._loss,
             self._p_true_mean,

@@ -2,7 +2,6 @@
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map_only
 
 from impsamp_fast.dataset.sample_memory import SampleMemory
 
@@ -30,25 +29,3 @@ def assert_same_state(found: dict[str, Tensor], expected: dict[str, Tensor]) -> 
     assert list(found) == list(expected)
     for name, value in expected.items():
         assert torch.equal(found[name].nan_to_num(-1), value.nan_to_num(-1)), name
-
-
-class Elsewhere(Tensor):
-    """Says that it is on an accelerator; its values are here, and copies to the CPU are counted."""
-
-    values: Tensor
-    copies = 0
-
-    @staticmethod
-    def __new__(cls, values: Tensor) -> "Elsewhere":
-        found = Tensor._make_wrapper_subclass(cls, values.shape, dtype=values.dtype, device="mps")
-        found.values = values
-        return found
-
-    @classmethod
-    def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
-        args, kwargs = tree_map_only(cls, lambda t: t.values, (args, kwargs or {}))
-        result = func(*args, **kwargs)
-        if str(kwargs.get("device")) == "cpu":
-            cls.copies += 1
-            return result
-        return tree_map_only(Tensor, cls, result)

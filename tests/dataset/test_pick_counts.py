@@ -6,6 +6,7 @@ import torch
 
 from impsamp_fast.dataset.pick_counts import PickCounts
 from tests.devices import need_cuda
+from tests.elsewhere import Elsewhere
 
 
 def counted(size: int, *updates: list[int]) -> PickCounts:
@@ -135,3 +136,13 @@ def test_fetches_indices_of_an_accelerator_before_they_are_looked_at():
     with pytest.raises(IndexError, match=r"index\[0\] is 5"):
         counts.most(1)
     assert counts.most(1).tolist() == [1]
+
+
+def test_a_batch_that_tells_an_older_error_is_counted_once():
+    counts = PickCounts(4)
+    for step in range(128):
+        counts.update(Elsewhere(torch.tensor([4 if step == 0 else 3])))
+    with pytest.raises(IndexError, match=r"in update 0: index\[0\] is 4, but there are 4 samples"):
+        counts.update(Elsewhere(torch.tensor([0])))
+    counts.update(Elsewhere(torch.tensor([0])))
+    assert counts.counts.tolist() == [1, 0, 0, 127]

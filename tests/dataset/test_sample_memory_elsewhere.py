@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from impsamp_fast.dataset.sample_memory import SampleMemory
-from tests.dataset.memories import EVERYTHING, Elsewhere, assert_same, steps
+from tests.dataset.memories import EVERYTHING, assert_same, steps
+from tests.elsewhere import Elsewhere
 
 
 @pytest.mark.parametrize("index_is_here", [False, True])
@@ -40,10 +41,12 @@ def test_a_wrong_step_on_an_accelerator_is_named_once_and_left_out():
     memory = SampleMemory(4)
     for index, loss in ([0], 1.0), ([4], 2.0), ([1], 3.0), ([2], math.nan), ([3], 5.0):
         memory.update(Elsewhere(torch.tensor(index)), losses=Elsewhere(torch.tensor([loss])))
-    with pytest.raises(IndexError, match=r"index\[0\] is 4, but there are 4 samples"):
+    with pytest.raises(IndexError, match=r"in update 1: index\[0\] is 4, but there are 4 samples"):
         memory.loss  # noqa: B018
-    with pytest.raises(ValueError, match=r"losses\[0\] is nan"):
+    with pytest.raises(ValueError, match=r"in update 3: losses\[0\] is nan"):
         memory.update(torch.tensor([3]), losses=torch.tensor([6.0]))
+    assert memory.seen.tolist() == [1, 1, 0, 1]
+    memory.update(torch.tensor([3]), losses=torch.tensor([6.0]))
     assert memory.loss[[0, 1, 3]].tolist() == [1, 3, 6]
     assert memory.loss.isnan().tolist() == [False, False, True, False]
     assert memory.seen.tolist() == [1, 1, 0, 2]

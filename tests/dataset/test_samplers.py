@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from impsamp_fast.dataset import Bandit, DatasetSampler, WeightedSampler, WithIndex
 from impsamp_fast.dataset.sample_memory import SampleMemory
 from impsamp_fast.ops import draw
-from tests.dataset.memories import Elsewhere
+from tests.elsewhere import Elsewhere
 from tests.goodness import fits
 
 SIZE = 10

@@ -5,7 +5,8 @@ import torch
 
 from impsamp_fast.dataset import Bandit, EpochAccuracyFilter
 from impsamp_fast.dataset.sampler import DatasetSampler
-from tests.dataset.memories import Elsewhere, steps
+from tests.dataset.memories import steps
+from tests.elsewhere import Elsewhere
 
 SIZE, N, C = 20, 8, 4
 

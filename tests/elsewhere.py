@@ -1,0 +1,156 @@
+"""An accelerator that is played by the CPU, for what the package does around its operators.
+
+Tensors say that they are elsewhere. The operators do there what the CUDA kernels do with values
+that the CPU's raise for: they mark them. What makes the host wait is counted.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_map_only
+
+# Of any accelerator that torch knows without having it.
+DEVICE = torch.device("mps")
+
+# What returns as many values as there are.
+_WAIT = ("nonzero", "masked_select")
+
+
+class Elsewhere(Tensor):
+    """Says that it is on an accelerator; its values are here, and copies to the CPU are counted."""
+
+    values: Tensor
+    copies = 0
+    waits = 0  # for a number of values, or for a value
+
+    @staticmethod
+    def __new__(cls, values: Tensor) -> "Elsewhere":
+        found = Tensor._make_wrapper_subclass(cls, values.shape, dtype=values.dtype, device=DEVICE)
+        found.values = values
+        return found
+
+    def item(self) -> Any:
+        type(self).waits += 1
+        return self.values.item()
+
+    def __bool__(self) -> bool:
+        return bool(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    @classmethod
+    def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
+        args, kwargs = tree_map_only(cls, lambda t: t.values, (args, kwargs or {}))
+        if str(kwargs.get("device")) == "cpu":
+            cls.copies += 1
+            return func(*args, **kwargs)
+        if func._opname in _WAIT:
+            cls.waits += 1
+        if str(kwargs.get("device")) == str(DEVICE):
+            kwargs["device"] = torch.device("cpu")
+        if func.namespace == "impsamp_fast":
+            return tree_map_only(Tensor, cls, _marked(func, args, kwargs))
+        return tree_map_only(Tensor, cls, func(*args, **kwargs))
+
+
+def elsewhere(value: Tensor) -> Elsewhere:
+    """A copy on the accelerator."""
+    return Elsewhere(value.clone())
+
+
+class _Factories(TorchFunctionMode):
+    """Makes tensors on the accelerator where that is asked for."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        there = kwargs.get("device") == DEVICE
+        if func is Tensor.to and len(args) > 1 and args[1] == DEVICE:
+            return args[0] if isinstance(args[0], Elsewhere) else Elsewhere(args[0].clone())
+        if there and not any(issubclass(kind, Elsewhere) for kind in types):
+            return Elsewhere(func(*args, **kwargs | {"device": "cpu"}))
+        return func(*args, **kwargs)
+
+
+@contextmanager
+def accelerator() -> Iterator[None]:
+    """Where this is active, tensors can be made on the accelerator."""
+    with _Factories():
+        yield
+
+
+def _marked(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """What the operator does on the CPU, and where it raises for values, marks as CUDA's are."""
+    try:
+        return func(*args, **kwargs)
+    except (ValueError, IndexError):
+        names = [argument.name for argument in func._schema.arguments]
+        arguments = dict(zip(names, args, strict=False)) | kwargs
+        return _MARKS[func._opname](func, arguments)
+
+
+def _marked_rows(func: Any, arguments: dict[str, Any]) -> Any:
+    """Statistics or scores, NaN where a row by itself raises."""
+    rows = ("logits", "target", "features")
+    whole = {name: arguments[name] for name in rows if arguments.get(name) is not None}
+
+    def of(row: slice) -> Any:
+        return func(**arguments | {name: value[row] for name, value in whole.items()})
+
+    nothing = of(slice(0, 0))  # what the host sees raises on every device
+    nan = tree_map_only(Tensor, lambda t: t.new_full((1,), torch.nan), nothing)
+
+    def of_one(row: int) -> Any:
+        try:
+            return of(slice(row, row + 1))
+        except (ValueError, IndexError):
+            return nan
+
+    found = [of_one(row) for row in range(whole["logits"].shape[0])]
+    if isinstance(nothing, Tensor):
+        return torch.cat(found)
+    return tuple(map(torch.cat, zip(*found, strict=True)))
+
+
+def _marked_draw(func: Any, arguments: dict[str, Any]) -> Any:
+    weights, n = arguments["weights"], arguments["n"]
+    dtype = torch.float64 if weights.dtype == torch.float64 else torch.float32
+    return torch.arange(n) % len(weights), torch.full((n,), torch.nan, dtype=dtype)
+
+
+def _marked_select(func: Any, arguments: dict[str, Any]) -> Any:
+    """A selection whose status says what went wrong."""
+    options = ("label_smoothing", "class_weight", "ignore_index")
+    shared = {name: arguments[name] for name in ("logits", "target", "features", *options)}
+    score = torch.ops.impsamp_fast.score.default
+    scores = _marked_rows(score, shared | {"kind": arguments["score"]})
+    loss = _marked_rows(score, shared | {"kind": "loss", "features": None})
+    target, n = arguments["target"], arguments["n"]
+    ignored = torch.zeros_like(scores, dtype=torch.bool)
+    if not target.is_floating_point():
+        ignored = target == arguments["ignore_index"]
+    faulty = ~scores.isfinite()
+    index = torch.arange(n) % len(scores)
+    if faulty.any():
+        status = 1 + int(faulty.nonzero()[0])
+        usable = (~faulty & ~ignored).nonzero()
+        index = index if usable.numel() == 0 else torch.full((n,), int(usable[0]))
+    else:
+        status = -1 - int((scores > 0).sum()) * int(not ignored.all())
+    nothing = torch.zeros(n, dtype=scores.dtype)
+    return index, nothing, scores, loss, scores.new_tensor(torch.nan), torch.tensor(status)
+
+
+_MARKS: dict[str, Callable[[Any, dict[str, Any]], Any]] = {
+    "row_stats": _marked_rows,
+    "score": _marked_rows,
+    "draw": _marked_draw,
+    "select": _marked_select,
+}
