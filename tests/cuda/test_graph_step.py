@@ -128,6 +128,40 @@ def test_with_any_optimizer(optimizer: str, device: torch.device) -> None:
     assert_same_training(graphed, by_hand)
 
 
+def test_gradients_are_clipped(device: torch.device) -> None:
+    by_hand, graphed = Run(device, "SGD"), Run(device, "SGD")
+
+    def clamp(parameter: Tensor) -> None:
+        assert parameter.grad is not None
+        parameter.grad.clamp_(-0.01, 0.01)
+
+    for parameter in by_hand.model.parameters():
+        parameter.register_post_accumulate_grad_hook(clamp)
+
+    def clip() -> None:
+        torch.nn.utils.clip_grad_value_(graphed.model.parameters(), 0.01)
+
+    step = graphed.graph_step(before_step=clip)
+    for batch in batches(device):
+        by_hand.by_hand(*batch)
+        step(*batch)
+    assert_same_training(graphed, by_hand)
+
+
+def test_a_score_function_gets_the_numbers(device: torch.device) -> None:
+    table = torch.rand(1000, device=device)
+
+    def score(logits: Tensor, y: Tensor, index: Tensor) -> Tensor:
+        return table[index]
+
+    by_hand, graphed = Run(device, score=score), Run(device, score=score)
+    step = graphed.graph_step()
+    for batch in batches(device):
+        by_hand.by_hand(*batch)
+        step(*batch)
+    assert_same_training(graphed, by_hand)
+
+
 def test_class_weights(device: torch.device) -> None:
     weight = torch.tensor([1.0, 0.2, 3.0], device=device)
     by_hand, graphed = Run(device, class_weight=weight), Run(device, class_weight=weight)
