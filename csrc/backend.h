@@ -43,6 +43,13 @@ struct Selected {
   const Tensor& status;  // [] int64
 };
 
+// What rows are drawn by, made of their scores.
+struct Smoothing {
+  Tensor score;    // [K] float32 or float64, contiguous
+  Tensor ignored;  // [K] bool, contiguous; undefined if no row is
+  double share;    // of the mean
+};
+
 // A backend that can see what is wrong with the values raises; another one marks it, as
 // csrc/cuda/cuda.h says.
 struct Backend {
@@ -52,6 +59,9 @@ struct Backend {
   void (*draw)(const Drawing& drawing, const Seed& seed, const Tensor& index, const Tensor& prob);
   void (*select)(const Scoring& scoring, const Choice& choice, const Seed& seed,
                  const Selected& selected);
+  void (*smooth)(const Smoothing& smoothing, const Tensor& weights, const Tensor& tau);
+  // weight [n] holds the probabilities before; drawn_by [n] is what the drawn rows were drawn by.
+  void (*correct)(const Correcting& correcting, const Tensor& drawn_by, const Tensor& weight);
 };
 
 // Each device's file adds its own when the library is loaded.

@@ -62,5 +62,7 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
   m.def("score_out", eager("impsamp_fast::score", "out", isf::score_out));
   m.def("draw_out", eager("impsamp_fast::draw", "out", isf::draw_out));
   m.def("select_out", eager("impsamp_fast::select", "out", isf::select_out));
+  m.def("smoothed", eager("impsamp_fast::smoothed", "", isf::smoothed));
+  m.def("corrected", eager("impsamp_fast::corrected", "", isf::corrected));
   m.def("memory_update", eager("impsamp_fast::memory_update", "", isf::memory_update));
 }

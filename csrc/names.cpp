@@ -31,6 +31,10 @@ constexpr Table<Correction, 3> kCorrections = {{{"none", Correction::kNone},
                                                 {"unbiased", Correction::kUnbiased},
                                                 {"normalized", Correction::kNormalized}}};
 
+constexpr Table<DrawKind, 3> kDrawKinds = {{{"with replacement", DrawKind::kWithReplacement},
+                                            {"without replacement", DrawKind::kWithoutReplacement},
+                                            {"deterministic", DrawKind::kDeterministic}}};
+
 template <class Value, size_t N>
 Value named(const Table<Value, N>& table, const std::string& name, const char* argument) {
   for (const auto& [known, value] : table) {
@@ -56,6 +60,8 @@ Correction correction_of(const std::string& name, std::optional<double> exponent
                     ", but a power must be finite");
   return Correction::kPower;
 }
+
+DrawKind draw_kind_of(const std::string& name) { return named(kDrawKinds, name, "kind"); }
 
 const char* name_of(Method method) {
   for (const auto& [name, value] : kMethods) {

@@ -16,6 +16,8 @@ Method method_of(const std::string& name);
 // A power if there is an exponent, whatever the name.
 Correction correction_of(const std::string& name, std::optional<double> exponent);
 
+DrawKind draw_kind_of(const std::string& name);
+
 const char* name_of(Method method);
 
 }  // namespace isf

@@ -70,23 +70,44 @@ void check_seed(const Seed& seed, at::Device device) {
                     "seed has shape ", seed.tensor->sizes(), ", but a tensor must be a scalar");
 }
 
+// Numbers in one dimension, as float32 or float64 and contiguous.
+Tensor check_numbers(const Tensor& numbers, const char* name, const char* shape) {
+  check_device(numbers, name);
+  TORCH_CHECK_TYPE(at::isFloatingType(numbers.scalar_type()), name, " has dtype ",
+                   numbers.scalar_type(), ", but must be float32, float64, float16 or bfloat16");
+  TORCH_CHECK_VALUE(numbers.dim() == 1, name, " has shape ", numbers.sizes(), ", but must be ",
+                    shape);
+  const at::ScalarType type = numbers.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+  return (numbers.scalar_type() == type ? numbers : numbers.to(type)).contiguous();
+}
+
+Tensor check_ignored(const std::optional<Tensor>& ignored, const Tensor& score) {
+  if (!ignored) return Tensor();
+  TORCH_CHECK_TYPE(ignored->scalar_type() == at::kBool, "ignored has dtype ",
+                   ignored->scalar_type(), ", but must be bool");
+  TORCH_CHECK_VALUE(ignored->sizes() == score.sizes(), "ignored has shape ", ignored->sizes(),
+                    ", but scores has ", score.sizes());
+  TORCH_CHECK_VALUE(ignored->device() == score.device(), "ignored is on ", ignored->device(),
+                    ", but scores is on ", score.device());
+  return ignored->contiguous();
+}
+
 Drawing check_draw(const Tensor& weights, int64_t n, const std::string& method) {
-  check_device(weights, "weights");
-  TORCH_CHECK_TYPE(at::isFloatingType(weights.scalar_type()), "weights has dtype ",
-                   weights.scalar_type(), ", but must be float32, float64, float16 or bfloat16");
-  TORCH_CHECK_VALUE(weights.dim() == 1, "weights has shape ", weights.sizes(), ", but must be [K]");
-  check_count(n, weights.size(0), "weights");
-  const at::ScalarType type = weights.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-  const bool same = weights.scalar_type() == type;
-  return {(same ? weights : weights.to(type)).contiguous(), n, method_of(method)};
+  const Tensor numbers = check_numbers(weights, "weights", "[K]");
+  check_count(n, numbers.size(0), "weights");
+  return {numbers, n, method_of(method)};
+}
+
+void check_share(double smoothing) {
+  TORCH_CHECK_VALUE(smoothing >= 0 && smoothing <= 1, "smoothing is ", smoothing,
+                    ", but must be between 0 and 1");
 }
 
 Choice check_choice(const Rows& rows, int64_t n, const std::string& method,
                     const std::string& correction, std::optional<double> exponent,
                     double smoothing) {
   check_count(n, rows.count(), "logits");
-  TORCH_CHECK_VALUE(smoothing >= 0 && smoothing <= 1, "smoothing is ", smoothing,
-                    ", but must be between 0 and 1");
+  check_share(smoothing);
   return {n, method_of(method), correction_of(correction, exponent), exponent.value_or(1.0),
           smoothing};
 }
@@ -239,6 +260,36 @@ void select_out(const Tensor& logits, const Tensor& target, int64_t n, const std
   fill_selection(scoring, choice, source, {index, weight, score_out, loss, tau, status});
 }
 
+std::tuple<Tensor, Tensor> smoothed(const Tensor& score, double smoothing,
+                                    const std::optional<Tensor>& ignored) {
+  const at::Device device = score.device();
+  const Smoothing problem = {check_numbers(score, "scores", "[K]"), check_ignored(ignored, score),
+                             smoothing};
+  check_count(1, score.size(0), "scores");
+  check_share(smoothing);
+  const auto empty = backend_of(device).empty;
+  const at::ScalarType type = problem.score.scalar_type();
+  Tensor weights = empty({score.size(0)}, type, device), tau = empty({}, type, device);
+  backend_of(device).smooth(problem, weights, tau);
+  return {weights, tau};
+}
+
+Tensor corrected(const Tensor& prob, const Tensor& drawn_by, int64_t rows, const std::string& kind,
+                 const std::string& correction, std::optional<double> exponent) {
+  const Tensor given = check_numbers(prob, "prob", "[n]");
+  TORCH_CHECK_VALUE(drawn_by.device() == prob.device(), "drawn_by is on ", drawn_by.device(),
+                    ", but prob is on ", prob.device());
+  const Tensor by = check_numbers(drawn_by, "drawn_by", "[n]").to(given.scalar_type());
+  TORCH_CHECK_VALUE(by.size(0) == prob.size(0), "drawn_by has shape ", drawn_by.sizes(),
+                    ", but prob has ", prob.sizes());
+  TORCH_CHECK_VALUE(rows >= 1, "rows is ", rows, ", but must be at least 1");
+  const Correcting correcting = {given.size(0), rows, draw_kind_of(kind),
+                                 correction_of(correction, exponent), exponent.value_or(1.0)};
+  const Tensor weight = given.clone();
+  if (correcting.n > 0) backend_of(prob.device()).correct(correcting, by, weight);
+  return weight;
+}
+
 void implement(torch::Library& library) {
   library.impl("row_stats", row_stats);
   library.impl("row_stats.out", row_stats_out);
@@ -248,6 +299,8 @@ void implement(torch::Library& library) {
   library.impl("draw.out", draw_out);
   library.impl("select", select);
   library.impl("select.out", select_out);
+  library.impl("smoothed", smoothed);
+  library.impl("corrected", corrected);
 }
 
 // The overloads `out` write to the tensors they are given. A device_seed is read where the draw is
@@ -289,6 +342,12 @@ TORCH_LIBRARY(impsamp_fast, m) {
          "Tensor(a!) out_index, Tensor(b!) out_weight, Tensor(c!) out_score, "
          "Tensor(d!) out_loss, Tensor(e!) out_tau, Tensor(f!) out_status",
          random);
+  m.def("smoothed(Tensor scores, float smoothing=0.0, Tensor? ignored=None) -> (Tensor, Tensor)",
+        plain);
+  m.def(
+      "corrected(Tensor prob, Tensor drawn_by, SymInt rows, str kind, str correction=\"unbiased\", "
+      "float? exponent=None) -> Tensor",
+      plain);
 }
 
 TORCH_LIBRARY_IMPL(impsamp_fast, CPU, m) { implement(m); }
@@ -299,6 +358,8 @@ TORCH_LIBRARY_IMPL(impsamp_fast, Autograd, m) {
     m.impl(name, torch::CppFunction::makeFallthrough());
     m.impl((std::string(name) + ".out").c_str(), torch::CppFunction::makeFallthrough());
   }
+  m.impl("smoothed", torch::CppFunction::makeFallthrough());
+  m.impl("corrected", torch::CppFunction::makeFallthrough());
 }
 
 }  // namespace isf

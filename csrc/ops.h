@@ -67,6 +67,17 @@ void select_out(const Tensor& logits, const Tensor& target, int64_t n, const std
                 const Tensor& index, const Tensor& weight, const Tensor& score_out,
                 const Tensor& loss, const Tensor& tau, const Tensor& status);
 
+// What rows are drawn by [K], and its tau [].
+std::tuple<Tensor, Tensor> smoothed(const Tensor& score,  // [K]
+                                    double smoothing,
+                                    const std::optional<Tensor>& ignored);  // [K] bool
+
+// weight [n].
+Tensor corrected(const Tensor& prob,      // [n]
+                 const Tensor& drawn_by,  // [n]
+                 int64_t rows, const std::string& kind, const std::string& correction,
+                 std::optional<double> exponent);
+
 // Registers all of them as the kernels of the library's device.
 void implement(torch::Library& library);
 

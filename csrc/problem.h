@@ -42,6 +42,29 @@ constexpr bool with_replacement(Method method) {
 
 enum class Correction { kNone, kUnbiased, kNormalized, kPower };
 
+// How a draw was made, which decides what its probabilities are.
+enum class DrawKind { kWithReplacement, kWithoutReplacement, kDeterministic };
+
+constexpr DrawKind kind_of(Method method) {
+  return with_replacement(method)  ? DrawKind::kWithReplacement
+         : method == Method::kTopk ? DrawKind::kDeterministic
+                                   : DrawKind::kWithoutReplacement;
+}
+
+// From the probabilities of n rows among `rows` to their weights.
+struct Correcting {
+  int64_t n, rows;
+  DrawKind kind;
+  Correction correction;
+  double exponent;  // of kPower
+
+  // The unbiased weight is numerator / prob.
+  double numerator() const {
+    return (kind == DrawKind::kWithReplacement ? 1.0 : static_cast<double>(n)) /
+           static_cast<double>(rows);
+  }
+};
+
 // How rows are chosen by their scores.
 struct Choice {
   int64_t n;
@@ -50,5 +73,9 @@ struct Choice {
   double exponent;  // of kPower
   double smoothing;
 };
+
+constexpr Correcting correcting_of(const Choice& choice, int64_t rows) {
+  return {choice.n, rows, kind_of(choice.method), choice.correction, choice.exponent};
+}
 
 }  // namespace isf

@@ -81,6 +81,18 @@ def select(
     ignore_index: int,
     /,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]: ...
+def smoothed(
+    scores: Tensor, smoothing: float, ignored: Tensor | None, /
+) -> tuple[Tensor, Tensor]: ...
+def corrected(
+    prob: Tensor,
+    drawn_by: Tensor,
+    rows: int,
+    kind: str,
+    correction: str,
+    exponent: float | None,
+    /,
+) -> Tensor: ...
 def memory_update(
     index: Tensor,
     losses: Tensor | None,

@@ -34,7 +34,18 @@ from impsamp_fast.dataset import (
 )
 from impsamp_fast.dataset.pick_counts import PickCounts
 from impsamp_fast.dataset.sample_memory import SampleMemory
-from impsamp_fast.ops import Draw, RowStats, Selection, draw, row_stats, score, select
+from impsamp_fast.ops import (
+    Draw,
+    RowStats,
+    Selection,
+    Smoothed,
+    corrected,
+    draw,
+    row_stats,
+    score,
+    select,
+    smoothed,
+)
 
 __version__ = "0.1.0"
 
@@ -67,6 +78,7 @@ __all__ = [
     "Selection",
     "SelectiveBackprop",
     "Selector",
+    "Smoothed",
     "StartRule",
     "TopQuantile",
     "VarianceReduction",
@@ -74,8 +86,10 @@ __all__ = [
     "WithIndex",
     "__version__",
     "build_info",
+    "corrected",
     "draw",
     "row_stats",
     "score",
     "select",
+    "smoothed",
 ]

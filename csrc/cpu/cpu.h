@@ -22,6 +22,11 @@ int64_t row_statistics(const RowProblem& problem, Element element, bool soft_tar
 // kNoFault.
 int64_t last_layer(const Features& features, void* score, int64_t rows);
 
+// What a look at all weights [rows] finds. `name` is for the error: a weight that is negative or
+// not finite.
+template <class T>
+WeightScan scan(const T* weights, int64_t rows, const char* name);
+
 // Draws n rows by their weights [rows] into index [n] and prob [n]. All zero means uniform. `seed`
 // is asked only once nothing can go wrong any more, and not by "topk". `name` is for errors: a
 // weight that is negative or not finite, or fewer positive weights than a method without

@@ -32,6 +32,8 @@ void for_each_block(int64_t count, const Body& body) {
   });
 }
 
+}  // namespace
+
 template <class T>
 WeightScan scan(const T* weights, int64_t rows, const char* name) {
   std::vector<WeightScan> part((rows + kBlock - 1) / kBlock);
@@ -49,6 +51,11 @@ WeightScan scan(const T* weights, int64_t rows, const char* name) {
                     " must be finite and not negative");
   return all;
 }
+
+template WeightScan scan(const float*, int64_t, const char*);
+template WeightScan scan(const double*, int64_t, const char*);
+
+namespace {
 
 // The weights in fixed point, and the sum of each block of them.
 struct FixedPoint {

@@ -62,7 +62,7 @@ void select(const Scoring& scoring, const Choice& choice, const Seed& seed,
   *selected.status.mutable_data_ptr<int64_t>() = 0;
 }
 
-const Backend backend = {empty, score, draw, select};
+const Backend backend = {empty, score, draw, select, smooth, correct};
 const AddBackend add(at::kCPU, backend);
 
 }  // namespace

@@ -12,8 +12,30 @@ namespace cpu {
 
 namespace {
 
-// The weights that select() draws by: the scores, smoothed, with ignored rows at zero and all zero
-// meaning uniform.
+// What rows are drawn by: (1 - share) score + share mean(score), equal where all scores are 0, and
+// 0 for the rows that are ignored, of which there are not `count`. May be done in place.
+template <class T>
+void smooth_typed(const T* score, const bool* ignored, double share, int64_t count, T* weight) {
+  int64_t counted = 0;
+  bool all_zero = true;
+  for (int64_t i = 0; i < count; ++i) {
+    const bool counts = !ignored || !ignored[i];
+    counted += counts;
+    weight[i] = counts ? score[i] : T(0);
+    all_zero = all_zero && weight[i] == 0;
+  }
+  if (!all_zero && share == 0) return;
+  const double mean = moments(weight, 1.0, count).sum / static_cast<double>(counted);
+  for (int64_t i = 0; i < count; ++i) {
+    const double smoothed =
+        all_zero ? 1.0 : (1.0 - share) * static_cast<double>(weight[i]) + share * mean;
+    // At least the smallest number: a chance must not be rounded away.
+    const T chance = std::max(static_cast<T>(smoothed), std::numeric_limits<T>::denorm_min());
+    weight[i] = ignored && ignored[i] ? T(0) : chance;
+  }
+}
+
+// The weights that select() draws by. Ignored rows have score 0.
 template <class T>
 Tensor sampling_weights(const Rows& rows, const Tensor& score, double smoothing) {
   const T* s = score.const_data_ptr<T>();
@@ -21,59 +43,56 @@ Tensor sampling_weights(const Rows& rows, const Tensor& score, double smoothing)
   const bool all_zero = std::all_of(s, s + count, [](T x) { return x == 0; });
   if (!all_zero && smoothing == 0) return score;
   Tensor weights = backend_of(score.device()).empty({count}, rows.result_type, score.device());
-  T* w = weights.mutable_data_ptr<T>();
-  Tensor valid;
-  if (rows.target.defined()) valid = rows.target.ne(rows.ignore_index);
-  const int64_t valid_count = valid.defined() ? valid.sum().item<int64_t>() : count;
-  TORCH_CHECK_VALUE(valid_count > 0, "target is ignore_index (", rows.ignore_index,
-                    ") in every row, so none can be drawn");
-  const double mean = moments(s, 1.0, count).sum / static_cast<double>(valid_count);
-  const bool* is_valid = valid.defined() ? valid.const_data_ptr<bool>() : nullptr;
-  for (int64_t i = 0; i < count; ++i) {
-    const double smoothed =
-        all_zero ? 1.0 : (1.0 - smoothing) * static_cast<double>(s[i]) + smoothing * mean;
-    // At least the smallest number: a chance must not be rounded away.
-    const T chance = std::max(static_cast<T>(smoothed), std::numeric_limits<T>::denorm_min());
-    w[i] = is_valid && !is_valid[i] ? T(0) : chance;
-  }
+  Tensor ignored;
+  if (rows.target.defined()) ignored = rows.target.eq(rows.ignore_index);
+  TORCH_CHECK_VALUE(!ignored.defined() || !ignored.all().item<bool>(), "target is ignore_index (",
+                    rows.ignore_index, ") in every row, so none can be drawn");
+  smooth_typed(s, ignored.defined() ? ignored.const_data_ptr<bool>() : nullptr, smoothing, count,
+               weights.mutable_data_ptr<T>());
   return weights;
 }
 
-// prob [n] -> weight [n], in place, for the rows picked from `count`; `drawn_by` [count] are the
-// weights they were drawn by.
+// sqrt(K sum g^2) with g the normalised weights.
 template <class T>
-void correct(const Choice& choice, int64_t count, const T* drawn_by, const int64_t* index,
-             T* weight) {
-  const int64_t n = choice.n;
-  if (choice.correction == Correction::kNone || choice.method == Method::kTopk) {
+T tau_of(const T* weights, int64_t count, T largest) {
+  const double scale =
+      std::min(1.0 / static_cast<double>(largest), std::numeric_limits<double>::max());
+  const auto [sum, square] = moments(weights, scale, count);
+  return static_cast<T>(std::sqrt(static_cast<double>(count) * square) / sum);
+}
+
+// prob [n] -> weight [n], in place; drawn_by(i) is the weight that the i-th row was drawn by.
+template <class T, class DrawnBy>
+void correct_typed(const Correcting& correcting, const DrawnBy& drawn_by, T* weight) {
+  const int64_t n = correcting.n;
+  if (correcting.correction == Correction::kNone || correcting.kind == DrawKind::kDeterministic) {
     std::fill(weight, weight + n, T(1));
     return;
   }
-  const double numerator =
-      (with_replacement(choice.method) ? 1.0 : static_cast<double>(n)) / static_cast<double>(count);
+  const double numerator = correcting.numerator();
   const auto unbiased_weight = [&](int64_t i) {
     return numerator / static_cast<double>(weight[i]);
   };
-  if (choice.correction == Correction::kUnbiased) {
+  if (correcting.correction == Correction::kUnbiased) {
     for (int64_t i = 0; i < n; ++i) weight[i] = static_cast<T>(unbiased_weight(i));
     return;
   }
   std::vector<double> unbiased(n);
   for (int64_t i = 0; i < n; ++i) unbiased[i] = unbiased_weight(i);
   double rescale = 1.0;
-  if (choice.correction == Correction::kNormalized) {
+  if (correcting.correction == Correction::kNormalized) {
     double sum = 0;
     for (const double u : unbiased) sum += u;
     rescale = static_cast<double>(n) / sum;
-  } else if (choice.correction == Correction::kPower) {
+  } else {
     // Relative to the weight that grows most, so that no power overflows.
     const auto [least, most] = std::minmax_element(unbiased.begin(), unbiased.end());
-    const double reference = choice.exponent < 0 ? *least : *most;
+    const double reference = correcting.exponent < 0 ? *least : *most;
     double kept = 0, raised = 0;
     for (int64_t i = 0; i < n; ++i) {
-      const double power = std::pow(unbiased[i] / reference, choice.exponent);
-      kept += unbiased[i] * static_cast<double>(drawn_by[index[i]]);
-      raised += power * static_cast<double>(drawn_by[index[i]]);
+      const double power = std::pow(unbiased[i] / reference, correcting.exponent);
+      kept += unbiased[i] * static_cast<double>(drawn_by(i));
+      raised += power * static_cast<double>(drawn_by(i));
       unbiased[i] = power;
     }
     rescale = kept / raised;
@@ -90,12 +109,24 @@ void select_typed(const Rows& rows, const Choice& choice, c10::function_ref<uint
   int64_t* index = selected.index.mutable_data_ptr<int64_t>();
   T* weight = selected.weight.mutable_data_ptr<T>();
   const T largest = draw(w, count, choice.n, choice.method, seed, index, weight, "score");
-  correct(choice, count, w, index, weight);
-  const double scale =
-      std::min(1.0 / static_cast<double>(largest), std::numeric_limits<double>::max());
-  const auto [sum, square] = moments(w, scale, count);
-  *selected.tau.mutable_data_ptr<T>() =
-      static_cast<T>(std::sqrt(static_cast<double>(count) * square) / sum);
+  correct_typed(correcting_of(choice, count), [&](int64_t i) { return w[index[i]]; }, weight);
+  *selected.tau.mutable_data_ptr<T>() = tau_of(w, count, largest);
+}
+
+template <class T>
+void smooth_tensor(const Smoothing& smoothing, const Tensor& weights, const Tensor& tau) {
+  const T* score = smoothing.score.const_data_ptr<T>();
+  const int64_t count = smoothing.score.size(0);
+  const bool* ignored = nullptr;
+  if (smoothing.ignored.defined()) {
+    ignored = smoothing.ignored.const_data_ptr<bool>();
+    TORCH_CHECK_VALUE(!std::all_of(ignored, ignored + count, [](bool x) { return x; }),
+                      "ignored is true in every row, so none can be drawn");
+  }
+  scan(score, count, "scores");
+  T* weight = weights.mutable_data_ptr<T>();
+  smooth_typed(score, ignored, smoothing.share, count, weight);
+  *tau.mutable_data_ptr<T>() = tau_of(weight, count, *std::max_element(weight, weight + count));
 }
 
 }  // namespace
@@ -106,6 +137,25 @@ void select_rows(const Rows& rows, const Choice& choice, c10::function_ref<uint6
     select_typed<double>(rows, choice, seed, selected);
   } else {
     select_typed<float>(rows, choice, seed, selected);
+  }
+}
+
+void smooth(const Smoothing& smoothing, const Tensor& weights, const Tensor& tau) {
+  if (weights.scalar_type() == at::kDouble) {
+    smooth_tensor<double>(smoothing, weights, tau);
+  } else {
+    smooth_tensor<float>(smoothing, weights, tau);
+  }
+}
+
+void correct(const Correcting& correcting, const Tensor& drawn_by, const Tensor& weight) {
+  const auto correct_by = [&](const auto* by, auto* w) {
+    correct_typed(correcting, [by](int64_t i) { return by[i]; }, w);
+  };
+  if (weight.scalar_type() == at::kDouble) {
+    correct_by(drawn_by.const_data_ptr<double>(), weight.mutable_data_ptr<double>());
+  } else {
+    correct_by(drawn_by.const_data_ptr<float>(), weight.mutable_data_ptr<float>());
   }
 }
 

@@ -62,7 +62,8 @@ class BlockDraw {
     if (drawing_.tau) store_tau();
     if (is_rescaled(drawing_.outcome)) {
       __syncthreads();
-      rescale(drawing_, weights_, slots_);
+      const auto drawn_by = [&](int64_t i) { return weights_[drawing_.index[i]]; };
+      rescale<T>(drawing_, drawn_by, slots_);
     }
   }
 

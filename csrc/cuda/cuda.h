@@ -74,6 +74,24 @@ struct SelectProblem {
   int64_t* status;  // []
 };
 
+// A failed one leaves NaN in all weights and in tau.
+struct SmoothProblem {
+  const void* score;  // [rows], float or double
+  bool is_double;
+  int64_t rows;
+  const bool* ignored;  // [rows], or null
+  double share;         // of the mean
+  void* weights;        // [rows] of the scores' type
+  void* tau;            // [] likewise
+};
+
+struct CorrectProblem {
+  Correcting correcting;
+  bool is_double;
+  const void* drawn_by;  // [n], what the drawn rows were drawn by
+  void* weight;          // [n] of the same type: the probabilities, in place of which weights come
+};
+
 // Each returns the first error of its launches, as a cudaError_t: 0 if there was none.
 int row_statistics(const RowProblem& problem, Element element, bool soft_target,
                    const Queue& queue);
@@ -82,6 +100,8 @@ int last_layer(const Features& features, void* score, bool score_is_double, int6
                const Queue& queue);
 int draw(const DrawProblem& problem, const Queue& queue);
 int select(const SelectProblem& problem, const Queue& queue);
+int smooth(const SmoothProblem& problem, const Queue& queue);
+int correct(const CorrectProblem& problem, const Queue& queue);
 
 }  // namespace cuda
 }  // namespace isf

@@ -7,11 +7,12 @@
 namespace isf {
 namespace cuda {
 
-// Which rows are never drawn: those whose target is ignore_index.
+// Which rows are never drawn: those whose target is ignore_index, or those of a mask.
 struct Ignored {
-  const void* target;  // [rows] class indices, or null if no row is ignored
+  const void* target;  // [rows] class indices, or null if no row is ignored by them
   bool is_int64;
   int64_t stride, ignore_index;
+  const bool* mask;  // [rows], or null
 };
 
 // How a method finds its rows: at points of the cumulative sum, as the first of an order, or in
@@ -26,6 +27,20 @@ constexpr Way way_of(Method method) {
 
 // What is stored for a drawn row.
 enum class Outcome { kProb, kOne, kUnbiased, kNormalized, kPower };
+
+inline Outcome outcome_of(const Correcting& correcting) {
+  if (correcting.kind == DrawKind::kDeterministic) return Outcome::kOne;
+  switch (correcting.correction) {
+    case Correction::kUnbiased:
+      return Outcome::kUnbiased;
+    case Correction::kNormalized:
+      return Outcome::kNormalized;
+    case Correction::kPower:
+      return Outcome::kPower;
+    default:
+      return Outcome::kOne;
+  }
+}
 
 struct Drawing {
   int rows, n;

@@ -206,7 +206,8 @@ __global__ void __launch_bounds__(1024)
   ISF_DYNAMIC_SHARED(shared);
   Slots slots(shared);
   const Weights<T> weights = {work.scores, &drawing.ignored, *work.sampling};
-  if (weights.sampling.status == 0) rescale(drawing, weights, slots);
+  if (weights.sampling.status) return;
+  rescale<T>(drawing, [&](int64_t i) { return weights[drawing.index[i]]; }, slots);
 }
 
 template <class Value>

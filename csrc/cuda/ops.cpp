@@ -160,7 +160,28 @@ void select(const Scoring& scoring, const Choice& choice, const Seed& seed,
   check(cuda::select(problem, work.queue()));
 }
 
-const Backend backend = {empty, score, draw, select};
+void smooth(const Smoothing& smoothing, const Tensor& weights, const Tensor& tau) {
+  const Tensor& score = smoothing.score;
+  Work work(score.device());
+  SmoothProblem problem = {};
+  problem.score = score.const_data_ptr();
+  problem.is_double = score.scalar_type() == at::kDouble;
+  problem.rows = score.size(0);
+  if (smoothing.ignored.defined()) problem.ignored = smoothing.ignored.const_data_ptr<bool>();
+  problem.share = smoothing.share;
+  problem.weights = weights.mutable_data_ptr();
+  problem.tau = tau.mutable_data_ptr();
+  check(cuda::smooth(problem, work.queue()));
+}
+
+void correct(const Correcting& correcting, const Tensor& drawn_by, const Tensor& weight) {
+  Work work(weight.device());
+  const CorrectProblem problem = {correcting, weight.scalar_type() == at::kDouble,
+                                  drawn_by.const_data_ptr(), weight.mutable_data_ptr()};
+  check(cuda::correct(problem, work.queue()));
+}
+
+const Backend backend = {empty, score, draw, select, smooth, correct};
 const AddBackend add(at::kCUDA, backend);
 
 }  // namespace

@@ -37,8 +37,9 @@ struct Range {
 //   normalized  n u / sum u                       with u = numerator / prob
 //   power       u^k sum(u w) / sum(u^k w)         with w the weight that the row was drawn by
 // Powers are taken of u relative to the one whose power is largest, so that none overflows.
-template <class T>
-__device__ __forceinline__ void rescale(const Drawing& drawing, const Weights<T>& weights,
+// drawn_by(i) is that w of draw i.
+template <class T, class DrawnBy>
+__device__ __forceinline__ void rescale(const Drawing& drawing, const DrawnBy& drawn_by,
                                         Slots& slots) {
   T* const result = static_cast<T*>(drawing.result);
   const int64_t first = threadIdx.x, step = blockDim.x, n = drawing.n;
@@ -59,7 +60,7 @@ __device__ __forceinline__ void rescale(const Drawing& drawing, const Weights<T>
   const double reference = drawing.exponent < 0 ? range.least : range.most;
   const auto power = [&](int64_t i) { return pow(unbiased(i) / reference, drawing.exponent); };
   for (int64_t i = first; i < n; i += step) {
-    const double weight = static_cast<double>(weights[drawing.index[i]]);
+    const double weight = static_cast<double>(drawn_by(i));
     totals.kept += unbiased(i) * weight;
     totals.raised += power(i) * weight;
   }

@@ -50,6 +50,7 @@ struct SeedWords {
 };
 
 __device__ __forceinline__ bool is_ignored(const Ignored& ignored, int64_t row) {
+  if (ignored.mask) return ignored.mask[row];
   if (!ignored.target) return false;
   const int64_t at = row * ignored.stride;
   const int64_t y = ignored.is_int64 ? static_cast<const int64_t*>(ignored.target)[at]
@@ -217,16 +218,20 @@ struct Moments {
   }
 };
 
+// What is stored of a drawn row's probability, as far as that depends on this row alone.
+template <class T>
+__device__ __forceinline__ T weight_of(const Drawing& drawing, T prob) {
+  if (drawing.outcome == Outcome::kUnbiased) {
+    return static_cast<T>(drawing.numerator / static_cast<double>(prob));
+  }
+  return drawing.outcome == Outcome::kOne ? T(1) : prob;
+}
+
 // Stores a drawn row.
 template <class T>
 __device__ __forceinline__ void store(const Drawing& drawing, int64_t i, int64_t row, T prob) {
   drawing.index[i] = row;
-  T* const result = static_cast<T*>(drawing.result) + i;
-  if (drawing.outcome == Outcome::kUnbiased) {
-    *result = static_cast<T>(drawing.numerator / static_cast<double>(prob));
-  } else {
-    *result = drawing.outcome == Outcome::kOne ? T(1) : prob;
-  }
+  static_cast<T*>(drawing.result)[i] = weight_of(drawing, prob);
 }
 
 // Stores what a draw that cannot be made leaves, for the draws from `first` in steps of `step`. A

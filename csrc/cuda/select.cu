@@ -113,20 +113,6 @@ __global__ void __launch_bounds__(most_threads(kWay, is_wide<Element>), 1)
   draw.run(largest);
 }
 
-Outcome outcome_of(const Choice& choice) {
-  if (choice.method == Method::kTopk) return Outcome::kOne;
-  switch (choice.correction) {
-    case Correction::kUnbiased:
-      return Outcome::kUnbiased;
-    case Correction::kNormalized:
-      return Outcome::kNormalized;
-    case Correction::kPower:
-      return Outcome::kPower;
-    default:
-      return Outcome::kOne;
-  }
-}
-
 Drawing drawing_of(const SelectProblem& problem) {
   const Choice& choice = problem.choice;
   const RowProblem& rows = problem.rows;
@@ -137,13 +123,14 @@ Drawing drawing_of(const SelectProblem& problem) {
   drawing.way = way_of(choice.method);
   drawing.smoothing = choice.smoothing;
   if (!rows.probability) {
-    drawing.ignored = {rows.target, rows.target_is_int64, rows.target_stride, rows.ignore_index};
+    drawing.ignored = {rows.target, rows.target_is_int64, rows.target_stride, rows.ignore_index,
+                       nullptr};
   }
   drawing.seed = problem.seed;
-  drawing.outcome = outcome_of(choice);
-  drawing.numerator = (with_replacement(choice.method) ? 1.0 : static_cast<double>(choice.n)) /
-                      static_cast<double>(rows.rows);
-  drawing.exponent = choice.exponent;
+  const Correcting correcting = correcting_of(choice, rows.rows);
+  drawing.outcome = outcome_of(correcting);
+  drawing.numerator = correcting.numerator();
+  drawing.exponent = correcting.exponent;
   drawing.index = problem.index;
   drawing.result = problem.weight;
   drawing.tau = problem.tau;

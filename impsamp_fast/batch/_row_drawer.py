@@ -15,7 +15,7 @@ from impsamp_fast.batch._trained_loss import TrainedLoss
 from impsamp_fast.batch._user_score import Scored, UserScore, positive_if_negative
 from impsamp_fast.batch.draw_rules import DrawRule
 from impsamp_fast.batch.filters import Filter, rows_that_pass
-from impsamp_fast.ops import row_stats, select
+from impsamp_fast.ops import corrected, row_stats, select, smoothed
 from impsamp_fast.ops import score as score_of
 from impsamp_fast.ops._status import status_error
 
@@ -99,11 +99,11 @@ class RowDrawer:
         ignored = self.loss.ignored(y)
         may_be_negative = not isinstance(self.score, str) and self.score.negative
         weights = positive_if_negative(scores, ignored) if may_be_negative else scores
-        weights = rules.smoothed(weights, ignored, self.smoothing)
+        weights, tau = smoothed(weights, self.smoothing, ignored)
         rule = self.method if isinstance(self.method, DrawRule) else rules.Method(self.method)
         drawn = rule(weights, n, seed)
-        weight = rules.corrected(drawn, weights, rule.kind, self.correction)
-        tau = rules.variance_reduction(weights)
+        drawn_by = weights.index_select(0, drawn.index)
+        weight = corrected(drawn.prob, drawn_by, weights.numel(), rule.kind, self.correction)
         if may_be_negative:
             tau = tau.masked_fill((scores < 0).any(), torch.nan)
         if scores.is_cpu:

@@ -2,15 +2,13 @@
 
 import math
 from abc import ABC, abstractmethod
-from typing import Literal, final
+from typing import final
 
 import torch
 from torch import Tensor
 
 from impsamp_fast._checks import check_integer, check_number
-from impsamp_fast.ops import Draw, draw
-
-Kind = Literal["with replacement", "without replacement", "deterministic"]
+from impsamp_fast.ops import Draw, Kind, draw
 
 
 class DrawRule(ABC):
@@ -182,50 +180,6 @@ def keep_each(prob: Tensor, seed: int) -> Tensor:
     prob = (prob.to(torch.float32) * 2**24).round() / 2**24
     pairs = torch.stack([prob, 1 - prob], dim=1).flatten()
     return draw(pairs, prob.numel(), "stratified", seed).index % 2 == 0
-
-
-def smoothed(scores: Tensor, ignored: Tensor | None, smoothing: float) -> Tensor:
-    """What rows are drawn by, [K]: as in :func:`~impsamp_fast.select`.
-
-    (1 - smoothing) * score + smoothing * mean(score) for the rows that are not ignored, 0 for those
-    that are; equal where all scores are 0.
-    """
-    counted = torch.ones_like(scores) if ignored is None else (~ignored).to(scores.dtype)
-    scores = scores * counted
-    scores = torch.where(scores.any(), scores, counted)
-    if smoothing == 0:
-        return scores
-    mean = scores.sum() / counted.sum()
-    return ((1 - smoothing) * scores + smoothing * mean) * counted
-
-
-def corrected(drawn: Draw, weights: Tensor, kind: Kind, correction: str | float) -> Tensor:
-    """The weights of drawn rows, [m]: what :func:`~impsamp_fast.select` makes of ``correction``.
-
-    Args:
-        drawn: the rows and their probabilities, [m].
-        weights: [K], what rows were drawn by.
-        kind: of the rule that drew them.
-        correction: "unbiased", "normalized", "none" or a number.
-    """
-    if kind == "deterministic" or correction == "none":
-        return torch.ones_like(drawn.prob)
-    unbiased = 1 / (weights.numel() * drawn.prob)
-    if kind == "without replacement":
-        unbiased = unbiased * drawn.index.numel()
-    if correction == "unbiased":
-        return unbiased
-    if correction == "normalized":
-        return unbiased / unbiased.mean()
-    powered = unbiased ** float(correction)
-    drawn_by = weights.index_select(0, drawn.index)
-    return powered * ((unbiased * drawn_by).sum() / (powered * drawn_by).sum())
-
-
-def variance_reduction(weights: Tensor) -> Tensor:
-    """The tau of :func:`~impsamp_fast.select` for weights [K], a scalar."""
-    g = weights / weights.sum()
-    return (g.numel() * g.square().sum()).sqrt()
 
 
 def _quantile(values: Tensor, q: float) -> Tensor:

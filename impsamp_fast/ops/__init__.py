@@ -25,17 +25,23 @@ from impsamp_fast.ops._arguments import (
     seeds,
     signed,
 )
+from impsamp_fast.ops._corrected import Kind, corrected
+from impsamp_fast.ops._smoothed import Smoothed, smoothed
 from impsamp_fast.ops._status import raise_if_nan, status_error
 
 __all__ = [
     "Draw",
+    "Kind",
     "RowStats",
     "Selection",
+    "Smoothed",
+    "corrected",
     "draw",
     "raise_for_status",
     "row_stats",
     "score",
     "select",
+    "smoothed",
 ]
 
 

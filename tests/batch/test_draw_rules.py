@@ -15,13 +15,9 @@ from impsamp_fast.batch.draw_rules import (
     LossSplit,
     Method,
     TopQuantile,
-    corrected,
     keep_each,
-    smoothed,
-    variance_reduction,
 )
 from impsamp_fast.ops import draw
-from tests import reference
 
 FALSE_ALARM = 1e-6
 
@@ -215,31 +211,6 @@ class TestMethod:
         found, expected = Method(method)(weights, 8, 5), draw(weights, 8, method, seed=5)
         assert torch.equal(found.index, expected.index)
         assert torch.equal(found.prob, expected.prob)
-
-    @pytest.mark.parametrize("correction", ["unbiased", "normalized", "none", 0.5, -1.0])
-    def test_is_corrected_as_by_definition(self, method, correction):
-        weights = torch.rand(50, dtype=torch.float64)
-        drawn = draw(weights, 8, method, seed=5)
-        expected = reference.corrected(drawn.prob, weights[drawn.index], 50, method, correction)
-        found = corrected(drawn, weights, Method(method).kind, correction)
-        torch.testing.assert_close(found, expected)
-
-
-class TestSmoothed:
-    @pytest.mark.parametrize("smoothing", [0.0, 0.3, 1.0])
-    @pytest.mark.parametrize("scale", [0.0, 1.0])
-    @pytest.mark.parametrize("with_ignored", [False, True])
-    def test_is_as_by_definition(self, smoothing, scale, with_ignored):
-        scores = scale * torch.rand(40, dtype=torch.float64)
-        ignored = torch.rand(40) < (0.4 if with_ignored else 0)
-        expected = reference.sampling_weights(scores.masked_fill(ignored, 0), ignored, smoothing)
-        found = smoothed(scores, ignored if with_ignored else None, smoothing)
-        torch.testing.assert_close(found, expected)
-
-
-def test_the_variance_reduction_of_equal_and_of_single_weights():
-    assert variance_reduction(torch.full((16,), 0.3)).item() == pytest.approx(1)
-    assert variance_reduction(torch.eye(16)[3]).item() == pytest.approx(4)
 
 
 class TestKeepEach:

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from scipy.stats import chi2
 from torch import Tensor, nn
 
+import impsamp_fast
 from impsamp_fast.batch.draw_rules import LossSplit, TopQuantile
 from impsamp_fast.batch.filters import AccuracyFilter, Filter
 from impsamp_fast.batch.selector import Selector
@@ -37,6 +38,30 @@ class Counted(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         self.rows.append(len(x))
         return self.model(x)
+
+
+@pytest.mark.parametrize("method", ["multinomial", "systematic", "pps"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("correction", ["unbiased", "normalized", "none", 0.5, -14.0])
+@pytest.mark.parametrize("scale", [1.0, 1e38])
+def test_a_score_of_ones_own_is_drawn_by_as_one_by_name(method, smoothing, correction, scale):
+    """1,023 confident rows and a wrong one: the powers of their weights span all of float32."""
+    logits = torch.zeros(1024, 2)
+    logits[:, 0] = 12.0 + torch.rand(1024)
+    logits[700, 0] = -3.0
+    y = torch.zeros(1024, dtype=torch.int64)
+    y[5::100] = -100
+    weight = torch.tensor([scale, scale])
+    options = {"method": method, "smoothing": smoothing, "correction": correction, "seed": 3}
+
+    def own(logits, y):
+        return impsamp_fast.score(logits, y, class_weight=weight)
+
+    by_name = Selector(nn.Identity(), 64, class_weight=weight, **options)(logits, y)
+    by_function = Selector(nn.Identity(), 64, score=own, **options)(logits, y)
+    assert torch.equal(by_function.index, by_name.index)
+    assert torch.equal(by_function.weight, by_name.weight)
+    assert by_name.weight.isfinite().all()
 
 
 class TestPicking:

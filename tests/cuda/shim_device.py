@@ -56,6 +56,7 @@ COMPILER = (sysconfig.get_config_var("CXX") or "c++").split()[0]
 # The order of csrc/problem.h.
 ELEMENTS = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
 STATISTICS = ["loss", "grad_norm", "p_true", "margin", "entropy", "p_wrong", "margin_lack"]
+KINDS = ["with replacement", "without replacement", "deterministic"]
 CORRECTIONS = ["none", "unbiased", "normalized"]  # and then a power
 # The statistic behind a kind of score.
 SCORES = {
@@ -396,6 +397,37 @@ class ShimDevice:
         self.send(message)
         scores = rows[SCORES[score]] if copy is None else copy
         return Selection(index, weight, scores, rows["loss"], tau.reshape(()), status.reshape(()))
+
+    def smoothed(
+        self, score: Tensor, smoothing: float = 0.0, ignored: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """What rows are drawn by [K], and its tau, for contiguous scores [K]."""
+        message = Message("smooth", self.shift)
+        message.input(score)
+        message.integers(score.dtype == torch.float64, len(score))
+        message.input(ignored)
+        message.real(smoothing)
+        weights, tau = poisoned(score.shape, score.dtype), poisoned((1,), score.dtype)
+        message.output(weights)
+        message.output(tau)
+        message.integers(self.multiprocessors)
+        self.send(message)
+        return weights, tau.reshape(())
+
+    def corrected(
+        self, prob: Tensor, drawn_by: Tensor, rows: int, kind: str, correction: str | float
+    ) -> Tensor:
+        """The weights of n drawn rows [n]."""
+        message = Message("correct", self.shift)
+        power = not isinstance(correction, str)
+        rule = len(CORRECTIONS) if power else CORRECTIONS.index(str(correction))
+        message.integers(len(prob), rows, KINDS.index(kind), rule)
+        message.real(float(correction) if power else 1.0)
+        message.integers(prob.dtype == torch.float64)
+        message.input(drawn_by)
+        message.output(prob.clone())
+        message.integers(self.multiprocessors)
+        return self.send(message)[0]
 
     @staticmethod
     def _add_seed(message: Message, seed: int | Seed) -> None:

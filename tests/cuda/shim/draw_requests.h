@@ -51,7 +51,32 @@ inline int run_select(Request& request) {
   return isf::cuda::select(select, request.queue(request.integer()));
 }
 
-// Runs the request if it is a draw or a selection; false if it is neither.
+inline int run_smooth(Request& request) {
+  isf::cuda::SmoothProblem smooth = {};
+  smooth.score = request.buffer();
+  smooth.is_double = request.integer() != 0;
+  smooth.rows = request.integer();
+  smooth.ignored = static_cast<const bool*>(request.buffer());
+  smooth.share = request.real();
+  smooth.weights = request.buffer();
+  smooth.tau = request.buffer();
+  return isf::cuda::smooth(smooth, request.queue(request.integer()));
+}
+
+inline int run_correct(Request& request) {
+  isf::cuda::CorrectProblem correct = {};
+  correct.correcting.n = request.integer();
+  correct.correcting.rows = request.integer();
+  correct.correcting.kind = static_cast<isf::DrawKind>(request.integer());
+  correct.correcting.correction = static_cast<isf::Correction>(request.integer());
+  correct.correcting.exponent = request.real();
+  correct.is_double = request.integer() != 0;
+  correct.drawn_by = request.buffer();
+  correct.weight = request.buffer();
+  return isf::cuda::correct(correct, request.queue(request.integer()));
+}
+
+// Runs the request if it is of a draw or of a part of one; false if it is not.
 inline bool run_draw_request(Request& request, int& error) {
   if (request.name() == "draw") {
     error = run_draw(request);
@@ -59,6 +84,14 @@ inline bool run_draw_request(Request& request, int& error) {
   }
   if (request.name() == "select") {
     error = run_select(request);
+    return true;
+  }
+  if (request.name() == "smooth") {
+    error = run_smooth(request);
+    return true;
+  }
+  if (request.name() == "correct") {
+    error = run_correct(request);
     return true;
   }
   return false;

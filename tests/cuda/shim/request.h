@@ -17,7 +17,7 @@
 #include <string>
 #include <vector>
 
-#include "../../csrc/cuda/cuda.h"
+#include "../../../csrc/cuda/cuda.h"
 #include "settings.h"
 
 #if defined(__SANITIZE_ADDRESS__)
