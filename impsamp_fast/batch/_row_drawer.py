@@ -11,11 +11,12 @@ from torch import Tensor
 from impsamp_fast._seeds import second_seed
 from impsamp_fast._uniform import fill
 from impsamp_fast.batch import draw_rules as rules
+from impsamp_fast.batch._fill_up import WITHOUT_REPLACEMENT, fill_up
 from impsamp_fast.batch._trained_loss import TrainedLoss
 from impsamp_fast.batch._user_score import Scored, UserScore, positive_if_negative
 from impsamp_fast.batch.draw_rules import DrawRule
 from impsamp_fast.batch.filters import Filter, rows_that_pass
-from impsamp_fast.ops import corrected, row_stats, select, smoothed
+from impsamp_fast.ops import Draw, corrected, row_stats, select, smoothed
 from impsamp_fast.ops import score as score_of
 from impsamp_fast.ops._status import status_error
 
@@ -101,7 +102,7 @@ class RowDrawer:
         weights = positive_if_negative(scores, ignored) if may_be_negative else scores
         weights, tau = smoothed(weights, self.smoothing, ignored)
         rule = self.method if isinstance(self.method, DrawRule) else rules.Method(self.method)
-        drawn = rule(weights, n, seed)
+        drawn = self._draw_or_fill_up(rule, weights, ignored, n, seed)
         drawn_by = weights.index_select(0, drawn.index)
         weight = corrected(drawn.prob, drawn_by, weights.numel(), rule.kind, self.correction)
         if may_be_negative:
@@ -113,22 +114,70 @@ class RowDrawer:
         weight = weight.masked_fill(~fine, 0)
         return Drawn(drawn.index, weight, tau, (~fine).to(torch.int64))
 
+    def _draw_or_fill_up(
+        self, rule: DrawRule, weights: Tensor, ignored: Tensor | None, n: int, seed: int | Tensor
+    ) -> Draw:
+        """The rule's draw, and by a method without replacement more rows than have a weight."""
+        if not isinstance(rule, rules.Method) or rule.name not in WITHOUT_REPLACEMENT:
+            return rule(weights, n, seed)
+        few = (weights > 0).sum() < n
+        if few.is_cpu:
+            return fill_up(weights, ignored, n, seed) if few else rule(weights, n, seed)
+        # The host does not wait to know, so that both are drawn.
+        drawn, filled = rule(weights, n, seed), fill_up(weights, ignored, n, seed)
+        index = torch.where(few, filled.index, drawn.index)
+        return Draw(index, torch.where(few, filled.prob, drawn.prob))
+
     def _select(self, scored: Scored, n: int, score: str, method: str, seed: int | Tensor) -> Drawn:
         logits, y, features = scored.logits, scored.y, scored.features
-        selection = select(
-            logits,
-            y,
-            n,
-            score=score,
-            method=method,
-            correction=self.correction,
-            features=features,
-            smoothing=self.smoothing,
-            seed=seed,
-            **self.loss.options(y.device),
-        )
+        options = self.loss.options(y.device)
+        try:
+            selection = select(
+                logits,
+                y,
+                n,
+                score=score,
+                method=method,
+                correction=self.correction,
+                features=features,
+                smoothing=self.smoothing,
+                seed=seed,
+                **options,
+            )
+        except ValueError as error:
+            if method not in WITHOUT_REPLACEMENT or self.loss.ignores_all(y):
+                raise
+            try:
+                scores = score_of(logits, y, score, features, **options)
+            except ValueError:
+                raise error from None
+            row, weight, tau = self._fill_up(scores, y, n, method, seed)
+            return Drawn(row, weight, tau)
         explain = self._explainer(self._draw_scored, n, logits, y, features)
-        return Drawn(selection.index, selection.weight, selection.tau, selection.status, explain)
+        drawn = Drawn(selection.index, selection.weight, selection.tau, selection.status, explain)
+        if selection.status.is_cpu or method not in WITHOUT_REPLACEMENT:
+            return drawn
+        # The host does not wait to know whether rows lack, so that both are drawn.
+        row, weight, tau = self._fill_up(selection.score, y, n, method, seed)
+        lacks = selection.status < -1
+        return drawn._replace(
+            row=torch.where(lacks, row, drawn.row),
+            weight=torch.where(lacks, weight, drawn.weight),
+            tau=torch.where(lacks, tau, selection.tau),
+            status=torch.where(lacks, 0, selection.status),
+        )
+
+    def _fill_up(
+        self, scores: Tensor, y: Tensor, n: int, method: str, seed: int | Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """More rows than have a score, [n], with their weights [n] and tau []."""
+        ignored = self.loss.ignored(y)
+        weights, tau = smoothed(scores, self.smoothing, ignored)
+        index, prob = fill_up(weights, ignored, n, seed)
+        kind = rules.Method(method).kind
+        drawn_by = weights.index_select(0, index)
+        weight = corrected(prob, drawn_by, weights.numel(), kind, self.correction)
+        return index, weight, tau
 
     def _explainer(
         self, draw: Callable[..., Drawn], n: int, *tensors: Tensor | None

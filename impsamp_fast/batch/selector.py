@@ -77,8 +77,10 @@ class Selector(WithTrainedLoss, BatchStrategy):
             ``x`` or ``index`` gets these of the rows as well. "last_layer" needs a model that
             returns the output of ``layer``, with input h, and a bias in this layer: the factor
             sqrt(1 + |h|^2) has its 1 from there.
-        method: how rows are drawn, see :func:`~impsamp_fast.draw`, or a rule such as
-            :class:`~impsamp_fast.LossSplit`, which may return another number of rows than n.
+        method: how rows are drawn, see :func:`~impsamp_fast.draw`; without replacement, where fewer
+            than n rows have a score, all of these and uniform others that have a target. Or a rule
+            such as :class:`~impsamp_fast.LossSplit`, which may return another number of rows than
+            n.
         correction: the weights of the rows, see :func:`~impsamp_fast.select`. They follow the
             ``kind`` of a draw rule, and are always 1 where it is deterministic.
         smoothing: the share of uniform sampling in the scores, in [0, 1].

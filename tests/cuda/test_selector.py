@@ -223,3 +223,27 @@ def test_training_steps_do_not_synchronise(cuda: torch.device, case: str) -> Non
     with no_synchronisation(cuda):
         for _ in range(3 * SOON):
             step()
+
+
+@pytest.mark.parametrize("wrong", [0, 3, N])
+@pytest.mark.parametrize("method", ["race", "pps", "topk"])
+@pytest.mark.parametrize("own", [False, True])
+def test_fills_up_as_the_cpu_does_and_waits_for_nothing(
+    device: torch.device, method: str, own: bool, wrong: int
+) -> None:
+    logits = torch.zeros(K, 2)
+    logits[:, 0] = 200.0
+    logits[:wrong, 0] = -1.0
+    y = torch.zeros(K, dtype=torch.int64)
+
+    def loss(logits: Tensor, y: Tensor) -> Tensor:
+        return F.cross_entropy(logits, y, reduction="none")
+
+    score = loss if own else "loss"
+    selectors = [Selector(nn.Identity(), N, score=score, method=method, seed=5) for _ in range(2)]
+    expected = selectors[0](logits, y)
+    there = logits.to(device), y.to(device)
+    with no_synchronisation(device):
+        found = selectors[1](*there)
+    assert torch.equal(found.index.cpu(), expected.index)
+    torch.testing.assert_close(found.weight.cpu(), expected.weight)
