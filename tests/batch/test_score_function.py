@@ -12,15 +12,14 @@ from impsamp_fast.batch.filters import AccuracyFilter
 from impsamp_fast.batch.selector import Selector
 from impsamp_fast.batch.start import After, VarianceReduction
 from impsamp_fast.ops import score
+from tests.methods import METHODS
 from tests.toy import C, K, N
 
 
 class TestScoreFunction:
     @pytest.mark.parametrize("correction", ["unbiased", "normalized", "none", 0.5])
     @pytest.mark.parametrize("smoothing", [0.0, 0.2])
-    @pytest.mark.parametrize(
-        "method", ["multinomial", "stratified", "systematic", "race", "pps", "topk"]
-    )
+    @pytest.mark.parametrize("method", METHODS)
     def test_picks_what_the_same_score_by_name_does(
         self, model, data, method, smoothing, correction
     ):
