@@ -19,7 +19,8 @@ bool is_plain(const at::Tensor& tensor) {
   constexpr c10::DispatchKeySet special(
       {DispatchKey::Python, DispatchKey::PythonTLSSnapshot, DispatchKey::Conjugate,
        DispatchKey::Negative, DispatchKey::ZeroTensor, DispatchKey::Functionalize,
-       DispatchKey::Batched, DispatchKey::FuncTorchBatched, DispatchKey::FuncTorchGradWrapper});
+       DispatchKey::Batched, DispatchKey::FuncTorchBatched, DispatchKey::FuncTorchGradWrapper,
+       DispatchKey::NestedTensor});
   return !tensor.key_set().has_any(special);
 }
 bool is_plain(const std::optional<at::Tensor>& tensor) { return !tensor || is_plain(*tensor); }
@@ -27,6 +28,16 @@ template <class Other>
 bool is_plain(const Other&) {
   return true;
 }
+
+// Python names the argument.
+void refuse_nested(const at::Tensor& tensor) {
+  TORCH_CHECK_TYPE(!tensor.is_nested(), "a tensor is nested, but must be strided");
+}
+void refuse_nested(const std::optional<at::Tensor>& tensor) {
+  if (tensor) refuse_nested(*tensor);
+}
+template <class Other>
+void refuse_nested(const Other&) {}
 
 bool no_mode_is_active() {
   constexpr c10::DispatchKeySet usual =
@@ -43,6 +54,7 @@ auto eager(const char* name, const char* overload, Result (*kernel)(Args...)) {
       RECORD_FUNCTION(name, c10::ArrayRef<const c10::IValue>{});
       return kernel(std::forward<Args>(args)...);
     }
+    (refuse_nested(args), ...);
     return c10::Dispatcher::singleton()
         .findSchemaOrThrow(name, overload)
         .typed<Result(Args...)>()

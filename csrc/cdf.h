@@ -102,22 +102,6 @@ ISF_FN uint64_t stratified_point(uint64_t i, uint64_t random, uint64_t total, ui
   return low + high_product(random, high - low);
 }
 
-// A product and a sum that are rounded one by one: fused into one operation they would round
-// differently. A host's compiler is told so for all arithmetic (-ffp-contract=off).
-#if defined(__CUDA_ARCH__)
-ISF_FN float product(float a, float b) { return __fmul_rn(a, b); }
-ISF_FN float sum(float a, float b) { return __fadd_rn(a, b); }
-ISF_FN double product(double a, double b) { return __dmul_rn(a, b); }
-ISF_FN double sum(double a, double b) { return __dadd_rn(a, b); }
-#else
-ISF_FN float product(float a, float b) { return a * b; }
-ISF_FN float sum(float a, float b) { return a + b; }
-#if !defined(__METAL_VERSION__)
-ISF_FN double product(double a, double b) { return a * b; }
-ISF_FN double sum(double a, double b) { return a + b; }
-#endif
-#endif
-
 // A unit exponential, -log1p(-x) with x = random / 2^64, from additions, multiplications and
 // divisions that every device rounds alike, so that races end alike everywhere.
 //

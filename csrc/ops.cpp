@@ -30,7 +30,8 @@ Scoring scoring_of(const Rows& rows) {
   }
   if (rows.class_weight) problem.class_weight = rows.class_weight->const_data_ptr();
   problem.label_smoothing = rows.label_smoothing;
-  problem.ignore_index = rows.ignore_index;
+  problem.ignore = rows.ignore();
+  problem.sum_tolerance = rows.sum_tolerance;
   return scoring;
 }
 
@@ -144,7 +145,7 @@ void fill_selection(Scoring& scoring, const Choice& choice, const Seed& seed,
 
 std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> row_stats(
     const Tensor& logits, const Tensor& target, double label_smoothing,
-    const std::optional<Tensor>& class_weight, int64_t ignore_index) {
+    const std::optional<Tensor>& class_weight, std::optional<int64_t> ignore_index) {
   const Rows rows = check_rows(logits, target, label_smoothing, class_weight, ignore_index);
   Tensor loss = rows.empty_statistic(), grad_norm = rows.empty_statistic(),
          p_true = rows.empty_statistic(), margin = rows.empty_statistic(),
@@ -154,7 +155,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> row_stats(
 }
 
 void row_stats_out(const Tensor& logits, const Tensor& target, double label_smoothing,
-                   const std::optional<Tensor>& class_weight, int64_t ignore_index,
+                   const std::optional<Tensor>& class_weight, std::optional<int64_t> ignore_index,
                    const Tensor& loss, const Tensor& grad_norm, const Tensor& p_true,
                    const Tensor& margin, const Tensor& entropy) {
   const Rows rows = check_rows(logits, target, label_smoothing, class_weight, ignore_index);
@@ -169,7 +170,7 @@ void row_stats_out(const Tensor& logits, const Tensor& target, double label_smoo
 
 Tensor score(const Tensor& logits, const Tensor& target, const std::string& kind,
              const std::optional<Tensor>& features, double label_smoothing,
-             const std::optional<Tensor>& class_weight, int64_t ignore_index) {
+             const std::optional<Tensor>& class_weight, std::optional<int64_t> ignore_index) {
   const Rows rows = check_rows(logits, target, label_smoothing, class_weight, ignore_index);
   Scoring scoring = scoring_of(rows, kind, "kind", features);
   Tensor score = rows.empty_statistic();
@@ -179,7 +180,7 @@ Tensor score(const Tensor& logits, const Tensor& target, const std::string& kind
 
 void score_out(const Tensor& logits, const Tensor& target, const std::string& kind,
                const std::optional<Tensor>& features, double label_smoothing,
-               const std::optional<Tensor>& class_weight, int64_t ignore_index,
+               const std::optional<Tensor>& class_weight, std::optional<int64_t> ignore_index,
                const Tensor& score) {
   const Rows rows = check_rows(logits, target, label_smoothing, class_weight, ignore_index);
   Scoring scoring = scoring_of(rows, kind, "kind", features);
@@ -219,7 +220,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> select(
     const std::string& method, const std::string& correction, std::optional<double> exponent,
     const std::optional<Tensor>& features, double smoothing, std::optional<int64_t> seed,
     const std::optional<at::Generator>& generator, double label_smoothing,
-    const std::optional<Tensor>& class_weight, int64_t ignore_index) {
+    const std::optional<Tensor>& class_weight, std::optional<int64_t> ignore_index) {
   const Rows rows = check_rows(logits, target, label_smoothing, class_weight, ignore_index);
   const Choice choice = check_choice(rows, n, method, correction, exponent, smoothing);
   Scoring scoring = scoring_of(rows, score, "score", features);
@@ -239,7 +240,7 @@ void select_out(const Tensor& logits, const Tensor& target, int64_t n, const std
                 std::optional<double> exponent, const std::optional<Tensor>& features,
                 double smoothing, std::optional<int64_t> seed,
                 const std::optional<at::Generator>& generator, double label_smoothing,
-                const std::optional<Tensor>& class_weight, int64_t ignore_index,
+                const std::optional<Tensor>& class_weight, std::optional<int64_t> ignore_index,
                 const std::optional<Tensor>& device_seed, const Tensor& index, const Tensor& weight,
                 const Tensor& score_out, const Tensor& loss, const Tensor& tau,
                 const Tensor& status) {
@@ -318,14 +319,14 @@ TORCH_LIBRARY(impsamp_fast, m) {
   };
   define("row_stats",
          "Tensor logits, Tensor target, float label_smoothing=0.0, Tensor? class_weight=None, "
-         "SymInt ignore_index=-100",
+         "SymInt? ignore_index=-100",
          "(Tensor, Tensor, Tensor, Tensor, Tensor)", "",
          "Tensor(a!) out_loss, Tensor(b!) out_grad_norm, Tensor(c!) out_p_true, "
          "Tensor(d!) out_margin, Tensor(e!) out_entropy",
          plain);
   define("score",
          "Tensor logits, Tensor target, str kind=\"grad_norm\", Tensor? features=None, "
-         "float label_smoothing=0.0, Tensor? class_weight=None, SymInt ignore_index=-100",
+         "float label_smoothing=0.0, Tensor? class_weight=None, SymInt? ignore_index=-100",
          "Tensor", "", "Tensor(a!) out_score", plain);
   define("draw",
          "Tensor weights, SymInt n, str method=\"multinomial\", SymInt? seed=None, "
@@ -337,7 +338,7 @@ TORCH_LIBRARY(impsamp_fast, m) {
          "str method=\"multinomial\", str correction=\"unbiased\", float? exponent=None, "
          "Tensor? features=None, float smoothing=0.0, SymInt? seed=None, "
          "Generator? generator=None, float label_smoothing=0.0, Tensor? class_weight=None, "
-         "SymInt ignore_index=-100",
+         "SymInt? ignore_index=-100",
          "(Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)", ", Tensor? device_seed=None",
          "Tensor(a!) out_index, Tensor(b!) out_weight, Tensor(c!) out_score, "
          "Tensor(d!) out_loss, Tensor(e!) out_tau, Tensor(f!) out_status",

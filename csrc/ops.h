@@ -21,9 +21,9 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> row_stats(
     const Tensor& target,                       // [...] or [..., C]
     double label_smoothing,                     //
     const std::optional<Tensor>& class_weight,  // [C]
-    int64_t ignore_index);
+    std::optional<int64_t> ignore_index);
 void row_stats_out(const Tensor& logits, const Tensor& target, double label_smoothing,
-                   const std::optional<Tensor>& class_weight, int64_t ignore_index,
+                   const std::optional<Tensor>& class_weight, std::optional<int64_t> ignore_index,
                    const Tensor& loss, const Tensor& grad_norm, const Tensor& p_true,
                    const Tensor& margin, const Tensor& entropy);
 
@@ -33,10 +33,10 @@ Tensor score(const Tensor& logits,                   // [..., C]
              const std::string& kind,                //
              const std::optional<Tensor>& features,  // [..., D]
              double label_smoothing,                 //
-             const std::optional<Tensor>& class_weight, int64_t ignore_index);
+             const std::optional<Tensor>& class_weight, std::optional<int64_t> ignore_index);
 void score_out(const Tensor& logits, const Tensor& target, const std::string& kind,
                const std::optional<Tensor>& features, double label_smoothing,
-               const std::optional<Tensor>& class_weight, int64_t ignore_index,
+               const std::optional<Tensor>& class_weight, std::optional<int64_t> ignore_index,
                const Tensor& score);
 
 // index [n], prob [n].
@@ -56,13 +56,14 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> select(
     std::optional<double> exponent,
     const std::optional<Tensor>& features,  // [..., D]
     double smoothing, std::optional<int64_t> seed, const std::optional<at::Generator>& generator,
-    double label_smoothing, const std::optional<Tensor>& class_weight, int64_t ignore_index);
+    double label_smoothing, const std::optional<Tensor>& class_weight,
+    std::optional<int64_t> ignore_index);
 void select_out(const Tensor& logits, const Tensor& target, int64_t n, const std::string& score,
                 const std::string& method, const std::string& correction,
                 std::optional<double> exponent, const std::optional<Tensor>& features,
                 double smoothing, std::optional<int64_t> seed,
                 const std::optional<at::Generator>& generator, double label_smoothing,
-                const std::optional<Tensor>& class_weight, int64_t ignore_index,
+                const std::optional<Tensor>& class_weight, std::optional<int64_t> ignore_index,
                 const std::optional<Tensor>& device_seed,  // []
                 const Tensor& index, const Tensor& weight, const Tensor& score_out,
                 const Tensor& loss, const Tensor& tau, const Tensor& status);

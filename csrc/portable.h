@@ -57,4 +57,20 @@ ISF_FN uint64_t high_product(uint64_t a, uint64_t b) {
 }
 #endif
 
+// A product and a sum that are rounded one by one: fused into one operation they would round
+// differently. A host's compiler is told so for all arithmetic (-ffp-contract=off).
+#if defined(__CUDA_ARCH__)
+ISF_FN float product(float a, float b) { return __fmul_rn(a, b); }
+ISF_FN float sum(float a, float b) { return __fadd_rn(a, b); }
+ISF_FN double product(double a, double b) { return __dmul_rn(a, b); }
+ISF_FN double sum(double a, double b) { return __dadd_rn(a, b); }
+#else
+ISF_FN float product(float a, float b) { return a * b; }
+ISF_FN float sum(float a, float b) { return a + b; }
+#if !defined(__METAL_VERSION__)
+ISF_FN double product(double a, double b) { return a * b; }
+ISF_FN double sum(double a, double b) { return a + b; }
+#endif
+#endif
+
 }  // namespace isf

@@ -4,11 +4,11 @@
 
 #include <stdint.h>
 
+#include "target.h"
+
 namespace isf {
 
 enum Element { kFloat, kDouble, kHalf, kBFloat16, kElements };
-
-enum Statistic { kLoss, kGradNorm, kPTrue, kMargin, kEntropy, kPWrong, kMarginLack, kStatistics };
 
 // The result type is double for double logits and float for all others.
 struct RowProblem {
@@ -18,10 +18,11 @@ struct RowProblem {
   const void* target;  // [rows] class indices, unless probability is given
   bool target_is_int64;
   int64_t target_stride;
+  IgnoreIndex ignore;
   const void* probability;   // [rows, classes] of the result type, contiguous, or null
+  double sum_tolerance;      // how far from 1 the sum of a row's probabilities may be
   const void* class_weight;  // [classes] of the result type, contiguous, or null
   double label_smoothing;
-  int64_t ignore_index;
 
   void* statistic[kStatistics];  // [rows] of the result type each; null where it is not asked for
 };

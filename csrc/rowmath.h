@@ -31,6 +31,7 @@ ISF_FN float fused(float a, float b, float c) { return fmaf(a, b, c); }
 ISF_FN float root(float a) { return sqrtf(a); }
 #endif
 ISF_FN float lowest(float) { return -3.402823466e38f; }
+ISF_FN float smallest(float) { return 1.175494351e-38f; }  // normal number
 ISF_FN float choose(bool condition, float a, float b) { return condition ? a : b; }
 ISF_FN float larger(float a, float b) { return a > b ? a : b; }  // a NaN in b wins
 ISF_FN float magnitude(float a) { return float_from(bits_of(a) & 0x7fffffffu); }

@@ -2,7 +2,10 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cmath>
+#include <numeric>
+#include <vector>
 
 #include "backend.h"
 
@@ -44,19 +47,22 @@ Tensor checked_class_weight(const Tensor& given, const Rows& rows) {
   if (!weight.is_cpu()) return weight;
   const std::vector<double> values = to_vector(weight);
   for (size_t c = 0; c < values.size(); ++c) {
-    TORCH_CHECK_VALUE(values[c] >= 0 && std::isfinite(values[c]), "class_weight[", c, "] is ",
-                      values[c], ", but class weights must be finite and not negative");
+    TORCH_CHECK_VALUE(is_finite_weight(values[c]), "class_weight[", c, "] is ", values[c],
+                      ", but class weights must be finite and not negative");
   }
   return weight;
 }
 
 void check_target(const Tensor& target, const Tensor& logits) {
   const at::IntArrayRef rows = logits.sizes().slice(0, logits.dim() - 1);
-  const bool indices = target.scalar_type() == at::kLong || target.scalar_type() == at::kInt;
-  TORCH_CHECK_TYPE(
-      indices || is_supported_float(target.scalar_type()), "target has dtype ",
-      target.scalar_type(),
-      ", but must be class indices (int64 or int32) or class probabilities (floating point)");
+  const bool indices = at::isIntegralType(target.scalar_type(), /*includeBool=*/false);
+  const bool unsigned_indices = target.scalar_type() == at::kUInt16 ||
+                                target.scalar_type() == at::kUInt32 ||
+                                target.scalar_type() == at::kUInt64;
+  TORCH_CHECK_TYPE((indices && !unsigned_indices) || is_supported_float(target.scalar_type()),
+                   "target has dtype ", target.scalar_type(),
+                   ", but must be class indices (int64, int32, int16, int8 or uint8) or class "
+                   "probabilities (floating point)");
   TORCH_CHECK_VALUE(!indices || target.sizes() == rows, "target has shape ", target.sizes(),
                     ", but class indices for logits of shape ", logits.sizes(), " have shape ",
                     rows);
@@ -65,6 +71,18 @@ void check_target(const Tensor& target, const Tensor& logits) {
                     logits.sizes());
   TORCH_CHECK_VALUE(target.device() == logits.device(), "target is on ", target.device(),
                     ", but logits is on ", logits.device());
+}
+
+// Of the dtype that the user's probabilities have, whatever they are converted to.
+double tolerance_of(at::ScalarType type, int64_t classes) {
+  switch (type) {
+    case at::kHalf:
+      return sum_tolerance(classes, 0x1p-10, 0x1p-24);
+    case at::kBFloat16:
+      return sum_tolerance(classes, 0x1p-7, 0);
+    default:
+      return sum_tolerance(classes, 0x1p-23, 0);
+  }
 }
 
 }  // namespace
@@ -76,13 +94,13 @@ Tensor Rows::empty_statistic() const {
 void Rows::explain(int64_t row) const {
   if (target.defined()) {
     const int64_t y = target[row].item<int64_t>();
-    TORCH_CHECK_INDEX(y == ignore_index || (y >= 0 && y < classes()),
+    TORCH_CHECK_INDEX(kind_of(y, classes(), ignore()) != RowKind::kFaulty,
                       element_name("target", shape, row, -1), " is ", y, ", but there are ",
                       classes(), " classes");
   } else {
     const std::vector<double> t = to_vector(probability[row]);
     for (size_t c = 0; c < t.size(); ++c) {
-      TORCH_CHECK_VALUE(t[c] >= 0 && std::isfinite(t[c]),
+      TORCH_CHECK_VALUE(is_finite_weight(t[c]),
                         element_name("target", shape, row, static_cast<int64_t>(c)), " is ", t[c],
                         ", but class probabilities must be finite and not negative");
     }
@@ -92,8 +110,16 @@ void Rows::explain(int64_t row) const {
     TORCH_CHECK_VALUE(z[c] < INFINITY, element_name("logits", shape, row, static_cast<int64_t>(c)),
                       " is ", z[c], ", but logits must be finite, or -inf for a masked class");
   }
-  TORCH_CHECK_VALUE(false, element_name("logits", shape, row, -1),
+  TORCH_CHECK_VALUE(std::any_of(z.begin(), z.end(), [](double x) { return x > -INFINITY; }),
+                    element_name("logits", shape, row, -1),
                     " is -inf in every class, but a row must keep at least one class");
+  // What is left is the sum of the probabilities.
+  const std::vector<double> t = to_vector(probability[row]);
+  TORCH_CHECK_VALUE(false, element_name("target", shape, row, -1), " sums to ",
+                    std::accumulate(t.begin(), t.end(), 0.0),
+                    ", but class probabilities must sum to 1 (within ", sum_tolerance,
+                    "). For targets of several labels draw by a loss of your own, such as the sum "
+                    "of binary_cross_entropy_with_logits over the classes");
   __builtin_unreachable();
 }
 
@@ -109,7 +135,7 @@ void Rows::explain_features(const Tensor& features, int64_t row) const {
 }
 
 Rows check_rows(const Tensor& logits, const Tensor& target, double label_smoothing,
-                const std::optional<Tensor>& class_weight, int64_t ignore_index) {
+                const std::optional<Tensor>& class_weight, std::optional<int64_t> ignore_index) {
   check_device(logits, "logits");
   TORCH_CHECK_TYPE(is_supported_float(logits.scalar_type()), "logits has dtype ",
                    logits.scalar_type(), ", but must be float32, float64, float16 or bfloat16");
@@ -128,8 +154,11 @@ Rows check_rows(const Tensor& logits, const Tensor& target, double label_smoothi
   rows.logits = logits.dim() == 2 ? logits : logits.reshape({count, logits.size(-1)});
   if (at::isIntegralType(target.scalar_type(), /*includeBool=*/false)) {
     rows.target = target.dim() == 1 ? target : target.reshape({count});
+    // The kernels read two types.
+    if (target.itemsize() < 4) rows.target = rows.target.to(at::kInt);
   } else {
     rows.probability = target.to(rows.result_type).reshape({count, logits.size(-1)}).contiguous();
+    rows.sum_tolerance = tolerance_of(target.scalar_type(), rows.classes());
   }
   if (class_weight) rows.class_weight = checked_class_weight(*class_weight, rows);
   rows.label_smoothing = label_smoothing;

@@ -6,6 +6,8 @@
 #include <optional>
 #include <string>
 
+#include "target.h"
+
 namespace isf {
 
 using at::Tensor;
@@ -14,15 +16,17 @@ struct Rows {
   Tensor logits;       // [K, C], any strides
   Tensor target;       // [K] class indices, int64 or int32; undefined if there are probabilities
   Tensor probability;  // [K, C] of the result type, contiguous; or undefined
+  double sum_tolerance = 0;            // of a row of probabilities
   std::optional<Tensor> class_weight;  // [C] of the result type, contiguous
   double label_smoothing;
-  int64_t ignore_index;
+  std::optional<int64_t> ignore_index;
   at::DimVector shape;         // of the rows: logits' leading dimensions
   at::ScalarType result_type;  // float64 for float64 logits, float32 for all others
 
   int64_t count() const { return logits.size(0); }
   int64_t classes() const { return logits.size(1); }
   bool soft_target() const { return probability.defined() || label_smoothing != 0; }
+  IgnoreIndex ignore() const { return {ignore_index.value_or(0), ignore_index.has_value()}; }
 
   // A new tensor with one number for each row.
   Tensor empty_statistic() const;
@@ -33,7 +37,7 @@ struct Rows {
 };
 
 Rows check_rows(const Tensor& logits, const Tensor& target, double label_smoothing,
-                const std::optional<Tensor>& class_weight, int64_t ignore_index);
+                const std::optional<Tensor>& class_weight, std::optional<int64_t> ignore_index);
 
 // Features [..., D] of the same rows as [K, D] with unit stride in D.
 Tensor check_features(const Rows& rows, const std::optional<Tensor>& features);

@@ -8,7 +8,7 @@ def row_stats(
     target: Tensor,
     label_smoothing: float,
     class_weight: Tensor | None,
-    ignore_index: int,
+    ignore_index: int | None,
     /,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]: ...
 def row_stats_out(
@@ -16,7 +16,7 @@ def row_stats_out(
     target: Tensor,
     label_smoothing: float,
     class_weight: Tensor | None,
-    ignore_index: int,
+    ignore_index: int | None,
     loss: Tensor,
     grad_norm: Tensor,
     p_true: Tensor,
@@ -31,7 +31,7 @@ def score(
     features: Tensor | None,
     label_smoothing: float,
     class_weight: Tensor | None,
-    ignore_index: int,
+    ignore_index: int | None,
     /,
 ) -> Tensor: ...
 def score_out(
@@ -41,7 +41,7 @@ def score_out(
     features: Tensor | None,
     label_smoothing: float,
     class_weight: Tensor | None,
-    ignore_index: int,
+    ignore_index: int | None,
     out: Tensor,
     /,
 ) -> None: ...
@@ -78,7 +78,7 @@ def select(
     generator: torch.Generator | None,
     label_smoothing: float,
     class_weight: Tensor | None,
-    ignore_index: int,
+    ignore_index: int | None,
     /,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]: ...
 def smoothed(
@@ -119,7 +119,7 @@ def select_out(
     generator: torch.Generator | None,
     label_smoothing: float,
     class_weight: Tensor | None,
-    ignore_index: int,
+    ignore_index: int | None,
     device_seed: Tensor | None,
     index: Tensor,
     weight: Tensor,

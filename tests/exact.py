@@ -1,7 +1,7 @@
 """The truth about one row in 100 digits, and the comparison by relative error."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from mpmath import mp, mpf
@@ -31,6 +31,54 @@ def exact_row(logits: Sequence[float], target: int) -> dict[str, float]:
             "p_wrong": float(wrong),
             "margin_score": float(wrong + max(others, default=mpf(0))),
         }
+
+
+def exact_soft_norm(
+    logits: Sequence[float],
+    target: Sequence[float],
+    label_smoothing: float = 0.0,
+    class_weight: Sequence[float] | None = None,
+) -> tuple[float, float]:
+    """|T p - t'| of a row with class probabilities, and T |p - onehot(y)| with y their largest."""
+    with mp.workdps(50):
+        z, eps, classes = [mpf(v) for v in logits], mpf(label_smoothing), len(logits)
+        largest = max(z)
+        e = [mp.exp(v - largest) for v in z]
+        normaliser = sum(e)
+        p = [v / normaliser for v in e]
+        weight = [mpf(v) for v in class_weight or [1.0] * classes]
+        t = [w * ((1 - eps) * mpf(v) + eps / classes) for w, v in zip(weight, target, strict=True)]
+        total = sum(t)
+        norm = mp.sqrt(sum((total * a - b) ** 2 for a, b in zip(p, t, strict=True)))
+        others = [v for j, v in enumerate(p) if j != list(target).index(max(target))]
+        away = mp.sqrt(sum(others, mpf(0)) ** 2 + sum((v**2 for v in others), mpf(0)))
+        return float(norm), float(total * away)
+
+
+def assert_close_norms(
+    actual: Tensor,
+    logits: Tensor,
+    target: Tensor,
+    label_smoothing: float = 0.0,
+    class_weight: Tensor | None = None,
+    what: str = "",
+) -> None:
+    """grad_norm within 2e-6 of itself and 2^-42 T |p - onehot(y)|, for class probabilities."""
+    weight = None if class_weight is None else class_weight.tolist()
+    for i, (z, t) in enumerate(zip(logits.tolist(), target.tolist(), strict=True)):
+        norm, away = exact_soft_norm(z, t, label_smoothing, weight)
+        error = abs(actual[i].item() - norm)
+        allowed = 2e-6 * norm + 2.0**-42 * away + FLOAT32_TINY
+        assert error <= allowed, f"{what}, row {i}: {actual[i].item()!r}, but it is {norm!r}"
+
+
+def close_rows(classes: int, size: float, rows: int = 16) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """Logits, and class probabilities from those that they give to others, ever farther off."""
+    logits = size * torch.randn(rows, classes)
+    yield "rounded", logits, logits.double().softmax(-1).float()
+    for distance in (1e-4, 1e-2, 0.1, 0.3, 1.0):
+        moved = logits + distance * torch.randn(rows, classes)
+        yield f"{distance} off", logits, moved.softmax(-1)
 
 
 def assert_relative(actual: Tensor, truth: Tensor, tolerance: float, what: str = "") -> None:

@@ -25,7 +25,7 @@ def row_stats(
     *,
     label_smoothing: float = 0.0,
     class_weight: Tensor | None = None,
-    ignore_index: int = -100,
+    ignore_index: int | None = -100,
 ) -> RowStats:
     """The five statistics of each row, float64, in the leading shape of ``logits``.
 
@@ -70,7 +70,7 @@ def score(
     *,
     label_smoothing: float = 0.0,
     class_weight: Tensor | None = None,
-    ignore_index: int = -100,
+    ignore_index: int | None = -100,
 ) -> Tensor:
     """What each row is worth, float64, in the leading shape of ``logits``; 0 for an ignored row.
 
@@ -113,7 +113,7 @@ def select(
     *,
     label_smoothing: float = 0.0,
     class_weight: Tensor | None = None,
-    ignore_index: int = -100,
+    ignore_index: int | None = -100,
 ) -> Selection:
     """Score, draw and weigh ``n`` rows of ``logits.reshape(-1, C)``."""
     stats = row_stats(
@@ -294,11 +294,13 @@ def _softmax(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return p, not_p, largest - z + rest.log1p()
 
 
-def _target_distribution(target: Tensor, classes: int, ignore_index: int) -> tuple[Tensor, Tensor]:
+def _target_distribution(
+    target: Tensor, classes: int, ignore_index: int | None
+) -> tuple[Tensor, Tensor]:
     """The target as probabilities [..., C], and which rows are ignored [...]."""
     if target.is_floating_point():
         return target.double(), torch.zeros(target.shape[:-1], dtype=torch.bool)
-    ignored = target == ignore_index
+    ignored = target == ignore_index if ignore_index is not None else target != target
     y = target.masked_fill(ignored, 0).long()
     return torch.nn.functional.one_hot(y, classes).double(), ignored
 

@@ -7,7 +7,7 @@
 #include "../portable.h"
 #include "../cdf.h"
 #include "../philox.h"
-#include "../rowmath.h"
+#include "../target.h"
 #include "kernels.h"
 #include "simd.h"
 #include "load.h"

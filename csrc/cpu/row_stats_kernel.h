@@ -28,15 +28,15 @@ struct Targets {
     for (int part = 0; part < kParts; ++part) {
       Wide x;
       memcpy(&x, y + part * kWide, sizeof x);
-      const Wide good = (x >= 0) & (x < problem.classes);
-      skips[part] = x == problem.ignore_index;
+      const Wide good = is_class(x, problem.classes);
+      skips[part] = is_ignored(x, problem.ignore);
       wrong |= ~(skips[part] | good);
       indices[part] = x & good & ~skips[part];
     }
     narrow(indices, index);
     narrow(skips, ignored);
     if (any_bit(wrong)) {
-      while (y[++fault] == problem.ignore_index || (y[fault] >= 0 && y[fault] < problem.classes)) {
+      while (kind_of(y[++fault], problem.classes, problem.ignore) != RowKind::kFaulty) {
       }
     }
   }
@@ -51,16 +51,11 @@ struct Targets {
   }
 };
 
-// The first lane among `count` whose logits cannot be a row's: a NaN, +inf, or every class masked.
-// -1 if there is none.
+// The first lane among `count` whose logits have no statistics, or -1.
 template <class V>
 ISF_FN int64_t faulty_lane(const RowSums<V>& sums, V target, typename V::Mask ignored,
                            int64_t count) {
-  const V infinity = V(__builtin_inff());
-  const typename V::Mask fine =
-      (target < infinity) & (sums.sum < infinity) & (sums.peak < infinity);
-  const typename V::Mask alive = (sums.sum >= V(0.5f)) | (target > V(-__builtin_inff()));
-  return first_lane(~((fine & alive) | ignored), count);
+  return first_lane(~(have_statistics(sums, target) | ignored), count);
 }
 
 // The lower of two lanes, either of which may be -1 for none.
@@ -76,18 +71,6 @@ ISF_FN void store_lanes(void* base, int64_t row, int64_t count, V v) {
   }
 }
 
-// What depends on the whole target; each computed when it is asked for.
-template <class V>
-struct HardTarget {
-  const RowResult<V>& result;
-  V weight;
-
-  ISF_MEMBER V loss() const { return weight * result.loss(); }
-  ISF_MEMBER V grad_norm() const { return weight * result.grad_norm(); }
-  ISF_MEMBER V p_true() const { return result.p_true(); }
-  ISF_MEMBER V p_wrong() const { return result.p_wrong(); }
-};
-
 // Stores the statistics of a tile that are asked for.
 template <class V, class Target>
 ISF_FN void store_tile(const RowProblem& problem, int64_t row, int64_t count,
@@ -95,13 +78,11 @@ ISF_FN void store_tile(const RowProblem& problem, int64_t row, int64_t count,
   const auto put = [&](Statistic statistic, V v) {
     store_lanes(problem.statistic[statistic], row, count, choose(ignored, V(0.0f), v));
   };
-  if (problem.statistic[kLoss]) put(kLoss, target.loss());
-  if (problem.statistic[kGradNorm]) put(kGradNorm, target.grad_norm());
-  if (problem.statistic[kPTrue]) put(kPTrue, target.p_true());
-  if (problem.statistic[kMargin]) put(kMargin, result.margin());
-  if (problem.statistic[kEntropy]) put(kEntropy, result.entropy());
-  if (problem.statistic[kPWrong]) put(kPWrong, target.p_wrong());
-  if (problem.statistic[kMarginLack]) put(kMarginLack, result.margin_lack());
+#pragma GCC unroll 7
+  for (int s = 0; s < kStatistics; ++s) {
+    const auto statistic = static_cast<Statistic>(s);
+    if (problem.statistic[s]) put(statistic, statistic_of(statistic, result, target));
+  }
 }
 
 template <bool kWithSlope, class Element>

@@ -44,9 +44,11 @@ Tensor sampling_weights(const Rows& rows, const Tensor& score, double smoothing)
   if (!all_zero && smoothing == 0) return score;
   Tensor weights = backend_of(score.device()).empty({count}, rows.result_type, score.device());
   Tensor ignored;
-  if (rows.target.defined()) ignored = rows.target.eq(rows.ignore_index);
+  if (rows.target.defined() && rows.ignore_index) {
+    ignored = rows.target.eq(*rows.ignore_index);
+  }
   TORCH_CHECK_VALUE(!ignored.defined() || !ignored.all().item<bool>(), "target is ignore_index (",
-                    rows.ignore_index, ") in every row, so none can be drawn");
+                    rows.ignore().index, ") in every row, so none can be drawn");
   smooth_typed(s, ignored.defined() ? ignored.const_data_ptr<bool>() : nullptr, smoothing, count,
                weights.mutable_data_ptr<T>());
   return weights;

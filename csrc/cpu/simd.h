@@ -129,6 +129,23 @@ ISF_FN Floats fused(Floats a, Floats b, Floats c) {
 #endif
 }
 
+// Rounded on its own: the compiler fuses nothing here (-ffp-contract=off).
+ISF_FN Floats product(Floats a, Floats b) { return a * b; }
+
+// a b - p for p = product(a, b).
+ISF_FN Floats lost_product(Floats a, Floats b, Floats p) {
+#if defined(ISF_AVX512)
+  return Floats::Vector(_mm512_fmsub_ps(a.v, b.v, p.v));
+#elif defined(ISF_AVX2)
+  return Floats::Vector(_mm256_fmsub_ps(a.v, b.v, p.v));
+#else
+  // Halves of 12 bits, whose products are exact (Dekker).
+  const Floats splitter(4097.0f), ca = splitter * a, cb = splitter * b;
+  const Floats a1 = ca - (ca - a), b1 = cb - (cb - b), a2 = a - a1, b2 = b - b1;
+  return ((a1 * b1 - p) + a1 * b2 + a2 * b1) + a2 * b2;
+#endif
+}
+
 // A NaN in b wins, as x86's maximum has it.
 ISF_FN Floats larger(Floats a, Floats b) {
 #if defined(ISF_AVX512)
@@ -215,7 +232,9 @@ ISF_FN float largest_lane(Floats x) { return _mm512_reduce_max_ps(x.v); }
 #endif
 
 ISF_FN Floats lowest(Floats) { return Floats(-FLT_MAX); }
+ISF_FN Floats smallest(Floats) { return Floats(FLT_MIN); }
 ISF_FN Doubles lowest(Doubles) { return Doubles::Vector(-DBL_MAX - Doubles::Vector{}); }
+ISF_FN Doubles smallest(Doubles) { return Doubles::Vector(DBL_MIN - Doubles::Vector{}); }
 
 }  // namespace ISF_LEVEL
 

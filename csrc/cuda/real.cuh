@@ -4,7 +4,7 @@
 
 #include <float.h>
 
-#include "../rowmath.h"
+#include "../target.h"
 #include "device.h"
 
 namespace isf {
@@ -28,6 +28,7 @@ struct Double {
 ISF_FN Double fused(Double a, Double b, Double c) { return a * b + c; }
 ISF_FN Double root(Double a) { return Double(sqrt(a.value)); }
 ISF_FN Double lowest(Double) { return Double(-DBL_MAX); }
+ISF_FN Double smallest(Double) { return Double(DBL_MIN); }
 ISF_FN Double choose(bool condition, Double a, Double b) { return condition ? a : b; }
 ISF_FN Double larger(Double a, Double b) { return a > b ? a : b; }
 ISF_FN Double magnitude(Double a) { return Double(fabs(a.value)); }

@@ -28,12 +28,13 @@ __global__ void __launch_bounds__(kSmallThreads)
   // Neighbouring groups have neighbouring rows.
   const int64_t first = warp * groups * rounds + lane / lanes;
   const int64_t row = first + turn * groups;
-  const Target target = row < problem.rows ? read_target(problem, row) : Target{0, Row::kIgnored};
+  const Target target =
+      row < problem.rows ? read_target(problem, row) : Target{0, RowKind::kIgnored};
   RowSums<V> sums = empty_row_sums<V>();
   for (int round = 0; round < rounds; ++round) {
     const int source = (lane & ~(lanes - 1)) + round;
     const int column = __shfl_sync(kAllLanes, target.column, source);
-    const bool wanted = __shfl_sync(kAllLanes, target.row == Row::kFine, source);
+    const bool wanted = __shfl_sync(kAllLanes, target.kind == RowKind::kFine, source);
     const RowSums<V> found =
         group_sums<Element, kWithSlope>(problem, first + round * groups, column, wanted, lanes);
     if (round == turn) sums = found;

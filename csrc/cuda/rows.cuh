@@ -7,24 +7,21 @@
 namespace isf {
 namespace cuda {
 
-enum class Row { kFine, kIgnored, kFaulty };
-
 __device__ __forceinline__ float not_a_number(float) { return nanf(""); }
 __device__ __forceinline__ double not_a_number(double) { return nan(""); }
 
 // The class index of a row.
 struct Target {
   int column;  // 0 unless the row is fine so far
-  Row row;
+  RowKind kind;
 };
 
 __device__ __forceinline__ Target read_target(const RowProblem& problem, int64_t row) {
   const int64_t at = row * problem.target_stride;
   const int64_t y = problem.target_is_int64 ? static_cast<const int64_t*>(problem.target)[at]
                                             : static_cast<const int32_t*>(problem.target)[at];
-  if (y == problem.ignore_index) return {0, Row::kIgnored};
-  if (y < 0 || y >= problem.classes) return {0, Row::kFaulty};
-  return {static_cast<int>(y), Row::kFine};
+  const RowKind kind = kind_of(y, problem.classes, problem.ignore);
+  return {kind == RowKind::kFine ? static_cast<int>(y) : 0, kind};
 }
 
 template <class Element>
@@ -43,7 +40,7 @@ template <class T>
 __device__ __forceinline__ T class_weight(const RowProblem& problem, int column) {
   if (!problem.class_weight) return T(1);
   const T w = static_cast<const T*>(problem.class_weight)[column];
-  return w >= 0 && w < HUGE_VALF ? w : not_a_number(T());
+  return is_finite_weight(w) ? w : not_a_number(T());
 }
 
 // Adds logits of one row to a thread's sums: those numbered `first`, `first` + `step`, ... below
@@ -70,66 +67,30 @@ __device__ __forceinline__ void add_columns(const Element* row, int64_t class_st
   }
 }
 
-// What a row's logits make of it: a NaN, +inf, or every class masked is a fault, and so is a weight
-// that is NaN.
+// What a row is, given its logits and the weight of its target, which is NaN if it is faulty.
 template <class V>
-__device__ __forceinline__ Row judged(Row row, const RowSums<V>& sums, V target, V weight) {
-  const V infinity = V(HUGE_VALF);
-  const bool fine = target < infinity && sums.sum < infinity && sums.peak < infinity &&
-                    plain(weight) == plain(weight);
-  const bool alive = sums.sum >= V(0.5f) || target > V(-HUGE_VALF);
-  return row == Row::kFine && !(fine && alive) ? Row::kFaulty : row;
-}
-
-// What depends on the whole target; each computed when it is asked for.
-template <class V>
-struct HardTarget {
-  const RowResult<V>& result;
-  V weight;
-
-  __device__ __forceinline__ V loss() const { return weight * result.loss(); }
-  __device__ __forceinline__ V grad_norm() const { return weight * result.grad_norm(); }
-  __device__ __forceinline__ V p_true() const { return result.p_true(); }
-  __device__ __forceinline__ V p_wrong() const { return result.p_wrong(); }
-};
-
-template <class V, class Whole>
-__device__ __forceinline__ V statistic_of(Statistic statistic, const RowResult<V>& result,
-                                          const Whole& target) {
-  switch (statistic) {
-    case kLoss:
-      return target.loss();
-    case kGradNorm:
-      return target.grad_norm();
-    case kPTrue:
-      return target.p_true();
-    case kMargin:
-      return result.margin();
-    case kEntropy:
-      return result.entropy();
-    case kPWrong:
-      return target.p_wrong();
-    default:
-      return result.margin_lack();
-  }
+__device__ __forceinline__ RowKind kind_with(RowKind kind, const RowSums<V>& sums, V target,
+                                             V weight) {
+  const bool fine = have_statistics(sums, target) && plain(weight) == plain(weight);
+  return kind == RowKind::kFine && !fine ? RowKind::kFaulty : kind;
 }
 
 // The statistic of a row that has none: 0 where it is ignored, NaN where it is faulty.
 template <class T>
-__device__ __forceinline__ T blank(Row row) {
-  return row == Row::kIgnored ? T(0) : not_a_number(T());
+__device__ __forceinline__ T blank(RowKind kind) {
+  return kind == RowKind::kIgnored ? T(0) : not_a_number(T());
 }
 
 // Stores the statistics that are asked for.
 template <class T, class Whole>
-__device__ __forceinline__ void store(const RowProblem& problem, int64_t at, Row row,
+__device__ __forceinline__ void store(const RowProblem& problem, int64_t at, RowKind kind,
                                       const RowResult<Real<T>>& result, const Whole& target) {
   const auto put = [&](int s, T value) {
     if (problem.statistic[s]) static_cast<T*>(problem.statistic[s])[at] = value;
   };
-  if (row != Row::kFine) {
+  if (kind != RowKind::kFine) {
 #pragma unroll
-    for (int s = 0; s < kStatistics; ++s) put(s, blank<T>(row));
+    for (int s = 0; s < kStatistics; ++s) put(s, blank<T>(kind));
     return;
   }
 #pragma unroll
@@ -146,13 +107,13 @@ __device__ __forceinline__ void finish_row(const RowProblem& problem, int64_t ro
   typedef ResultOf<Element> T;
   typedef Real<T> V;
   V logit = V(0.0f), weight = V(1.0f);
-  if (target.row == Row::kFine) {
+  if (target.kind == RowKind::kFine) {
     logit = V(logit_of<Element>(problem, row, target.column));
     weight = V(class_weight<T>(problem, target.column));
-    target.row = judged(target.row, sums, logit, weight);
+    target.kind = kind_with(target.kind, sums, logit, weight);
   }
   const RowResult<V> result = finish(sums, logit);
-  store<T>(problem, row, target.row, result, HardTarget<V>{result, weight});
+  store<T>(problem, row, target.kind, result, HardTarget<V>{result, weight});
 }
 
 }  // namespace cuda

@@ -41,7 +41,7 @@ struct ExactSum {
 
   __device__ __forceinline__ void add(T x) {
     const T next = high + x;
-    low += x - (next - high);
+    low = low + (x - (next - high));
     high = next;
   }
 
@@ -51,7 +51,7 @@ struct ExactSum {
   }
 
   // An infinite sum has lost nothing.
-  __device__ __forceinline__ T total() const { return high < HUGE_VALF ? high + low : high; }
+  __device__ __forceinline__ T total() const { return high < T(HUGE_VALF) ? high + low : high; }
 };
 
 // How terms depend on the peak.

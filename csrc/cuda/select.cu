@@ -122,8 +122,8 @@ Drawing drawing_of(const SelectProblem& problem) {
   drawing.method = choice.method;
   drawing.way = way_of(choice.method);
   drawing.smoothing = choice.smoothing;
-  if (!rows.probability) {
-    drawing.ignored = {rows.target, rows.target_is_int64, rows.target_stride, rows.ignore_index,
+  if (!rows.probability && rows.ignore.any) {
+    drawing.ignored = {rows.target, rows.target_is_int64, rows.target_stride, rows.ignore.index,
                        nullptr};
   }
   drawing.seed = problem.seed;

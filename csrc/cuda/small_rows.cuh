@@ -34,16 +34,18 @@ __device__ __forceinline__ ScoredRow<ResultOf<Element>> score_row_with(const Row
                                                                        int lanes) {
   typedef ResultOf<Element> T;
   typedef Real<T> V;
-  const Target target = row < problem.rows ? read_target(problem, row) : Target{0, Row::kIgnored};
+  const Target target =
+      row < problem.rows ? read_target(problem, row) : Target{0, RowKind::kIgnored};
   V logit = V(0.0f), weight = V(1.0f);
-  if (target.row == Row::kFine) {
+  if (target.kind == RowKind::kFine) {
     logit = V(logit_of<Element>(problem, row, target.column));
     weight = V(class_weight<T>(problem, target.column));
   }
-  const RowSums<V> sums =
-      group_sums<Element, kWithSlope>(problem, row, target.column, target.row == Row::kFine, lanes);
-  const Row found = judged(target.row, sums, logit, weight);
-  if (found != Row::kFine) return {blank<T>(found), blank<T>(found), found == Row::kIgnored};
+  const RowSums<V> sums = group_sums<Element, kWithSlope>(problem, row, target.column,
+                                                          target.kind == RowKind::kFine, lanes);
+  const RowKind found = kind_with(target.kind, sums, logit, weight);
+  if (found != RowKind::kFine)
+    return {blank<T>(found), blank<T>(found), found == RowKind::kIgnored};
   const RowResult<V> result = finish(sums, logit);
   const HardTarget<V> hard = {result, weight};
   const V loss = hard.loss();

@@ -88,7 +88,7 @@ __global__ void __launch_bounds__(kWideThreads, kResident<Element, kWithSlope>)
   const int rest = static_cast<int>(problem.classes) - begin;
 
   RunningSums<ResultOf<Element>, kWithSlope> sums;
-  if (target.row == Row::kFine) {
+  if (target.kind == RowKind::kFine) {
     add_row(row_of<Element>(problem, row) + begin * problem.class_stride, problem.class_stride,
             rest < slice ? rest : slice, target.column - begin, thread, team, sums);
   }

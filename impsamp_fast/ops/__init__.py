@@ -79,7 +79,7 @@ def row_stats(
     *,
     label_smoothing: float = 0.0,
     class_weight: Tensor | None = None,
-    ignore_index: int = -100,
+    ignore_index: int | None = -100,
     out: RowStats | None = None,
     validate: bool = False,
 ) -> RowStats:
@@ -99,18 +99,22 @@ def row_stats(
 
     In float32 the relative errors of ``loss``, ``grad_norm`` and ``p_true`` stay below 2e-6
     wherever they are normal numbers, also for rows so confident that ``cross_entropy`` returns 0.
-    So does that of ``entropy`` where the target is the most probable class; elsewhere, and for
-    ``margin``, the absolute error does.
+    With label smoothing or class probabilities ``grad_norm`` vanishes as p comes close to t / T:
+    its error there is at most 2e-6 of itself plus 2**-42 of ``T |p - onehot(y)|``; in float64,
+    2e-14 of that. The relative error of ``entropy`` stays below 2e-6 where the target is the most
+    probable class; elsewhere, and for ``margin``, the absolute error does.
 
     Args:
         logits: ``[..., C]``, float32, float64, float16 or bfloat16, any strides. -inf masks
             a class.
-        target: class indices ``[...]`` (int64 or int32) or class probabilities ``[..., C]``
-            (floating point).
+        target: class indices ``[...]`` (int64, int32, int16, int8 or uint8) or class
+            probabilities ``[..., C]`` (floating point), each row of which sums to 1: within
+            2**-12 for float64 and float32, 2**-8 + C 2**-24 for float16, 2**-5 for bfloat16.
         label_smoothing: in [0, 1].
         class_weight: ``[C]``, floating point, finite and not negative. It scales ``loss`` and
             ``grad_norm``.
-        ignore_index: rows with this class index have all statistics 0.
+        ignore_index: rows with this class index have all statistics 0. With None no row is
+            ignored.
         out: where to put the results: contiguous, each with a result's shape, dtype and device
             and in memory of its own. It is what is returned.
         validate: on an accelerator, wait for it and raise what is wrong with the values, instead
@@ -122,7 +126,7 @@ def row_stats(
     Raises:
         IndexError: a class index is out of range.
         ValueError: a shape, device or value does not fit; a logit is NaN or +inf; a row is -inf
-            throughout.
+            throughout; class probabilities do not sum to 1.
         TypeError: a dtype or the kind of an argument does not fit.
     """
     try:
@@ -150,7 +154,7 @@ def score(
     *,
     label_smoothing: float = 0.0,
     class_weight: Tensor | None = None,
-    ignore_index: int = -100,
+    ignore_index: int | None = -100,
     out: Tensor | None = None,
     validate: bool = False,
 ) -> Tensor:
@@ -280,7 +284,7 @@ def select(
     *,
     label_smoothing: float = 0.0,
     class_weight: Tensor | None = None,
-    ignore_index: int = -100,
+    ignore_index: int | None = -100,
     out: Selection | None = None,
     validate: bool = False,
 ) -> Selection:

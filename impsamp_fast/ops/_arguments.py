@@ -18,7 +18,7 @@ _EXPECTED: dict[str, tuple[tuple[type, ...], str]] = {
     "features": ((Tensor, type(None)), "a tensor or None"),
     "class_weight": ((Tensor, type(None)), "a tensor or None"),
     "n": ((int,), "an int"),
-    "ignore_index": ((int,), "an int"),
+    "ignore_index": ((int, type(None)), "an int or None"),
     "seed": ((int, Tensor, type(None)), "an int, a tensor or None"),
     "generator": ((torch.Generator, type(None)), "a torch.Generator or None"),
     "kind": ((str,), "a str"),
@@ -37,6 +37,8 @@ def explain(error: TypeError, arguments: dict[str, Any]) -> NoReturn:
         if expected and not isinstance(value, expected[0]):
             found = f"{type(value).__name__} {value!r}"
             raise TypeError(f"{name} is {found:.80}, but must be {expected[1]}") from None
+        if isinstance(value, Tensor) and value.is_nested:
+            raise TypeError(f"{name} is a nested tensor, but must be strided") from None
         if isinstance(value, int) and not -(2**63) <= value < 2**63:
             raise ValueError(f"{name} is {value}, but must be an integer of 64 bits") from None
         if isinstance(value, str) and not value.isprintable():

@@ -19,7 +19,7 @@ def fake_row_stats(
     target: Tensor,
     label_smoothing: float = 0.0,
     class_weight: Tensor | None = None,
-    ignore_index: int = -100,
+    ignore_index: int | None = -100,
 ) -> tuple[Tensor, ...]:
     return tuple(_fake_statistic(logits) for _ in range(5))
 
@@ -31,7 +31,7 @@ def fake_score(
     features: Tensor | None = None,
     label_smoothing: float = 0.0,
     class_weight: Tensor | None = None,
-    ignore_index: int = -100,
+    ignore_index: int | None = -100,
 ) -> Tensor:
     return _fake_statistic(logits)
 
@@ -62,7 +62,7 @@ def fake_select(
     generator: torch.Generator | None = None,
     label_smoothing: float = 0.0,
     class_weight: Tensor | None = None,
-    ignore_index: int = -100,
+    ignore_index: int | None = -100,
 ) -> tuple[Tensor, ...]:
     return (
         logits.new_empty(n, dtype=torch.int64),

@@ -68,6 +68,8 @@ SCORES = {
     "entropy": "entropy",
 }
 
+SUM_TOLERANCE = 2.0**-12  # of float32 class probabilities
+
 POISON = 0xA5
 
 
@@ -278,7 +280,7 @@ class ShimDevice:
         *,
         label_smoothing: float = 0.0,
         class_weight: Tensor | None = None,
-        ignore_index: int = -100,
+        ignore_index: int | None = -100,
     ) -> dict[str, Tensor]:
         """The wanted statistics [K] of logits [K, C]; the arguments are row_stats'."""
         message = Message("row_statistics", self.shift)
@@ -305,7 +307,7 @@ class ShimDevice:
         statistics: Iterable[Tensor | None],
         label_smoothing: float = 0.0,
         class_weight: Tensor | None = None,
-        ignore_index: int = -100,
+        ignore_index: int | None = -100,
     ) -> None:
         """Adds a RowProblem to a message, with its outputs in the order of STATISTICS."""
         hard = not target.is_floating_point()
@@ -313,10 +315,11 @@ class ShimDevice:
         message.integers(*logits.shape, *logits.stride())
         message.input(target if hard else None)
         message.integers(target.dtype == torch.int64, target.stride(0) if hard else 1)
+        message.integers(ignore_index or 0, ignore_index is not None)
         message.input(None if hard else target.to(result_type(logits)).contiguous())
+        message.real(SUM_TOLERANCE)
         message.input(None if class_weight is None else class_weight.to(result_type(logits)))
         message.real(label_smoothing)
-        message.integers(ignore_index)
         for statistic in statistics:
             message.output(statistic)
 
@@ -368,7 +371,7 @@ class ShimDevice:
         *,
         label_smoothing: float = 0.0,
         class_weight: Tensor | None = None,
-        ignore_index: int = -100,
+        ignore_index: int | None = -100,
     ) -> Selection:
         """The arguments are select's, for logits [K, C]."""
         message = Message("select", self.shift)

@@ -228,7 +228,7 @@ class TestWithoutWaiting:
         features[11, 1] = INF
         found = isf.score(logits, target, "last_layer", features)
         assert found.isnan().nonzero().tolist() == [[11]]
-        probability = torch.rand(200, 7, device=cuda)
+        probability = torch.rand(200, 7, device=cuda).softmax(-1)
         probability[13, 2] = -0.5
         found = isf.row_stats(logits, probability).loss
         assert found.isnan().nonzero().tolist() == [[13]]

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from tests import reference
 from tests.cuda.shim_device import STATISTICS, ShimDevice, result_type
-from tests.exact import assert_relative, exact_row
+from tests.exact import assert_close_norms, assert_relative, close_rows, exact_row
 from tests.ops.test_accuracy import BOUND, SIZES, assert_entropy, awkward_rows
-from tests.ops.test_row_stats import DTYPES, LAYOUTS, TOLERANCE
+from tests.ops.test_row_stats import DTYPES, LAYOUTS, TOLERANCE, laid_out_probabilities
 
 # Lanes of a warp, from 1 to 32, with and without lanes to spare; a warp; a block.
 CLASSES = [1, 2, 8, 9, 17, 33, 65, 127, 256, 257, 1029, 4500]
@@ -285,7 +285,7 @@ def test_soft_targets(
 def test_soft_targets_of_any_strides(shifted: ShimDevice, layout: str) -> None:
     for shape in ((33, 3), (5, 130)):
         logits = LAYOUTS[layout](3 * torch.randn(shape))
-        assert_like_reference(shifted, logits, LAYOUTS[layout](torch.rand(shape) / shape[1]))
+        assert_like_reference(shifted, logits, laid_out_probabilities(layout, shape))
 
 
 def test_soft_targets_keep_the_relative_error(device: ShimDevice) -> None:
@@ -305,11 +305,48 @@ def test_soft_targets_keep_the_relative_error(device: ShimDevice) -> None:
 @pytest.mark.parametrize("scale", [1e-37, 1e-20, 1e-12, 1.0, 1e15, 1e37])
 def test_gradient_norms_of_every_size(device: ShimDevice, scale: float) -> None:
     """The squares leave the range of float32, the norm does not."""
-    logits, target = torch.randn(4, 6), torch.rand(4, 6)
+    logits, target = torch.randn(4, 6), torch.rand(4, 6).softmax(-1)
     weight = torch.full((6,), scale)
     stats = device.row_statistics(logits, target, class_weight=weight)
     truth = reference.row_stats(logits, target, class_weight=weight)
     assert_relative(stats["grad_norm"], truth.grad_norm, 4e-6, "grad_norm")
+
+
+@pytest.mark.parametrize("size", [0.1, 5.0])
+@pytest.mark.parametrize("classes", [2, 10, 33, 1029])
+def test_gradient_norms_close_to_the_optimum(shim: ShimDevice, classes: int, size: float) -> None:
+    """Some rows of a warp are close, its neighbours are not."""
+    for what, logits, target in close_rows(classes, size, rows=5):
+        target[2] = target[2].flip(0)
+        found = shim.row_statistics(logits, target)["grad_norm"]
+        assert_close_norms(found, logits, target, what=what)
+    target = torch.randint(classes, (5,))
+    one_hot = torch.nn.functional.one_hot(target, classes).float()
+    logits = (0.9 * one_hot + 0.1 / classes).log() + 1e-3 * torch.randn(5, classes)
+    found = shim.row_statistics(logits, target, label_smoothing=0.1)["grad_norm"]
+    assert_close_norms(found, logits, one_hot, 0.1)
+
+
+def test_probabilities_that_do_not_sum_to_one_are_faulty(device: ShimDevice) -> None:
+    for classes in (3, 40, 1500):
+        logits, target = torch.randn(9, classes), torch.randn(9, classes).softmax(-1)
+        target[2], target[4], target[7, 1] = 1.0, 0.0, 1.0
+        stats = device.row_statistics(logits, target)
+        for name in STATISTICS:
+            assert stats[name].isnan().nonzero().flatten().tolist() == [2, 4, 7], name
+        assert int(device.select(logits, target, 2).status) == 1 + 2
+
+
+def test_without_ignore_index_no_row_is_ignored(device: ShimDevice) -> None:
+    for classes in (3, 40, 300):
+        logits, target = torch.randn(9, classes), torch.randint(classes, (9,))
+        target[[0, 5]] = -100
+        for options in ({}, {"label_smoothing": 0.1}):
+            stats = device.row_statistics(logits, target, ignore_index=None, **options)
+            for name in STATISTICS:
+                assert stats[name].isnan().nonzero().flatten().tolist() == [0, 5], name
+            selection = device.select(logits, target, 2, ignore_index=None, **options)
+            assert int(selection.status) == 1
 
 
 def test_ignored_rows_are_zero_and_not_read(device: ShimDevice) -> None:
@@ -371,7 +408,7 @@ def test_a_faulty_row_is_nan_and_no_other(
 
 @pytest.mark.parametrize("value", [-1.0, torch.nan, torch.inf])
 def test_faulty_probabilities_and_class_weights(device: ShimDevice, value: float) -> None:
-    logits, probability = torch.randn(4, 5), torch.rand(4, 5)
+    logits, probability = torch.randn(4, 5), torch.rand(4, 5).softmax(-1)
     probability[2, 3] = value
     faulty = torch.tensor([False, False, True, False])
     stats = device.row_statistics(logits, probability)

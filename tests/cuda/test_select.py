@@ -128,7 +128,7 @@ def test_every_score_and_dtype(shim: ShimDevice, score: str, dtype: torch.dtype)
             assert_selects(shim, logits, target, 11, score, **options)
         options = {"features": features, "label_smoothing": 0.1}
         assert_selects(shim, logits, target, 11, score, **options)
-        soft = torch.rand(shape, dtype=result_type(logits))
+        soft = torch.rand(shape, dtype=result_type(logits)).softmax(-1)
         assert_selects(shim, logits, soft, 11, score, features=features, smoothing=0.5)
 
 

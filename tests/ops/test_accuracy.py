@@ -11,7 +11,13 @@ from torch import Tensor
 
 import impsamp_fast as isf
 from tests import reference
-from tests.exact import assert_relative, exact_row
+from tests.exact import (
+    assert_close_norms,
+    assert_relative,
+    close_rows,
+    exact_row,
+    exact_soft_norm,
+)
 
 pytestmark = pytest.mark.usefixtures("carried_operators")
 
@@ -189,3 +195,64 @@ def test_one_hot_probabilities_keep_the_relative_error() -> None:
     stats, truth = isf.row_stats(logits, one_hot), reference.row_stats(logits, one_hot)
     assert_relative(stats.loss, truth.loss, BOUND, "loss")
     assert_relative(stats.grad_norm, truth.grad_norm, BOUND, "grad_norm")
+
+
+@pytest.mark.parametrize("size", [0.1, 1.0, 5.0, 30.0])
+@pytest.mark.parametrize("classes", [2, 3, 10, 33, 100, 1000])
+def test_gradient_norm_close_to_the_optimum(classes: int, size: float) -> None:
+    """Where p - t cancels, for class probabilities with and without class weights."""
+    for what, logits, target in close_rows(classes, size):
+        assert_close_norms(isf.score(logits, target), logits, target, what=what)
+    weight = torch.rand(classes) + 0.1
+    target = (logits.softmax(-1) / weight).softmax(-1)
+    near = (target * weight).log() + 1e-3 * torch.randn(target.shape)
+    found = isf.score(near, target, class_weight=weight)
+    assert_close_norms(found, near, target, class_weight=weight, what="weighted")
+
+
+@pytest.mark.parametrize("label_smoothing", [1e-3, 0.1, 0.9, 1.0])
+@pytest.mark.parametrize("classes", [2, 3, 10, 100, 1000])
+def test_gradient_norm_at_the_optimum_of_label_smoothing(
+    classes: int, label_smoothing: float
+) -> None:
+    target = torch.randint(classes, (16,))
+    one_hot = torch.nn.functional.one_hot(target, classes).float()
+    optimum = ((1 - label_smoothing) * one_hot + label_smoothing / classes).log()
+    for distance in (0.0, 1e-6, 1e-3, 0.1, 0.5):
+        logits = optimum + distance * torch.randn(16, classes)
+        found = isf.score(logits, target, label_smoothing=label_smoothing)
+        assert_close_norms(found, logits, one_hot, label_smoothing, what=f"{distance} off")
+
+
+@pytest.mark.parametrize("gap", [20.0, 60.0, 80.0])
+@pytest.mark.parametrize("scale", [1e-11, 1.0, 1e11])
+def test_gradient_norm_of_confident_targets_and_rows(gap: float, scale: float) -> None:
+    logits = torch.randn(16, 10)
+    logits[:, 3] += gap
+    weight = torch.full((10,), scale)
+    for distance in (0.0, 1e-5, 1e-2):
+        target = (logits.double() + distance * torch.randn(16, 10)).softmax(-1).float()
+        found = isf.score(logits, target, class_weight=weight)
+        assert_close_norms(found, logits, target, class_weight=weight, what=f"{distance} off")
+
+
+@pytest.mark.parametrize("classes", [2, 10, 1000])
+def test_gradient_norm_close_to_the_optimum_in_float64(classes: int) -> None:
+    for size in (0.1, 5.0, 30.0):
+        logits = size * torch.randn(8, classes, dtype=torch.float64)
+        for distance in (0.0, 1e-6, 0.1):
+            target = (logits + distance * torch.randn(8, classes)).softmax(-1)
+            found = isf.score(logits, target).tolist()
+            for actual, z, t in zip(found, logits.tolist(), target.tolist(), strict=True):
+                norm, away = exact_soft_norm(z, t)
+                assert abs(actual - norm) <= 1e-12 * norm + 2e-14 * away
+
+
+def test_no_gradient_at_all() -> None:
+    for classes in (2, 4, 64):
+        logits = torch.full((3, classes), 1.5)
+        uniform = torch.full((3, classes), 1 / classes)
+        assert isf.score(logits, uniform).tolist() == [0.0] * 3
+        logits[:, classes // 2 :] = -torch.inf
+        uniform[:, : classes // 2], uniform[:, classes // 2 :] = 2 / classes, 0.0
+        assert isf.score(logits, uniform).tolist() == [0.0] * 3

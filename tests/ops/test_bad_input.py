@@ -48,6 +48,8 @@ def test_the_good_arguments_are_good() -> None:
         getattr(isf, operator)(**good(operator))
 
 
+SEVERAL_LABELS = torch.eye(10)[[i % 10 for i in range(20)]] + torch.eye(10)[3]
+
 MESSAGES: list[tuple[str, dict[str, Any], type[Exception], str]] = [
     (
         "row_stats",
@@ -60,6 +62,18 @@ MESSAGES: list[tuple[str, dict[str, Any], type[Exception], str]] = [
         {"target": with_entry(torch.zeros(20).long(), 2, -1)},
         IndexError,
         r"target\[2\] is -1, but there are 10 classes",
+    ),
+    (
+        "row_stats",
+        {"target": SEVERAL_LABELS},
+        ValueError,
+        r"target\[0\] sums to 2, but class probabilities must sum to 1 .* several labels",
+    ),
+    (
+        "select",
+        {"target": with_entry(torch.full((20, 10), 0.1), 7, 0.0)},
+        ValueError,
+        r"target\[7\] sums to 0, but class probabilities must sum to 1",
     ),
     (
         "draw",
@@ -145,7 +159,9 @@ BAD_VALUES: dict[str, list[Any]] = {
         torch.zeros(20, 9),
         torch.zeros(10, 20),
         torch.zeros(20, dtype=torch.bool),
-        torch.zeros(20, dtype=torch.uint8),
+        torch.zeros(20, dtype=torch.uint16),
+        torch.full((20,), 200, dtype=torch.uint8),
+        torch.full((20,), -1, dtype=torch.int16),
         torch.zeros(20, 10, dtype=torch.int64),
         torch.full((20,), 10),
         torch.full((20,), -1),
@@ -163,7 +179,7 @@ BAD_VALUES: dict[str, list[Any]] = {
         torch.full((10,), NAN),
         torch.ones(10).to("meta"),
     ],
-    "ignore_index": [*NOT_NUMBERS, 1.5, 2**64, -(2**70)],
+    "ignore_index": [*NOT_NUMBERS[1:], 1.5, 2**64, -(2**70)],
     "kind": [*NOT_NAMES, "", "LOSS", "loss\0", "\ud800"],
     "score": [*NOT_NAMES, "", "LOSS", "loss\0", "\ud800"],
     "features": [
@@ -312,6 +328,45 @@ def test_one_bad_number_is_found_wherever_it_is(data: st.DataObject) -> None:
             isf.score(logits, target, kind, features)
         with pytest.raises(error, match=message):
             isf.select(logits, target, 1, kind, features=features)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("classes", [2, 10, 1000, 100_000])
+def test_rounded_probabilities_sum_to_one(classes: int, dtype: torch.dtype) -> None:
+    """A softmax, uniform rows and a mixture, computed in the dtype itself."""
+    logits = torch.zeros(5, classes)
+    for size in (0.0, 1.0, 5.0, 20.0):
+        softmax = (size * torch.randn(5, classes)).to(dtype).softmax(-1)
+        mixed = softmax * 0.3 + softmax.flip(0) * 0.7
+        for target in (softmax, mixed, torch.full((5, classes), 1 / classes, dtype=dtype)):
+            isf.row_stats(logits, target)
+            for factor in (0.9, 1.1):
+                with pytest.raises(ValueError, match=r"target\[0\] sums to "):
+                    isf.row_stats(logits, (factor * target.double()).to(dtype))
+
+
+def test_of_bad_logits_and_a_bad_sum_the_logits_are_named() -> None:
+    target = torch.full((4, 3), 0.5)
+    with pytest.raises(ValueError, match=r"logits\[0, 1\] is nan"):
+        isf.row_stats(with_entry(torch.zeros(4, 3), (0, 1), NAN), target)
+    with pytest.raises(ValueError, match=r"logits\[0\] is -inf in every class"):
+        isf.row_stats(with_entry(torch.zeros(4, 3), 0, -INF), target)
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@pytest.mark.parametrize("layout", [torch.strided, torch.jagged])
+def test_nested_tensors_are_refused(layout: torch.layout) -> None:
+    nested = torch.nested.nested_tensor([torch.ones(2, 3), torch.ones(4, 3)], layout=layout)
+    tensors = {
+        "row_stats": ("logits", "target", "class_weight"),
+        "score": ("logits", "target", "class_weight", "features"),
+        "draw": ("weights",),
+        "select": ("logits", "target", "class_weight", "features"),
+    }
+    for operator, arguments in tensors.items():
+        for argument in arguments:
+            with pytest.raises(TypeError, match=f"{argument} is a nested tensor"):
+                getattr(isf, operator)(**good(operator) | {argument: nested})
 
 
 def test_a_bad_target_in_a_later_thread_is_found() -> None:

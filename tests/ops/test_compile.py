@@ -43,7 +43,14 @@ CHECKED: dict[str, tuple[Any, Callable[[], tuple[tuple[Any, ...], dict[str, Any]
         OPS.row_stats,
         lambda: (logits_and_target(8, 5, dtype=torch.bfloat16), {}),
     ),
-    "row_stats-probabilities": (OPS.row_stats, lambda: ((torch.randn(8, 5), torch.rand(8, 5)), {})),
+    "row_stats-probabilities": (
+        OPS.row_stats,
+        lambda: ((torch.randn(8, 5), torch.rand(8, 5).softmax(-1)), {}),
+    ),
+    "row_stats-nothing ignored": (
+        OPS.row_stats,
+        lambda: (logits_and_target(8, 5), {"ignore_index": None}),
+    ),
     "row_stats-transposed": (
         OPS.row_stats,
         lambda: ((torch.randn(5, 8).t(), torch.randint(5, (8,))), {}),
@@ -271,6 +278,7 @@ def test_results_never_require_grad() -> None:
         ]
 
     for i in range(4):
-        arguments = [torch.rand(8, 5), torch.rand(8, 5), torch.rand(5), torch.rand(8, 3)]
+        probabilities = torch.rand(8, 5).softmax(-1)
+        arguments = [torch.rand(8, 5), probabilities, torch.rand(5), torch.rand(8, 3)]
         arguments[i].requires_grad_()
         assert not any(value.requires_grad for value in everything(*arguments))

@@ -19,6 +19,7 @@ import hashlib, json
 import torch
 import impsamp_fast as isf
 from tests import reference
+from tests.exact import assert_close_norms, close_rows
 from tests.methods import METHODS
 
 generator = torch.Generator().manual_seed(1)
@@ -63,6 +64,11 @@ for dtype in (torch.float32, torch.float64, torch.float16, torch.bfloat16):
             name = f"{wide} {field}"
             worst[name] = max([worst.get(name, 0.0), *error.tolist()])
 result["worst"] = worst
+
+for classes in (2, 3, 17, 100):
+    for size in (0.1, 5.0):
+        for what, logits, target in close_rows(classes, size, rows=33):
+            assert_close_norms(isf.score(logits, target), logits, target, what=what)
 print(json.dumps(result))
 """
 

@@ -77,7 +77,7 @@ def test_no_rows(shape: tuple[int, ...], dtype: torch.dtype) -> None:
 def test_leading_dimensions_are_rows(leading: tuple[int, ...]) -> None:
     logits, target = torch.randn(*leading, 5), torch.randint(5, leading)
     assert_like_reference(logits, target)
-    assert_like_reference(logits, torch.rand(*leading, 5))
+    assert_like_reference(logits, torch.rand(*leading, 5).softmax(-1))
 
 
 def _offset(x: Tensor) -> Tensor:
@@ -97,6 +97,14 @@ LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
+def laid_out_probabilities(layout: str, shape: tuple[int, int]) -> Tensor:
+    """Rows that sum to 1; equal entries where the layout shares memory among them."""
+    probabilities = LAYOUTS[layout](torch.randn(shape).softmax(-1))
+    if torch.allclose(probabilities.sum(-1), torch.ones(())):
+        return probabilities
+    return LAYOUTS[layout](torch.full(shape, 1 / shape[1]))
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("shape", [(33, 2), (20, 10), (9, 130)])
@@ -106,7 +114,7 @@ def test_any_strides(layout: str, dtype: torch.dtype, shape: tuple[int, int]) ->
     assert_like_reference(logits, target)
     assert_like_reference(logits, target.repeat_interleave(2)[::2])
     assert_like_reference(logits, target[:1].expand(shape[0]))
-    assert_like_reference(logits, LAYOUTS[layout](torch.rand(shape).to(dtype) / shape[1]))
+    assert_like_reference(logits, laid_out_probabilities(layout, shape).to(dtype))
 
 
 def test_strided_leading_dimensions() -> None:
@@ -128,11 +136,36 @@ def test_half_precision_is_float32_of_it(
         assert_same(getattr(half, name), getattr(full, name), device, name)
 
 
-def test_int32_target() -> None:
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int16, torch.int8])
+def test_narrow_class_indices(dtype: torch.dtype) -> None:
     logits, target = torch.randn(50, 7), torch.randint(7, (50,))
     target[3] = -100
-    wide, narrow = isf.row_stats(logits, target), isf.row_stats(logits, target.int())
+    wide, narrow = isf.row_stats(logits, target), isf.row_stats(logits, target.to(dtype))
     assert all(map(torch.equal, wide, narrow))
+
+
+def test_class_indices_of_bytes() -> None:
+    logits, target = torch.randn(50, 7), torch.randint(7, (50,))
+    target[3] = 255
+    wide = isf.row_stats(logits, target, ignore_index=255)
+    narrow = isf.row_stats(logits, target.byte(), ignore_index=255)
+    assert all(map(torch.equal, wide, narrow))
+    loss = F.cross_entropy(logits, target.byte(), ignore_index=255, reduction="none")
+    torch.testing.assert_close(narrow.loss, loss)
+
+
+def test_without_ignore_index_every_class_index_counts() -> None:
+    logits, target = torch.randn(8, 5), torch.arange(8) % 5
+    for options in ({}, {"label_smoothing": 0.1}):
+        every = isf.row_stats(logits, target, ignore_index=None, **options)
+        assert all(map(torch.equal, every, isf.row_stats(logits, target, **options)))
+        for row, number in ((0, -100), (7, -(2**63))):
+            wrong = target.clone()
+            wrong[row] = number
+            with pytest.raises(IndexError, match=rf"target\[{row}\] is {number}"):
+                isf.row_stats(logits, wrong, ignore_index=None, **options)
+            with pytest.raises(IndexError, match=rf"target\[{row}\] is {number}"):
+                isf.select(logits, wrong, 2, ignore_index=None, **options)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -245,7 +278,10 @@ def test_threads_change_nothing(shape: tuple[int, int], dtype: torch.dtype) -> N
 
 def test_gradients_are_not_tracked() -> None:
     """Scores choose rows; nothing is differentiated through the choice."""
-    logits, target = torch.randn(4, 3, requires_grad=True), torch.rand(4, 3, requires_grad=True)
+    logits, target = (
+        torch.randn(4, 3, requires_grad=True),
+        torch.rand(4, 3).softmax(-1).requires_grad_(),
+    )
     weight = torch.rand(3, requires_grad=True)
     stats = isf.row_stats(logits, target, class_weight=weight)
     assert not any(value.requires_grad for value in stats)

@@ -80,7 +80,7 @@ def test_every_method_and_correction(method: str, correction: str | float) -> No
 def test_every_score_and_dtype(score: str, dtype: torch.dtype, shape: tuple[int, ...]) -> None:
     logits = (2 * torch.randn(shape)).to(dtype)
     features = torch.randn(*shape[:-1], 4).to(dtype) if score == "last_layer" else None
-    for target in (torch.randint(shape[-1], shape[:-1]), torch.rand(shape).to(dtype)):
+    for target in (torch.randint(shape[-1], shape[:-1]), torch.rand(shape).softmax(-1).to(dtype)):
         for method in ("multinomial", "race", "pps"):
             assert_like_reference(
                 logits, target, 3, score=score, features=features, method=method, seed=1

@@ -16,10 +16,12 @@ inline isf::RowProblem read_rows(Request& request) {
   rows.target = request.buffer();
   rows.target_is_int64 = request.integer() != 0;
   rows.target_stride = request.integer();
+  rows.ignore.index = request.integer();
+  rows.ignore.any = request.integer() != 0;
   rows.probability = request.buffer();
+  rows.sum_tolerance = request.real();
   rows.class_weight = request.buffer();
   rows.label_smoothing = request.real();
-  rows.ignore_index = request.integer();
   for (void*& statistic : rows.statistic) statistic = request.buffer();
   return rows;
 }
