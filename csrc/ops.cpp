@@ -353,14 +353,4 @@ TORCH_LIBRARY(impsamp_fast, m) {
 
 TORCH_LIBRARY_IMPL(impsamp_fast, CPU, m) { implement(m); }
 
-// Nothing here is differentiated: the tensors that ask for gradients pass through to the kernels.
-TORCH_LIBRARY_IMPL(impsamp_fast, Autograd, m) {
-  for (const char* name : {"row_stats", "score", "draw", "select"}) {
-    m.impl(name, torch::CppFunction::makeFallthrough());
-    m.impl((std::string(name) + ".out").c_str(), torch::CppFunction::makeFallthrough());
-  }
-  m.impl("smoothed", torch::CppFunction::makeFallthrough());
-  m.impl("corrected", torch::CppFunction::makeFallthrough());
-}
-
 }  // namespace isf

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.compiler import is_compiling
 
 from impsamp_fast._extension import _C
-from impsamp_fast.ops import _fakes  # registers them
+from impsamp_fast.ops import _fakes, _vmap  # noqa: F401 (registers them)
 from impsamp_fast.ops._arguments import (
     checked_out,
     checked_size,
@@ -128,6 +128,7 @@ def row_stats(
         ValueError: a shape, device or value does not fit; a logit is NaN or +inf; a row is -inf
             throughout; class probabilities do not sum to 1.
         TypeError: a dtype or the kind of an argument does not fit.
+        RuntimeError: ``torch.func`` is to differentiate the result.
     """
     try:
         if out is None:
