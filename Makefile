@@ -20,7 +20,7 @@ BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 CPP := $(shell find csrc -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
-TESTED_CPP := $(shell find tests -name '*.h' -o -name '*.cpp')
+TEST_CPP := $(shell find tests -name '*.h' -o -name '*.cpp')
 # Changes when another torch is installed by hand, which calls for another build.
 TORCH_HERE := $(wildcard $(VENV)/lib/python3*/site-packages/torch/version.py)
 
@@ -37,7 +37,7 @@ lint: build
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy --strict impsamp_fast
-	$(BIN)/clang-format --dry-run -Werror $(CPP) $(TESTED_CPP)
+	$(BIN)/clang-format --dry-run -Werror $(CPP) $(TEST_CPP)
 
 # A separate build, in a folder of its own: the one in the source tree stays as it is. Python itself
 # is not instrumented, so the runtime is preloaded, and what Python never frees is not reported.

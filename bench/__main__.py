@@ -13,8 +13,10 @@ from bench.report import figures, paper_tables, readme, strategies_table
 from bench.report.files import read_json, write_atomically
 from bench.tasks import TASKS
 from bench.tasks.task import Budget
-from bench.training.runner import Comparison, run_all
-from bench.training.strategies import ALL, STRATEGIES, beyond_the_paper, find, known, parse_start
+from bench.training.comparison import Comparison
+from bench.training.making import parse_start
+from bench.training.runner import run_all
+from bench.training.strategies import ALL, STRATEGIES, beyond_the_paper, find, known
 from bench.training.taking_over import take_over
 
 

@@ -16,8 +16,8 @@ from torch.utils._pytree import tree_map_only
 # Of any accelerator that torch knows without having it.
 DEVICE = torch.device("mps")
 
-# What returns as many values as there are.
-_WAIT = ("nonzero", "masked_select")
+# What the host has to wait for: a value, or a number of values.
+_WAIT = ("item", "tolist", "__bool__", "__int__", "__float__", "nonzero", "masked_select", "unique")
 
 
 class Elsewhere(Tensor):
@@ -25,7 +25,7 @@ class Elsewhere(Tensor):
 
     values: Tensor
     copies = 0
-    waits = 0  # for a number of values, or for a value
+    waits = 0  # for a value, or a number of values
 
     @staticmethod
     def __new__(cls, values: Tensor) -> "Elsewhere":
@@ -33,32 +33,37 @@ class Elsewhere(Tensor):
         found.values = values
         return found
 
-    def item(self) -> Any:
-        type(self).waits += 1
-        return self.values.item()
-
-    def __bool__(self) -> bool:
-        return bool(self.item())
-
-    def __int__(self) -> int:
-        return int(self.item())
-
-    def __float__(self) -> float:
-        return float(self.item())
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        """What Python calls runs on the values."""
+        kwargs = kwargs or {}
+        name = getattr(func, "__name__", "")
+        if name == "__get__":  # device, is_cpu and their like
+            return super().__torch_function__(func, types, args, kwargs)
+        boolean = name == "__getitem__" and getattr(args[1], "dtype", None) == torch.bool
+        cls.waits += name in _WAIT or boolean
+        device = args[1] if name == "to" and len(args) > 1 else kwargs.get("device")
+        if name == "cpu" or str(device) == "cpu":
+            cls.copies += 1
+            return func(*_values((args, kwargs))[0], **_values(kwargs))
+        here = [torch.device("cpu") if value == DEVICE else value for value in _values(args)]
+        named = {key: "cpu" if value == DEVICE else value for key, value in kwargs.items()}
+        result = func(*here, **_values(named))
+        if args and isinstance(args[0], cls) and result is args[0].values:
+            return args[0]
+        return tree_map_only(Tensor, cls, result)
 
     @classmethod
     def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
-        args, kwargs = tree_map_only(cls, lambda t: t.values, (args, kwargs or {}))
-        if str(kwargs.get("device")) == "cpu":
-            cls.copies += 1
-            return func(*args, **kwargs)
-        if func._opname in _WAIT:
-            cls.waits += 1
-        if str(kwargs.get("device")) == str(DEVICE):
-            kwargs["device"] = torch.device("cpu")
+        """What the extension calls: the operators, and what those call that are no kernel."""
+        args, kwargs = _values((args, kwargs or {}))
         if func.namespace == "impsamp_fast":
             return tree_map_only(Tensor, cls, _marked(func, args, kwargs))
         return tree_map_only(Tensor, cls, func(*args, **kwargs))
+
+
+def _values(tree: Any) -> Any:
+    return tree_map_only(Elsewhere, lambda tensor: tensor.values, tree)
 
 
 def elsewhere(value: Tensor) -> Elsewhere:
@@ -71,10 +76,11 @@ class _Factories(TorchFunctionMode):
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
-        there = kwargs.get("device") == DEVICE
-        if func is Tensor.to and len(args) > 1 and args[1] == DEVICE:
-            return args[0] if isinstance(args[0], Elsewhere) else Elsewhere(args[0].clone())
-        if there and not any(issubclass(kind, Elsewhere) for kind in types):
+        if any(issubclass(kind, Elsewhere) for kind in types):
+            return func(*args, **kwargs)
+        if func is Tensor.to and DEVICE in (*args[1:], kwargs.get("device")):
+            return elsewhere(args[0])
+        if kwargs.get("device") == DEVICE:
             return Elsewhere(func(*args, **kwargs | {"device": "cpu"}))
         return func(*args, **kwargs)
 
@@ -91,8 +97,10 @@ def _marked(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     try:
         return func(*args, **kwargs)
     except (ValueError, IndexError):
-        names = [argument.name for argument in func._schema.arguments]
-        arguments = dict(zip(names, args, strict=False)) | kwargs
+        schema = func._schema.arguments
+        defaults = {one.name: one.default_value for one in schema if one.has_default_value()}
+        given = {one.name: value for one, value in zip(schema, args, strict=False)}
+        arguments = defaults | given | kwargs
         return _MARKS[func._opname](func, arguments)
 
 
@@ -125,6 +133,11 @@ def _marked_draw(func: Any, arguments: dict[str, Any]) -> Any:
     return torch.arange(n) % len(weights), torch.full((n,), torch.nan, dtype=dtype)
 
 
+def _marked_smoothed(func: Any, arguments: dict[str, Any]) -> Any:
+    nothing = func(**arguments | {"scores": torch.zeros_like(arguments["scores"]), "ignored": None})
+    return tuple(value.fill_(torch.nan) for value in nothing)
+
+
 def _marked_select(func: Any, arguments: dict[str, Any]) -> Any:
     """A selection whose status says what went wrong."""
     options = ("label_smoothing", "class_weight", "ignore_index")
@@ -153,4 +166,5 @@ _MARKS: dict[str, Callable[[Any, dict[str, Any]], Any]] = {
     "score": _marked_rows,
     "draw": _marked_draw,
     "select": _marked_select,
+    "smoothed": _marked_smoothed,
 }

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+EAGER, COMPILE = "plain torch", "torch.compile"  # among the candidates of a case
+
 
 def eager_row_stats(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Per-row loss and |softmax - onehot|, each [K]."""

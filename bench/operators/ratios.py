@@ -5,10 +5,8 @@ hits all alike; a number is the median of those turns. Ratios between them are t
 microseconds depend on the machine.
 """
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from statistics import quantiles
 from typing import Any
 
 import torch
@@ -16,21 +14,16 @@ import torch
 import impsamp_fast
 from bench.operators import peers
 from bench.operators.inputs import SIZES, logits_and_target
+from bench.operators.peers import COMPILE, EAGER
+from bench.operators.timing import Candidates, in_turns
 from bench.report import machine
 from bench.report.files import RESULTS, write_json
 from bench.report.operator_tables import OURS
-from bench.tasks import TASKS, two_circles
+from bench.tasks import two_circles
 
 RESULT = RESULTS / "ratios.json"
-TURN_SECONDS = 0.005  # of one candidate: long beside the timer's resolution, short beside drift
-TURNS = 41
-PATIENCE_SECONDS = 120
-DISTURBED_SECONDS = 0.001  # of an operation that takes some 20 us
 WIDE = 32000  # classes, as many as a language model's tokens
-EAGER, COMPILE = "plain torch", "torch.compile"
 ROW_LOOP = "row-by-row backward loop"
-
-Candidates = dict[str, Callable[[], object]]
 
 
 def main(out: Path, threads: int) -> None:
@@ -94,7 +87,7 @@ def draw_cases() -> Iterator[dict[str, Any]]:
 
 def row_loop_cases() -> Iterator[dict[str, Any]]:
     """The loop makes its own forward passes, so ours is timed with and without one."""
-    task = TASKS["two-circles"]
+    task = two_circles.TASK
     model = two_circles.network()
     x = torch.rand(task.large, 2) * 2.0 - 1.0
     y = torch.randint(2, (task.large,))
@@ -121,49 +114,3 @@ def row_loop_cases() -> Iterator[dict[str, Any]]:
             "C": 2,
             "microseconds": {OURS: times[ours], ROW_LOOP: times[ROW_LOOP]},
         }
-
-
-def in_turns(candidates: Candidates) -> dict[str, dict[str, float]]:
-    """Quartiles over the turns of each candidate's microseconds per call."""
-    calls = {name: calls_per_turn(function) for name, function in candidates.items()}
-    turns = 11 if max(time_of(function, 1) for function in candidates.values()) > 0.05 else TURNS
-    samples: dict[str, list[float]] = {name: [] for name in candidates}
-    for _ in range(turns):
-        wait_until_quiet()
-        for name, function in candidates.items():
-            samples[name].append(1e6 * time_of(function, calls[name]) / calls[name])
-    return {name: summary(values) for name, values in samples.items()}
-
-
-def wait_until_quiet() -> None:
-    """Return once other programs leave the cores to us; SystemExit if they do not for long.
-
-    Where one core is taken, threads wait for each other for milliseconds: two-thread candidates
-    then look a thousand times slower than they are, and no median helps.
-    """
-    end = time.monotonic() + PATIENCE_SECONDS
-    shared = torch.ones(2**17)  # large enough for torch to share an addition among its threads
-    while max(time_of(lambda: shared + shared, 1) for _ in range(10)) > DISTURBED_SECONDS:
-        if time.monotonic() > end:
-            raise SystemExit(
-                f"other programs have kept the cores busy for {PATIENCE_SECONDS} s: a ratio "
-                "measured now would be wrong; try again when the machine is idle"
-            )
-        time.sleep(0.1)
-
-
-def calls_per_turn(function: Callable[[], object]) -> int:
-    time_of(function, 3)  # warm up
-    return max(1, round(TURN_SECONDS / (time_of(function, 5) / 5)))
-
-
-def time_of(function: Callable[[], object], calls: int) -> float:
-    begin = time.perf_counter()
-    for _ in range(calls):
-        function()
-    return time.perf_counter() - begin
-
-
-def summary(values: list[float]) -> dict[str, float]:
-    low, median, high = quantiles(values, n=4)
-    return {"median": round(median, 3), "low": round(low, 3), "high": round(high, 3)}

@@ -8,9 +8,9 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
 
 import impsamp_fast
+from tests.methods import METHODS
 
 SIZES = [(1024, 128), (2**20, 2**16)]
-METHODS = ["multinomial", "stratified", "systematic", "race", "pps", "topk"]
 # What torch offers for the same job; it has nothing for the other methods.
 PEERS: dict[str, Callable[[Tensor, int], object]] = {
     "multinomial": lambda weights, n: torch.multinomial(weights, n, replacement=True),

@@ -15,24 +15,24 @@ import impsamp_fast
 from bench.report import machine
 from bench.report.files import RESULTS, write_json
 from bench.report.operator_tables import UNIFORM, variance_markdown
-from bench.tasks import TASKS, two_circles
+from bench.tasks import two_circles
+from tests.methods import RANDOM_METHODS, WITHOUT_REPLACEMENT
 
 RESULT = RESULTS / "variance.json"
-METHODS = ("multinomial", "stratified", "systematic", "pps", "race")
 STEPS = 300  # of training, uniform
 DRAWS = 4000
 
 
 def main(out: Path) -> None:
     """Measure all methods and write the JSON."""
-    task = TASKS["two-circles"]
+    task = two_circles.TASK
     torch.manual_seed(0)
     model = trained_network(task.learning_rate, task.mini)
     x, y = two_circles.sample(task.large, seed=3)
     logits = model(x).detach()
     each = {"loss": row_losses(logits, y)[:, None], "gradient": row_gradients(model, x, y)}
     score = impsamp_fast.score(logits, y)
-    weights = {UNIFORM: torch.ones_like(score)} | dict.fromkeys(METHODS, score)
+    weights = {UNIFORM: torch.ones_like(score)} | dict.fromkeys(RANDOM_METHODS, score)
     variance = {
         name: estimate_variance(each, weight, task.mini, "race" if name == UNIFORM else name)
         for name, weight in weights.items()
@@ -81,10 +81,9 @@ def estimate_variance(
 ) -> dict[str, float]:
     """The variance of the weighted mean of n rows, for each of several quantities [K, D]."""
     estimates: dict[str, list[Tensor]] = {name: [] for name in each}
-    drawn_without_replacement = method in ("pps", "race")
     for seed in range(DRAWS):
         index, prob = impsamp_fast.draw(weights, n, method, seed=seed)
-        weight = (n if drawn_without_replacement else 1) / (len(weights) * prob.double())
+        weight = (n if method in WITHOUT_REPLACEMENT else 1) / (len(weights) * prob.double())
         for name, values in each.items():
             estimates[name].append((weight[:, None] * values[index]).mean(0))
     return {

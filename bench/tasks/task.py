@@ -52,7 +52,7 @@ class Task:
     load: Callable[[Path], Data]
     network: Callable[[], nn.Module]
     learning_rate: float  # of Adam, its other settings torch's defaults
-    start: str  # uniform sampling until then, see bench.training.strategies.parse_start
+    start: str  # uniform sampling until then, see bench.training.making.parse_start
     budget: Budget  # of each run
     evaluate_every: int  # steps, where the budget is one of steps
     # Samples in the pool where data-set level strategies are compared: they learn from one epoch to

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from bench.operators.peers import row_loop_grad_norm
 from bench.tasks.task import Data, Task
-from bench.training.strategies import Strategy, make_for_batches, make_for_dataset
+from bench.training.making import make_for_batches, make_for_dataset
+from bench.training.strategies import Strategy
 from bench.training.stream import Stream
 from impsamp_fast import MiniBatch, PickCounts, Selector
 from impsamp_fast.batch.queue import Queue

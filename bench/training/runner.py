@@ -9,7 +9,7 @@ DIR/results.json, DIR/pictures.npz   everything, once all runs are there
 import math
 import sys
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,66 +17,19 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from bench.report import machine, paper_tables, strategies_table
+from bench.report import machine
 from bench.report.files import read_json, write_atomically, write_json
-from bench.report.results import final_accuracy, target
-from bench.tasks import mnist_files as mnist
-from bench.tasks.task import Budget, Data, Task
+from bench.report.results import final_accuracy
+from bench.tasks.task import Data
 from bench.training import time_split
+from bench.training.collecting import collect, collect_pictures
+from bench.training.comparison import Comparison
 from bench.training.run import Training
-from bench.training.strategies import (
-    STRATEGIES,
-    Strategy,
-    make_for_batches,
-    make_for_dataset,
-    parameters_of,
-)
+from bench.training.strategies import STRATEGIES, Strategy
 
 CHECKPOINT_SECONDS = 10.0
 WARM_UP_STEPS = 20
 PACE_STEPS = 200  # of uniform sampling, timed to say how many epochs fit into a time budget
-DIGITS_SHOWN = 40  # of the most and of the least picked
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """What is compared, and for how long."""
-
-    task: Task
-    strategies: list[Strategy]
-    seeds: int
-    budget: Budget
-    start: str
-    out: Path
-    target: float | None = None  # accuracy; None: uniform sampling's at its end
-    pool: int | None = None  # training samples; None: all
-    epochs: int = 1  # which data-set level strategies plan for
-
-    @property
-    def has_dataset_level(self) -> bool:
-        return any(strategy.level == "dataset" for strategy in self.strategies)
-
-    def budget_of(self, strategy: Strategy) -> Budget:
-        """The row-by-row loop gets few steps: enough to time it, too slow for the rest."""
-        if strategy.row_loop and self.budget.steps is not None:
-            return Budget(steps=max(1, self.budget.steps // 150))
-        return self.budget
-
-    def settings(self) -> dict[str, Any]:
-        """What holds for all runs, as JSON-ready values."""
-        task = self.task
-        return {
-            "task": task.name,
-            "large_batch": task.large,
-            "mini_batch": task.mini,
-            "optimizer": "Adam",
-            "learning_rate": task.learning_rate,
-            "start": self.start,
-            "evaluate_every": task.evaluate_every,
-            "budget": asdict(self.budget),
-            "pool": self.pool,
-            "epochs": self.epochs if self.has_dataset_level else None,
-        }
 
 
 def run_all(comparison: Comparison, data: Data) -> dict[str, Any]:
@@ -162,8 +115,8 @@ def run_one(
 ) -> dict[str, Any]:
     """One run from its start, or from where it was interrupted, to its record on disk."""
     training = Training(comparison.task, data, strategy, seed, comparison.start, comparison.epochs)
-    checkpoint = path_of(comparison, strategy, seed, "pt")
-    restore(training, checkpoint, key(comparison, strategy, seed))
+    checkpoint = comparison.path_of(strategy, seed, "pt")
+    restore(training, checkpoint, comparison.key(strategy, seed))
     budget = comparison.budget_of(strategy)
     saved, before = time.monotonic(), bar.n
     while not budget.spent(training.steps, training.seconds):
@@ -171,12 +124,12 @@ def run_one(
         share_done = budget.share(training.steps, training.seconds)
         bar.update(before + min(0.99, share_done) - bar.n)
         if time.monotonic() - saved > CHECKPOINT_SECONDS:
-            store(training, checkpoint, key(comparison, strategy, seed))
+            store(training, checkpoint, comparison.key(strategy, seed))
             saved = time.monotonic()
     record = {
         "strategy": strategy.name,
         "seed": seed,
-        "key": key(comparison, strategy, seed),
+        "key": comparison.key(strategy, seed),
         "importance_steps": training.picker.importance_steps,
         "loss_quantiles": training.loss_quantiles(),
         "split_us": time_split.measure(training),
@@ -185,10 +138,10 @@ def run_one(
     pictures = dict(training.pictures)
     if training.picker.counts is not None:
         pictures["counts"] = training.picker.counts.counts.numpy()
-    arrays = path_of(comparison, strategy, seed, "npz")
+    arrays = comparison.path_of(strategy, seed, "npz")
     write_atomically(arrays, lambda partial: np.savez_compressed(partial, **pictures))
     # Last: the record's presence says that the run is finished.
-    write_json(path_of(comparison, strategy, seed, "json"), record)
+    write_json(comparison.path_of(strategy, seed, "json"), record)
     checkpoint.unlink(missing_ok=True)
     return record
 
@@ -202,49 +155,12 @@ def warm_up(comparison: Comparison, data: Data) -> None:
                 training.step()
 
 
-def key(comparison: Comparison, strategy: Strategy, seed: int) -> dict[str, Any]:
-    """What must agree for a run on disk to stand for this one: settings, machine and build."""
-    return {
-        **comparison.settings(),
-        "strategy": description(comparison, strategy)["made"],
-        "seed": seed,
-        "machine": machine.describe(),
-        "extension": machine.extension_hash(),
-    }
-
-
-def description(comparison: Comparison, strategy: Strategy) -> dict[str, Any]:
-    """A strategy as the results tell it: its looks, and what it was made with."""
-    task, size = comparison.task, comparison.pool or 1
-    rule = strategy.start_rule(comparison.start, task, size)
-    made: dict[str, Any] = {"type": "row loop"}
-    if strategy.level == "dataset":
-        made = parameters_of(make_for_dataset(strategy, size, comparison.epochs, 2, seed=0))
-        rule = f"epoch:{made.get('warm_up', 1)}"
-    elif not strategy.row_loop:
-        nothing = torch.nn.Identity()
-        made = parameters_of(make_for_batches(strategy, nothing, task.mini, rule, None, seed=0))
-    return {
-        "label": strategy.label,
-        "colour": strategy.colour,
-        "line": strategy.line,
-        "level": strategy.level,
-        "correction": "none" if rule is None else made.get("correction", "none"),
-        "start": rule,
-        "made": made,
-    }
-
-
-def path_of(comparison: Comparison, strategy: Strategy, seed: int, suffix: str) -> Path:
-    return comparison.out / "runs" / f"{strategy.name}-{seed}.{suffix}"
-
-
 def finished(comparison: Comparison, strategy: Strategy, seed: int) -> dict[str, Any] | None:
-    path = path_of(comparison, strategy, seed, "json")
+    path = comparison.path_of(strategy, seed, "json")
     if not path.exists():
         return None
     record: dict[str, Any] = read_json(path)
-    return record if record["key"] == key(comparison, strategy, seed) else None
+    return record if record["key"] == comparison.key(strategy, seed) else None
 
 
 def store(training: Training, path: Path, key: dict[str, Any]) -> None:
@@ -260,46 +176,3 @@ def restore(training: Training, path: Path, key: dict[str, Any]) -> None:
     state = torch.load(path, weights_only=False)
     if state["key"] == key:
         training.load_state_dict(state["training"])
-
-
-def collect(comparison: Comparison, runs: list[dict[str, Any]]) -> dict[str, Any]:
-    results = {
-        "format": 3,
-        "machine": machine.describe(),
-        "settings": comparison.settings(),
-        "seeds": list(range(comparison.seeds)),
-        "strategies": {s.name: description(comparison, s) for s in comparison.strategies},
-        "runs": [{k: v for k, v in run.items() if k != "key"} for run in runs],
-    }
-    results["target"] = target(results, comparison.target)
-    results["summary"] = paper_tables.summarise(results)
-    results["overview"] = strategies_table.summarise(results)
-    return results
-
-
-def collect_pictures(comparison: Comparison, data: Data) -> dict[str, np.ndarray]:
-    """The first seed's snapshots; the most and the least picked digits over all seeds."""
-    pictures = {}
-    for strategy in comparison.strategies:
-        arrays = [
-            dict(np.load(path_of(comparison, strategy, seed, "npz")))
-            for seed in range(comparison.seeds)
-        ]
-        if "counts" in arrays[0]:
-            counts = np.sum([a["counts"] for a in arrays], axis=0)
-            chosen = most_and_least(counts, DIGITS_SHOWN)
-            pictures[f"{strategy.name}/counts"] = counts
-            pictures[f"{strategy.name}/chosen"] = chosen
-            pictures[f"{strategy.name}/images"] = mnist.to_pixels(data.x[chosen])
-            pictures[f"{strategy.name}/classes"] = data.y[chosen].numpy()
-        else:
-            pictures |= {f"{strategy.name}/{name}": a for name, a in arrays[0].items()}
-    return pictures
-
-
-def most_and_least(counts: np.ndarray, k: int) -> np.ndarray:
-    """Indices of the k largest counts, then of the k smallest; ties in an arbitrary fixed order."""
-    # Thousands of samples are never picked at all: show a mixture, not the first of the file.
-    shuffled = np.random.default_rng(0).permutation(len(counts))
-    ascending = shuffled[np.argsort(counts[shuffled], kind="stable")]
-    return np.concatenate([ascending[::-1][:k], ascending[:k]])

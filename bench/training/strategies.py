@@ -1,29 +1,19 @@
 """Which strategies a comparison sets beside each other: those of the registry, and two of its own.
 
 What a strategy does is said by its factory in `impsamp_fast.strategies`. Here is only what a
-comparison adds: how a strategy looks in figures, from when it may choose, and how what it counts in
-epochs is fitted to runs that are much shorter than those of its paper.
+comparison adds: how a strategy looks in figures, and from when it may choose.
 """
 
-import inspect
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import cycle, product
-from typing import Any
 
-from torch import nn
-
+from bench.report.results import ROW_LOOP
 from bench.tasks.task import Task
-from impsamp_fast import Always, PickCounts, strategies
-from impsamp_fast.batch.start import After, LossRatio, StartRule, VarianceReduction
-from impsamp_fast.batch.strategy import BatchStrategy
-from impsamp_fast.dataset import DatasetSampler
+from impsamp_fast import strategies
 
 ALL = "all"
 UNSCORED = ("uniform", "random-subset")  # their factories take no start rule: they never score
-
-# Warm-ups are cut to this share of a run's epochs, and to one epoch at least.
-WARM_UP_SHARE = 0.15
 
 
 @dataclass(frozen=True)
@@ -79,7 +69,7 @@ STRATEGIES = {
         Strategy("kf18", "KF18", "#009E73", start="variance:1.5"),
         # Only here for its cost, so it scores from the first step.
         Strategy(
-            "gradient-norm-cdf-loop",
+            ROW_LOOP,
             "gradient norm CDF, row loop",
             "#CC79A7",
             start="always",
@@ -127,63 +117,3 @@ def find(names: list[str]) -> list[Strategy]:
 def beyond_the_paper(names: Iterable[str]) -> bool:
     """Whether others than the paper's strategies are among them."""
     return any(name not in STRATEGIES for name in names)
-
-
-def parse_start(text: str) -> StartRule:
-    """A start rule from "always", "after:STEPS", "ratio:R", "variance" or "variance:THRESHOLD"."""
-    kind, _, value = text.partition(":")
-    try:
-        if kind == "always" and not value:
-            return Always()
-        if kind == "variance":
-            return VarianceReduction(float(value) if value else None)
-        if kind == "after":
-            return After(int(value))
-        if kind == "ratio":
-            return LossRatio(float(value))
-    except ValueError:
-        pass
-    raise SystemExit(
-        f'start is "{text}", expected "always", "after:STEPS", "ratio:R" or "variance:THRESHOLD"'
-    )
-
-
-def make_for_batches(
-    strategy: Strategy,
-    model: nn.Module,
-    n: int,
-    rule: str | None,
-    counts: PickCounts | None,
-    seed: int,
-) -> BatchStrategy:
-    """A batch-level strategy by its factory; `rule` is None for those that take no start rule."""
-    start = {} if rule is None else {"start": parse_start(rule)}
-    made = strategy.registered(model, n, counts=counts, seed=seed, **start)
-    assert isinstance(made, BatchStrategy)
-    return made
-
-
-def make_for_dataset(
-    strategy: Strategy, size: int, epochs: int, classes: int, seed: int
-) -> DatasetSampler:
-    """A data-set level strategy by its factory, with a warm-up that fits into the epochs."""
-    fitted = {}
-    warm_up = inspect.signature(strategy.registered.make).parameters.get("warm_up")
-    if warm_up is not None:
-        fitted["warm_up"] = min(warm_up.default, max(1, round(WARM_UP_SHARE * epochs)))
-    sampler = strategy.registered(size, epochs=epochs, classes=classes, seed=seed, **fitted)
-    assert isinstance(sampler, DatasetSampler)
-    return sampler
-
-
-def parameters_of(part: Any) -> Any:
-    """What a strategy was made with, as JSON-ready values: parts keep their arguments by name."""
-    if part is None or isinstance(part, bool | int | float | str):
-        return part
-    if isinstance(part, tuple | list):
-        return [parameters_of(value) for value in part]
-    if isinstance(part, nn.Module | PickCounts) or not hasattr(part, "__dict__"):
-        return type(part).__name__
-    arguments = [name for name in inspect.signature(type(part)).parameters if hasattr(part, name)]
-    names = dict.fromkeys([*arguments, *(name for name in vars(part) if name[0] != "_")])
-    return {"type": type(part).__name__} | {n: parameters_of(getattr(part, n)) for n in names}

@@ -19,9 +19,9 @@ from torch import Tensor, nn
 
 from bench.operators.peers import row_loop_grad_norm
 from bench.report.results import STAGES
+from bench.training.making import make_for_batches
 from bench.training.pickers import BatchPicker, RowLoopPicker, SamplerPicker, UniformPicker
 from bench.training.run import Training
-from bench.training.strategies import make_for_batches
 from impsamp_fast import Selector, select
 from impsamp_fast.batch.queue import Queue
 

@@ -11,6 +11,14 @@ from torch import Tensor
 from impsamp_fast._seeds import second_seed
 from impsamp_fast._uniform import fill
 from impsamp_fast.batch import draw_rules as rules
+from impsamp_fast.batch._faults import (
+    Found,
+    OnFault,
+    examined,
+    explainer,
+    marked,
+    without_class,
+)
 from impsamp_fast.batch._fill_up import WITHOUT_REPLACEMENT, fill_up
 from impsamp_fast.batch._trained_loss import TrainedLoss
 from impsamp_fast.batch._user_score import Scored, UserScore, positive_if_negative
@@ -18,24 +26,16 @@ from impsamp_fast.batch.draw_rules import DrawRule
 from impsamp_fast.batch.filters import Filter, rows_that_pass
 from impsamp_fast.ops import Draw, corrected, row_stats, select, smoothed
 from impsamp_fast.ops import score as score_of
-from impsamp_fast.ops._status import status_error
-
-# Bytes of a step's rows that are kept to explain why nothing could be drawn from them.
-_MOST_KEPT = 1 << 20
+from impsamp_fast.ops._status import first_fault, status_error
 
 
 class Drawn(NamedTuple):
-    """Drawn rows: ``row`` [n], ``weight`` [n], and ``tau`` [] where rows were scored.
-
-    On an accelerator ``status`` [] is 0 if they could be drawn, and ``explain`` makes the error for
-    another one.
-    """
+    """Drawn rows: ``row`` [n], ``weight`` [n], ``tau`` [] where rows were scored, and faults."""
 
     row: Tensor
     weight: Tensor
     tau: Tensor | None = None
-    status: Tensor | None = None
-    explain: Callable[[int], Exception] | None = None
+    found: Found = Found()
 
 
 @dataclass(slots=True)
@@ -48,20 +48,24 @@ class RowDrawer:
     smoothing: float
     filter: Filter | None
     loss: TrainedLoss
+    on_fault: OnFault
 
     def draw(self, scored: Scored, n: int, seed: int | Tensor) -> Drawn:
         """n of the rows, or of those that pass the filter."""
         if self.filter is None:
             return self._draw(scored, n, seed)
         assert isinstance(seed, int)
-        y = scored.y
-        stats = row_stats(scored.logits, y, **self.loss.options(y.device))
-        passing, others = rows_that_pass(self.filter, stats, y, self.loss.ignored(y))
+        rows = examined(row_stats, scored.logits, scored.y, self.loss, self.on_fault)
+        passing, others = rows_that_pass(self.filter, rows.statistics, scored.y, rows.left_out)
         pool = fill(passing, others, n, second_seed(seed))
-        if pool.numel() == 0:  # no row has a target, which drawing says
-            return self._draw(scored, n, seed)
+        if pool.numel() == 0:  # no row has a target, which drawing says, or is sound
+            return _with_faults(self._draw(scored, n, seed), rows.found)
         drawn = self._draw(scored.rows(pool), n, seed)
-        return drawn._replace(row=pool.index_select(0, drawn.row))
+        drawn = drawn._replace(row=pool.index_select(0, drawn.row))
+        found = rows.found
+        if found.skipped is not None and drawn.found.skipped is not None:
+            found = found._replace(skipped=found.skipped + drawn.found.skipped)
+        return _with_faults(drawn, found)
 
     def check(self) -> None:
         """The operator knows what fits: an error comes now, not after a uniform phase."""
@@ -73,36 +77,74 @@ class RowDrawer:
 
     def _draw(self, scored: Scored, n: int, seed: int | Tensor) -> Drawn:
         """One call of ``select``, unless the score or the method is none of its own."""
+        if self.on_fault == "skip":
+            return self._draw_sound(scored, n, seed)
         if isinstance(self.score, str) and isinstance(self.method, str):
             return self._select(scored, n, self.score, self.method, seed)
-        logits, y, features = scored.logits, scored.y, scored.features
+        ignored = self.loss.ignored(scored.y)
         if isinstance(self.score, str):
-            scores = score_of(logits, y, self.score, features, **self.loss.options(y.device))
-            explain = self._explainer(self._draw_scored, n, logits, y, features)
+            scores = self._scores(scored.logits, scored.y, scored.features)
+            explain = self._explainer(
+                self._draw_scored, n, scored.logits, scored.y, scored.features
+            )
         else:
             scores = self.score(scored)
-            explain = self._explainer(self._draw_by, n, scores, y)
-        return self._draw_by(scores, y, n, seed)._replace(explain=explain)
+            explain = self._explainer(self._draw_by, n, scores, ignored)
+        drawn = self._draw_by(scores, ignored, n, seed)
+        return drawn._replace(found=drawn.found._replace(explain=explain))
+
+    def _draw_sound(self, scored: Scored, n: int, seed: int | Tensor) -> Drawn:
+        """n of the rows that are not faulty; where all are, of those with a target, uniformly."""
+        without_target = ignored = self.loss.ignored(scored.y)
+        if isinstance(self.score, str):
+            scores = marked(self._scores, scored.logits, scored.y, scored.features)
+            without_target = without_class(scored.y, scored.logits.shape[1], ignored)
+        else:
+            scores = self.score(scored)
+        faulty = ~scores.isfinite()
+        if ignored is not None:
+            faulty = faulty & ~ignored
+        left_out = faulty if without_target is None else faulty | without_target
+        all_faulty = left_out.all()
+        if without_target is None:
+            left_out = left_out & ~all_faulty
+        else:
+            left_out = torch.where(all_faulty, without_target, left_out)
+        scores = scores.masked_fill(~scores.isfinite(), 0)
+        drawn = self._draw_by(scores, left_out, n, seed)
+        assert drawn.tau is not None
+        # What is drawn of these since the others are fewer than n weighs nothing.
+        none = left_out.index_select(0, drawn.row)
+        first_sound = (~left_out).to(torch.uint8).argmax()
+        explain = self._explainer(self._draw_by, n, scores, left_out)
+        return Drawn(
+            torch.where(none, first_sound, drawn.row),
+            drawn.weight.masked_fill(none, 0),
+            drawn.tau.masked_fill(all_faulty, torch.nan),
+            Found(drawn.found.status, explain, faulty.sum()),
+        )
 
     def _draw_scored(
         self, logits: Tensor, y: Tensor, features: Tensor | None, n: int, seed: int | Tensor
     ) -> Drawn:
         return self._draw(Scored(logits, y, features), n, seed)
 
-    def _draw_by(self, scores: Tensor, y: Tensor, n: int, seed: int | Tensor) -> Drawn:
+    def _draw_by(
+        self, scores: Tensor, left_out: Tensor | None, n: int, seed: int | Tensor
+    ) -> Drawn:
         """n rows by scores of theirs, with the errors of the CPU where they are on it."""
         if not isinstance(self.score, str):
             self.score.check(scores)
-        if self.loss.ignores_all(y):
+        if left_out is not None and left_out.is_cpu and left_out.all():
             raise ValueError(
-                f"y is ignore_index ({self.loss.ignore_index}) in every row, so none can be drawn"
+                f"y is ignore_index ({self.loss.ignore_index}) in every row, or no class, so none "
+                "can be drawn"
             )
-        ignored = self.loss.ignored(y)
         may_be_negative = not isinstance(self.score, str) and self.score.negative
-        weights = positive_if_negative(scores, ignored) if may_be_negative else scores
-        weights, tau = smoothed(weights, self.smoothing, ignored)
+        weights = positive_if_negative(scores, left_out) if may_be_negative else scores
+        weights, tau = smoothed(weights, self.smoothing, left_out)
         rule = self.method if isinstance(self.method, DrawRule) else rules.Method(self.method)
-        drawn = self._draw_or_fill_up(rule, weights, ignored, n, seed)
+        drawn = self._draw_or_fill_up(rule, weights, left_out, n, seed)
         drawn_by = weights.index_select(0, drawn.index)
         weight = corrected(drawn.prob, drawn_by, weights.numel(), rule.kind, self.correction)
         if may_be_negative:
@@ -110,21 +152,28 @@ class RowDrawer:
         if scores.is_cpu:
             return Drawn(drawn.index, weight, tau)
         sound = scores.isfinite() if may_be_negative else scores.isfinite() & (scores >= 0)
-        fine = sound.all() & ~drawn.prob.isnan().any()
-        weight = weight.masked_fill(~fine, 0)
-        return Drawn(drawn.index, weight, tau, (~fine).to(torch.int64))
+        chances = (weights > 0).sum()
+        too_few = drawn.prob.isnan().any() | (chances == 0)
+        status = torch.where(too_few, -1 - chances, 0)
+        status = torch.where(sound.all(), status, first_fault(~sound))
+        weight = weight.masked_fill(status != 0, 0)
+        return Drawn(drawn.index, weight, tau, Found(status))
+
+    def _scores(self, logits: Tensor, y: Tensor, features: Tensor | None) -> Tensor:
+        assert isinstance(self.score, str)
+        return score_of(logits, y, self.score, features, **self.loss.options(y.device))
 
     def _draw_or_fill_up(
-        self, rule: DrawRule, weights: Tensor, ignored: Tensor | None, n: int, seed: int | Tensor
+        self, rule: DrawRule, weights: Tensor, left_out: Tensor | None, n: int, seed: int | Tensor
     ) -> Draw:
         """The rule's draw, and by a method without replacement more rows than have a weight."""
         if not isinstance(rule, rules.Method) or rule.name not in WITHOUT_REPLACEMENT:
             return rule(weights, n, seed)
         few = (weights > 0).sum() < n
         if few.is_cpu:
-            return fill_up(weights, ignored, n, seed) if few else rule(weights, n, seed)
+            return fill_up(weights, left_out, n, seed) if few else rule(weights, n, seed)
         # The host does not wait to know, so that both are drawn.
-        drawn, filled = rule(weights, n, seed), fill_up(weights, ignored, n, seed)
+        drawn, filled = rule(weights, n, seed), fill_up(weights, left_out, n, seed)
         index = torch.where(few, filled.index, drawn.index)
         return Draw(index, torch.where(few, filled.prob, drawn.prob))
 
@@ -153,18 +202,21 @@ class RowDrawer:
                 raise error from None
             row, weight, tau = self._fill_up(scores, y, n, method, seed)
             return Drawn(row, weight, tau)
+        if selection.status.is_cpu:  # what cannot be drawn has been raised
+            return Drawn(selection.index, selection.weight, selection.tau)
         explain = self._explainer(self._draw_scored, n, logits, y, features)
-        drawn = Drawn(selection.index, selection.weight, selection.tau, selection.status, explain)
-        if selection.status.is_cpu or method not in WITHOUT_REPLACEMENT:
+        found = Found(selection.status, explain)
+        drawn = Drawn(selection.index, selection.weight, selection.tau, found)
+        if method not in WITHOUT_REPLACEMENT:
             return drawn
         # The host does not wait to know whether rows lack, so that both are drawn.
         row, weight, tau = self._fill_up(selection.score, y, n, method, seed)
         lacks = selection.status < -1
-        return drawn._replace(
-            row=torch.where(lacks, row, drawn.row),
-            weight=torch.where(lacks, weight, drawn.weight),
-            tau=torch.where(lacks, tau, selection.tau),
-            status=torch.where(lacks, 0, selection.status),
+        return Drawn(
+            torch.where(lacks, row, drawn.row),
+            torch.where(lacks, weight, drawn.weight),
+            torch.where(lacks, tau, selection.tau),
+            Found(torch.where(lacks, 0, selection.status), explain),
         )
 
     def _fill_up(
@@ -182,19 +234,18 @@ class RowDrawer:
     def _explainer(
         self, draw: Callable[..., Drawn], n: int, *tensors: Tensor | None
     ) -> Callable[[int], Exception] | None:
-        """What makes a failed draw's error; it keeps the tensors until the status is known."""
+        """What makes a failed draw's error."""
         if tensors[0] is not None and tensors[0].is_cpu:
             return None  # what cannot be drawn has been raised
-        if sum(tensor.nbytes for tensor in tensors if tensor is not None) > _MOST_KEPT:
-            return partial(status_error, n=n, method=str(self.method))
-        return partial(self._error, draw, n, tensors)
+        otherwise = partial(status_error, n=n, method=str(self.method))
+        return explainer(lambda *on_cpu: draw(*on_cpu, n, 0), tensors, otherwise)
 
-    def _error(
-        self, draw: Callable[..., Drawn], n: int, tensors: tuple[Tensor | None, ...], status: int
-    ) -> Exception:
-        """Why rows could not be drawn on an accelerator: the CPU's error, from the CPU."""
-        try:
-            draw(*(None if tensor is None else tensor.cpu() for tensor in tensors), n, 0)
-        except (ValueError, IndexError) as error:
-            return error
-        return status_error(status, n, str(self.method))
+
+def _with_faults(drawn: Drawn, found: Found) -> Drawn:
+    """The same with the faults that were found before it was drawn."""
+    if found.status is None:
+        return drawn._replace(found=drawn.found._replace(skipped=found.skipped))
+    assert drawn.found.status is not None
+    status = torch.where(found.status != 0, found.status, drawn.found.status)
+    weight = drawn.weight.masked_fill(found.status != 0, 0)
+    return drawn._replace(weight=weight, found=Found(status, found.explain))

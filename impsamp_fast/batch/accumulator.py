@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from impsamp_fast._checks import check_integer
 from impsamp_fast._uniform import fill
+from impsamp_fast.batch._faults import OnFault
 from impsamp_fast.batch.filters import Filter, rows_that_pass
 from impsamp_fast.batch.queue import Queue
 from impsamp_fast.batch.start import StartRule
@@ -45,6 +46,7 @@ class Accumulator(Queue):
         largest_raw_size: the bound of ``raw_size``, at least 1; None is 8 n.
         start: see :class:`~impsamp_fast.Queue`, as all that follow.
         dropout: likewise.
+        on_fault: likewise.
         counts: likewise.
         label_smoothing: likewise; it changes the ``loss`` and ``grad_norm`` that a filter sees.
         class_weight: likewise.
@@ -65,6 +67,7 @@ class Accumulator(Queue):
         largest_raw_size: int | None = None,
         start: StartRule | None = None,
         dropout: bool = False,
+        on_fault: OnFault = "raise",
         counts: PickCounts | None = None,
         label_smoothing: float = 0.0,
         class_weight: Tensor | None = None,
@@ -81,6 +84,7 @@ class Accumulator(Queue):
             n,
             start=start,
             dropout=dropout,
+            on_fault=on_fault,
             counts=counts,
             label_smoothing=label_smoothing,
             class_weight=class_weight,
@@ -102,9 +106,10 @@ class Accumulator(Queue):
         return min(wanted, 8 * self.n if self.largest_raw_size is None else self.largest_raw_size)
 
     def _select(self, x: Any, y: Tensor, seed: int) -> Tensor:
-        stats = row_stats(self._logits(x, y), y, **self._loss.options(y.device))
-        passing, others = rows_that_pass(self.filter, stats, y, self._loss.ignored(y))
-        self._recent.append((passing.numel(), y.shape[0]))
+        rows = self._examined(row_stats, x, y)
+        passing, others = rows_that_pass(self.filter, rows.statistics, y, rows.left_out)
+        if passing.numel() or others.numel():  # else nothing is known of the share that passes
+            self._recent.append((passing.numel(), y.shape[0]))
         if self._unfilled + 1 < self.patience:
             return passing
         return fill(passing, others, int(self.n) - self.waiting, seed)

@@ -57,9 +57,9 @@ class AccuracyFilter(Filter):
 
 
 def rows_that_pass(
-    filter: Filter, stats: RowStats, y: Tensor, ignored: Tensor | None
+    filter: Filter, stats: RowStats, y: Tensor, left_out: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """The rows that pass and those that do not, int64; those that are ignored are in neither.
+    """The rows that pass and those that do not, int64; those that are left out are in neither.
 
     On an accelerator the host waits for their numbers.
 
@@ -69,8 +69,8 @@ def rows_that_pass(
     mask = filter(stats, y)
     _check_mask(filter, mask, y.shape[0])
     others = ~mask
-    if ignored is not None:
-        mask, others = mask & ~ignored, others & ~ignored
+    if left_out is not None:
+        mask, others = mask & ~left_out, others & ~left_out
     return mask.nonzero().squeeze(1), others.nonzero().squeeze(1)
 
 

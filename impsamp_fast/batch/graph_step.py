@@ -187,9 +187,9 @@ class GraphStep:
     ) -> Tensor:
         drawn, loss = self._train(x, y, index, importance, self._step_seed())
         if scalars is None:
-            self.selector._watch.add(self.selector._step, drawn.status, drawn.explain)
+            self.selector._watch.add(self.selector._step, drawn.found.status, drawn.found.explain)
         else:
-            scalars.note(drawn.status)
+            scalars.note(drawn.found.status)
         self._end(drawn, loss, index)
         return loss
 
@@ -241,8 +241,8 @@ class GraphStep:
         def step() -> tuple[Drawn, Tensor]:
             x, y, index = inputs if len(inputs) == 3 else (*inputs, None)
             drawn, loss = self._train(x, y, index, key[0], session.scalars.seed)
-            session.scalars.advance(drawn.status)
-            return drawn._replace(explain=None), loss
+            session.scalars.advance(drawn.found.status)
+            return drawn._replace(found=drawn.found._replace(explain=None)), loss
 
         try:
             replay, (drawn, loss) = session.recorder.record(step)

@@ -2,15 +2,18 @@
 
 import warnings
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, final
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, final, get_args
 
 import torch
 from torch import Tensor, nn
 
 from impsamp_fast._checks import check_range
+from impsamp_fast._readback import Tally
 from impsamp_fast._seeds import seed_of_run, seed_of_step
-from impsamp_fast.batch._arguments import check_batch, check_parts, unpack
+from impsamp_fast._watch import StatusWatch
+from impsamp_fast.batch._arguments import check_batch, check_choice, check_parts, unpack
+from impsamp_fast.batch._faults import Examined, Found, OnFault, examined
 from impsamp_fast.batch._nested import check_alike, copied, gather, join, moved, plain, split
 from impsamp_fast.batch._states import check_seed_and_step, load_rule_and_counts
 from impsamp_fast.batch._trained_loss import TrainedLoss, WithTrainedLoss
@@ -33,6 +36,7 @@ _STATE = {
     "numbered",
     "unfilled",
     "importance",
+    "faulty_rows",
     "rows",
     "start",
     "counts",
@@ -55,7 +59,7 @@ class Queue(WithTrainedLoss, BatchStrategy):
     accelerator the host waits for the number of rows that are selected.
 
     A queue of your own derives from this class and implements ``raw_size``, ``_select`` and the
-    state of what it remembers.
+    state of what it remembers. It scores rows with ``_examined``, which finds the faulty ones.
 
     Args:
         model: called as by a :class:`~impsamp_fast.Selector`.
@@ -63,6 +67,11 @@ class Queue(WithTrainedLoss, BatchStrategy):
         start: from which raw batch on rows are chosen; None is :class:`~impsamp_fast.Always`. Its
             steps are raw batches, and it may learn from the loss but not from tau.
         dropout: whether to score in the mode that the model is in, as in a Selector.
+        on_fault: what to do with a row that cannot be scored, since it has a logit that is NaN or
+            +inf, or -inf in every class, or a target that is no class. "raise" raises an error: at
+            once on the CPU; on an accelerator up to 32 raw batches later, and nothing of that raw
+            batch is selected or remembered. "skip" leaves out the row, and counts it in
+            ``faulty_rows``. Rows that are not scored are not looked at.
         counts: counts the picks of each sample of the data set. Calls then need ``index``.
         label_smoothing: as in the loss that is trained, see :func:`~impsamp_fast.row_stats`.
         class_weight: likewise, [C].
@@ -80,6 +89,7 @@ class Queue(WithTrainedLoss, BatchStrategy):
         *,
         start: StartRule | None = None,
         dropout: bool = False,
+        on_fault: OnFault = "raise",
         counts: PickCounts | None = None,
         label_smoothing: float = 0.0,
         class_weight: Tensor | None = None,
@@ -87,6 +97,7 @@ class Queue(WithTrainedLoss, BatchStrategy):
         seed: int | None = None,
     ) -> None:
         n = check_parts(model, n, start)
+        check_choice("on_fault", on_fault, get_args(OnFault))
         if start is not None and start.learns_from == "tau":
             raise ValueError(
                 f"start is a {type(start).__name__}, which learns from tau: a queue has none, use "
@@ -98,6 +109,7 @@ class Queue(WithTrainedLoss, BatchStrategy):
         self.n = n
         self.start = start
         self.dropout = dropout
+        self.on_fault = on_fault
         self.counts = counts
         self.seed = seed
         self._rule = Always() if start is None else start
@@ -107,6 +119,9 @@ class Queue(WithTrainedLoss, BatchStrategy):
         self._importance = False  # of the last raw batch
         self._rows: _Rows | None = None
         self._has_warned = False
+        self._found = Found()  # in this raw batch
+        self._watch = StatusWatch()
+        self._skipped = Tally()
         # The operator knows what fits: an error comes now, not in a later step.
         logits, y = self._loss.example()
         row_stats(logits, y, **self._loss.options(y.device))
@@ -132,6 +147,12 @@ class Queue(WithTrainedLoss, BatchStrategy):
 
     @final
     @property
+    def faulty_rows(self) -> int:
+        """How many faulty rows were skipped so far; an accelerator is waited for."""
+        return self._skipped.read()
+
+    @final
+    @property
     def waiting(self) -> int:
         """How many rows wait for a mini-batch."""
         return 0 if self._rows is None else self._rows[1].shape[0]
@@ -153,6 +174,9 @@ class Queue(WithTrainedLoss, BatchStrategy):
             IndexError: if ``counts`` is given and an ``index`` is not in the data set.
         """
         K = self._check(x, y, index)
+        self._watch.look()
+        if self.counts is not None:
+            self.counts.look()
         self._look_at_length()
         numbers = index
         if numbers is None:
@@ -162,6 +186,7 @@ class Queue(WithTrainedLoss, BatchStrategy):
             for name, part, waiting in zip(("x", "y", "index"), rows, self._rows, strict=True):
                 check_alike(name, part, waiting)
         importance = self._rule.decide(self._step, K, self.n)
+        self._found = Found()
         if importance:
             rows = gather(rows, self._select(x, y, seed_of_step(self._seed, self._step)))
         elif self._rows is None and self.n != K:
@@ -171,6 +196,9 @@ class Queue(WithTrainedLoss, BatchStrategy):
         self._importance = importance
         self._numbered += K if index is None else 0
         self._unfilled = 0 if self.waiting >= self.n else self._unfilled + 1
+        self._watch.add(self._step, self._found.status, self._found.explain)
+        if self._found.skipped is not None:
+            self._skipped.add(self._found.skipped)
         self._step += 1
         return self.pop()
 
@@ -215,6 +243,7 @@ class Queue(WithTrainedLoss, BatchStrategy):
             "numbered": self._numbered,
             "unfilled": self._unfilled,
             "importance": self._importance,
+            "faulty_rows": self._skipped.read(),
             "rows": None if self._rows is None else plain(copied(self._rows)),
             "start": self._rule.state_dict(),
             "counts": None if self.counts is None else self.counts.state_dict(),
@@ -241,7 +270,7 @@ class Queue(WithTrainedLoss, BatchStrategy):
                 f"the state is not that of a {type(self).__name__}: it has the keys "
                 f"{sorted(state)}, expected {sorted(_STATE)} and in memory {sorted(memory)}"
             )
-        check_seed_and_step(state, "numbered", "unfilled")
+        check_seed_and_step(state, "numbered", "unfilled", "faulty_rows")
         if not isinstance(state["importance"], bool):
             raise TypeError(f"the state's importance is {state['importance']!r}, expected a bool")
         self._check_memory(state["memory"])
@@ -258,6 +287,8 @@ class Queue(WithTrainedLoss, BatchStrategy):
         self._numbered = state["numbered"]
         self._unfilled = state["unfilled"]
         self._importance = state["importance"]
+        self._skipped.set(state["faulty_rows"])
+        self._watch = StatusWatch()
 
     def _check(self, x: Any, y: Tensor, index: Tensor | None) -> int:
         """The number of rows K of a raw batch, once all is as it must be."""
@@ -290,8 +321,17 @@ class Queue(WithTrainedLoss, BatchStrategy):
             stacklevel=3,
         )
 
-    def _logits(self, x: Any, y: Tensor) -> Tensor:
+    @final
+    def _examined(self, operator: Callable[..., Any], x: Any, y: Tensor) -> Examined:
+        """The statistics of a raw batch's rows, and which of them must not be selected.
+
+        Args:
+            operator: :func:`~impsamp_fast.row_stats`, or a function like it that returns losses.
+            x: the raw batch.
+            y: its targets.
+        """
         logits = forward_without_trace(self.model, x, y, self.dropout)
         check_logits(logits, y)
-        assert isinstance(logits, Tensor)
-        return logits
+        rows = examined(operator, logits, y, self._loss, self.on_fault)
+        self._found = rows.found
+        return rows

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from impsamp_fast._checks import check_integer, check_number, kind_of
+from impsamp_fast.batch._faults import OnFault
 from impsamp_fast.batch.draw_rules import keep_each
 from impsamp_fast.batch.queue import Queue
 from impsamp_fast.batch.start import StartRule
@@ -34,6 +35,7 @@ class SelectiveBackprop(Queue):
         history: how many losses F is taken from, at least 1.
         start: see :class:`~impsamp_fast.Queue`, as all that follow.
         dropout: likewise.
+        on_fault: likewise.
         counts: likewise.
         label_smoothing: likewise.
         class_weight: likewise.
@@ -53,6 +55,7 @@ class SelectiveBackprop(Queue):
         history: int = 1024,
         start: StartRule | None = None,
         dropout: bool = False,
+        on_fault: OnFault = "raise",
         counts: PickCounts | None = None,
         label_smoothing: float = 0.0,
         class_weight: Tensor | None = None,
@@ -66,6 +69,7 @@ class SelectiveBackprop(Queue):
             n,
             start=start,
             dropout=dropout,
+            on_fault=on_fault,
             counts=counts,
             label_smoothing=label_smoothing,
             class_weight=class_weight,
@@ -82,10 +86,11 @@ class SelectiveBackprop(Queue):
         return 0 if self.waiting >= self.n else int(self.n)
 
     def _select(self, x: Any, y: Tensor, seed: int) -> Tensor:
-        losses = score(self._logits(x, y), y, "loss", **self._loss.options(y.device))
-        losses = losses.to(torch.float32)
-        ignored = self._loss.ignored(y)
-        counted = torch.ones_like(losses, dtype=torch.bool) if ignored is None else ~ignored
+        rows = self._examined(_losses, x, y)
+        losses = rows.statistics.to(torch.float32)
+        counted = torch.ones_like(losses, dtype=torch.bool)
+        if rows.left_out is not None:
+            counted = ~rows.left_out
         last = torch.cat([self._losses.to(losses.device), losses[counted]])[-self.history :]
         prob = percentile_rank(last, losses) ** self.beta * counted
         selected = keep_each(prob, seed).nonzero().squeeze(1)
@@ -109,6 +114,10 @@ class SelectiveBackprop(Queue):
 
     def _load_memory(self, memory: Mapping[str, Any]) -> None:
         self._losses = memory["losses"].clone()
+
+
+def _losses(logits: Tensor, y: Tensor, **options: Any) -> Tensor:
+    return score(logits, y, "loss", **options)
 
 
 def percentile_rank(history: Tensor, losses: Tensor) -> Tensor:

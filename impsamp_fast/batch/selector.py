@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from impsamp_fast._checks import to_number
+from impsamp_fast._readback import Tally
 from impsamp_fast._seeds import seed_of_run, seed_of_step
 from impsamp_fast._uniform import uniform_rows
 from impsamp_fast._watch import StatusWatch
@@ -17,6 +18,7 @@ from impsamp_fast.batch._arguments import (
     check_parts,
     unpack,
 )
+from impsamp_fast.batch._faults import OnFault
 from impsamp_fast.batch._nested import gather
 from impsamp_fast.batch._row_drawer import Drawn, RowDrawer
 from impsamp_fast.batch._states import check_seed_and_step, load_rule_and_counts
@@ -96,6 +98,14 @@ class Selector(WithTrainedLoss, BatchStrategy):
             epoch. "raise" raises an error; "skip" leaves it out: the call returns None and counts
             no step, and ``batches`` goes on; "all" trains on all of its rows, unscored, with
             weight 1.
+        on_fault: what to do with a row that cannot be scored, since it has a logit that is NaN or
+            +inf, or -inf in every class, a target that is no class, or a feature or a score that is
+            not finite. "raise" raises an error: at once on the CPU; on an accelerator up to 32
+            steps later, where the step in between has trained with weight 0. "skip" gives the row
+            no chance, as if its target were ignored, and counts it in ``faulty_rows``. Where all
+            rows with a target are faulty, as when half precision overflows, these are drawn
+            uniformly: their loss is not finite, and a ``GradScaler`` skips the step. Rows that are
+            not scored are not looked at.
         counts: counts the picks of each sample of the data set. Calls then need ``index``, unless
             the large batch is the whole data set.
         label_smoothing: as in the loss that is trained, see :func:`~impsamp_fast.row_stats`.
@@ -123,6 +133,7 @@ class Selector(WithTrainedLoss, BatchStrategy):
         start: StartRule | None = None,
         dropout: bool = False,
         small_batch: SmallBatch = "raise",
+        on_fault: OnFault = "raise",
         counts: PickCounts | None = None,
         label_smoothing: float = 0.0,
         class_weight: Tensor | None = None,
@@ -132,6 +143,7 @@ class Selector(WithTrainedLoss, BatchStrategy):
         n = check_parts(model, n, start)
         check_draw_parts(method, filter, layer, score)
         check_choice("small_batch", small_batch, get_args(SmallBatch))
+        check_choice("on_fault", on_fault, get_args(OnFault))
         self._score = (
             score if isinstance(score, str) else UserScore(score, negative=method == "topk")
         )
@@ -150,17 +162,24 @@ class Selector(WithTrainedLoss, BatchStrategy):
         self.start = start
         self.dropout = dropout
         self.small_batch = small_batch
+        self.on_fault = on_fault
         self.counts = counts
         self.seed = seed
         self._rule = Always() if start is None else start
         self._step = 0
         self._watch = StatusWatch()
+        self._skipped = Tally()
         self._drawer().check()
 
     @property
     def raw_size(self) -> None:
         """None: the large batch may have any size from n."""
         return None
+
+    @property
+    def faulty_rows(self) -> int:
+        """How many faulty rows were skipped so far; an accelerator is waited for."""
+        return self._skipped.read()
 
     def __call__(self, x: Any, y: Tensor, index: Tensor | None = None) -> MiniBatch | Any:
         """Selects the mini-batch of this step.
@@ -186,8 +205,9 @@ class Selector(WithTrainedLoss, BatchStrategy):
             return None
         seed = seed_of_step(self._seed, self._step)
         x, y, drawn = self._draw(x, y, index, importance, seed)
-        self._watch.add(self._step, drawn.status, drawn.explain)
+        step = self._step
         numbers = self._end(drawn, index)
+        self._watch.add(step, drawn.found.status, drawn.found.explain)
         listener = self._rule if self._rule.learns_from == "loss" else None
         return MiniBatch(x, y, drawn.weight, numbers, importance, listener)
 
@@ -202,10 +222,14 @@ class Selector(WithTrainedLoss, BatchStrategy):
                 yield batch
 
     def state_dict(self) -> dict[str, Any]:
-        """``seed``, ``step`` and the states of ``start`` and ``counts``; not the model's."""
+        """``seed``, ``step``, ``faulty_rows`` and the states of ``start`` and ``counts``.
+
+        The model's is not in it.
+        """
         return {
             "seed": self._seed,
             "step": self._step,
+            "faulty_rows": self._skipped.read(),
             "start": self._rule.state_dict(),
             "counts": None if self.counts is None else self.counts.state_dict(),
         }
@@ -221,20 +245,24 @@ class Selector(WithTrainedLoss, BatchStrategy):
 
         After an error the selector is as it was.
         """
-        if set(state) != {"seed", "step", "start", "counts"}:
+        if set(state) != {"seed", "step", "faulty_rows", "start", "counts"}:
             raise KeyError(
-                f"the state has the keys {sorted(state)}, expected seed, step, start and counts"
+                f"the state has the keys {sorted(state)}, expected seed, step, faulty_rows, start "
+                "and counts"
             )
-        check_seed_and_step(state)
+        check_seed_and_step(state, "faulty_rows")
         load_rule_and_counts("selector", self._rule, self.counts, state)
         self._seed = state["seed"]
         self._step = state["step"]
+        self._skipped.set(state["faulty_rows"])
         self._watch = StatusWatch()
 
     def _begin(self, x: Any, y: Tensor, index: Tensor | None) -> bool | None:
         """Checks the large batch; whether this step is by importance, None if it is left out."""
         K = self._check_batch(x, y, index)
         self._watch.look()
+        if self.counts is not None:
+            self.counts.look()
         if self.n <= K:
             return self._rule.decide(self._step, K, self.n)
         return None if self.small_batch == "skip" else False
@@ -277,7 +305,7 @@ class Selector(WithTrainedLoss, BatchStrategy):
         # Where an accelerator's rows are all ignored tau is NaN, which no rule learns.
         if learns_tau and not self._loss.ignores_all(y):
             index = None if index is None else index.index_select(0, drawn.row)
-            drawn = drawn._replace(tau=self._score_and_draw(x, y, index, 1, seed).tau)
+            drawn = _with_tau_of(self._score_and_draw(x, y, index, 1, seed), drawn)
         return x, y, drawn
 
     def _end(self, drawn: Drawn, index: Tensor | None) -> Tensor:
@@ -287,6 +315,8 @@ class Selector(WithTrainedLoss, BatchStrategy):
             self.counts.update(numbers)
         if self._rule.learns_from == "tau" and drawn.tau is not None:
             self._rule.learn(drawn.tau)
+        if drawn.found.skipped is not None:
+            self._skipped.add(drawn.found.skipped)
         self._step += 1
         return numbers
 
@@ -309,5 +339,21 @@ class Selector(WithTrainedLoss, BatchStrategy):
 
     def _drawer(self) -> RowDrawer:
         return RowDrawer(
-            self._score, self.method, self.correction, self.smoothing, self.filter, self._loss
+            self._score,
+            self.method,
+            self.correction,
+            self.smoothing,
+            self.filter,
+            self._loss,
+            self.on_fault,
         )
+
+
+def _with_tau_of(scored: Drawn, drawn: Drawn) -> Drawn:
+    """Rows that were drawn uniformly, and then scored."""
+    found = scored.found
+    if found.status is None:
+        return drawn._replace(tau=scored.tau, found=found)
+    status = found.status.clamp(min=0)  # that all of them are ignored is no fault
+    weight = drawn.weight.masked_fill(status != 0, 0)
+    return Drawn(drawn.row, weight, scored.tau, found._replace(status=status))

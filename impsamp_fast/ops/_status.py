@@ -8,6 +8,7 @@ error gets the CPU's, from the CPU.
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor
 
 
@@ -26,13 +27,25 @@ def status_error(status: int, n: int, method: str) -> ValueError:
         method: how.
     """
     if status > 0:
-        return ValueError(
-            f"score[{status - 1}] is not finite: row {status - 1} has a logit, target, class "
-            "weight or feature that cannot be; validate=True says which"
-        )
+        return row_error(status)
     if status == -1:
         return ValueError("target is ignore_index in every row, so none can be drawn")
     return ValueError(
         f"n is {n}, but only {-1 - status} weights are positive and method "
         f'"{method}" draws without replacement'
     )
+
+
+def row_error(status: int) -> ValueError:
+    """The error of a status that says which row is faulty."""
+    row = status - 1
+    return ValueError(
+        f"score[{row}] is not finite: row {row} has a logit, target, class weight or feature that "
+        "cannot be; validate=True says which"
+    )
+
+
+def first_fault(faulty: Tensor) -> Tensor:
+    """The status of rows [K] bool: 1 + the first that is faulty, 0 if none is."""
+    row = faulty.to(torch.uint8).argmax()
+    return torch.where(faulty.any(), row + 1, 0)

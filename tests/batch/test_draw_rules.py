@@ -18,6 +18,7 @@ from impsamp_fast.batch.draw_rules import (
     keep_each,
 )
 from impsamp_fast.ops import draw
+from tests.methods import METHODS
 
 FALSE_ALARM = 1e-6
 
@@ -202,9 +203,7 @@ class TestEveryRule:
         assert (drawn.index.dtype, drawn.prob.dtype) == (torch.int64, dtype)
 
 
-@pytest.mark.parametrize(
-    "method", ["multinomial", "stratified", "systematic", "race", "pps", "topk"]
-)
+@pytest.mark.parametrize("method", METHODS)
 class TestMethod:
     def test_is_that_of_draw(self, method):
         weights = torch.rand(50)

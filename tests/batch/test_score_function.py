@@ -12,15 +12,15 @@ from impsamp_fast.batch.filters import AccuracyFilter
 from impsamp_fast.batch.selector import Selector
 from impsamp_fast.batch.start import After, VarianceReduction
 from impsamp_fast.ops import score
+from tests.elsewhere import Elsewhere
+from tests.methods import METHODS
 from tests.toy import C, K, N
 
 
 class TestScoreFunction:
     @pytest.mark.parametrize("correction", ["unbiased", "normalized", "none", 0.5])
     @pytest.mark.parametrize("smoothing", [0.0, 0.2])
-    @pytest.mark.parametrize(
-        "method", ["multinomial", "stratified", "systematic", "race", "pps", "topk"]
-    )
+    @pytest.mark.parametrize("method", METHODS)
     def test_picks_what_the_same_score_by_name_does(
         self, model, data, method, smoothing, correction
     ):
@@ -265,7 +265,9 @@ class TestOnAnAccelerator:
 
     def drawer(self, function, method: str) -> RowDrawer:
         score = UserScore(function, negative=method == "topk")
-        return RowDrawer(score, method, "unbiased", 0.0, None, TrainedLoss(0.0, None, -100))
+        return RowDrawer(
+            score, method, "unbiased", 0.0, None, TrainedLoss(0.0, None, -100), "raise"
+        )
 
     @pytest.mark.parametrize("method", ["multinomial", "topk"])
     def test_the_cause_is_named_without_another_call(self, method):
@@ -273,8 +275,9 @@ class TestOnAnAccelerator:
             raise AssertionError("called again, where it may find other tensors")
 
         drawer = self.drawer(refuse, method)
-        scores, y = torch.tensor([1.0, torch.nan, 2.0]), torch.zeros(3, dtype=torch.int64)
-        error = drawer._error(drawer._draw_by, 2, (scores, y), 1)
+        scores = Elsewhere(torch.tensor([1.0, torch.nan, 2.0]))
+        error = drawer._explainer(drawer._draw_by, 2, scores, None)(1)
         assert "score returned nan for row 1" in str(error)
-        error = drawer._error(drawer._draw_by, 2, (torch.ones(3), y - 100), 1)
+        scores, ignored = Elsewhere(torch.ones(3)), Elsewhere(torch.ones(3, dtype=torch.bool))
+        error = drawer._explainer(drawer._draw_by, 2, scores, ignored)(-1)
         assert "y is ignore_index (-100) in every row" in str(error)

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from bench.tasks import TASKS, two_circles
 from bench.tasks.task import Budget, Data, Task
@@ -34,14 +33,7 @@ TINY = replace(
     mini=16,
 )
 COUNTED = replace(TINY, count_picks=True, snapshots=())
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Measures as little as possible, in the modules that import it."""
-    torch.set_num_threads(1)
-    monkeypatch.setattr("bench.training.time_split.MOST", 3)
-    monkeypatch.setattr("bench.training.runner.WARM_UP_STEPS", 1)
+QUICK_TASK = replace(TINY, snapshots=())
 
 
 def comparison(out: Path, task: Task = TINY, names: list[str] | None = None) -> Comparison:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import impsamp_fast as isf
-from tests.methods import METHODS
+from tests.methods import METHODS, RANDOM_METHODS
 
 pytestmark = pytest.mark.cuda
 
@@ -86,7 +86,7 @@ def draws_of(rows: int, classes: int, method: str, device: torch.device) -> dict
     }
 
 
-fresh = pytest.mark.parametrize("method", [m for m in METHODS if m != "topk"])
+fresh = pytest.mark.parametrize("method", RANDOM_METHODS)
 sizes = pytest.mark.parametrize(("rows", "classes"), SIZES)
 either = pytest.mark.parametrize("name", ["draw", "select"])
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import impsamp_fast as isf
+from tests.methods import RANDOM_METHODS
 
 
 def longest_pause(call) -> tuple[float, float]:
@@ -70,7 +71,7 @@ def test_many_threads_at_once() -> None:
         )
         logits = torch.randn(rows, classes, generator=generator)
         target = torch.randint(classes, (rows,), generator=generator)
-        method = ["multinomial", "stratified", "systematic", "race", "pps"][i % 5]
+        method = RANDOM_METHODS[i % 5]
         jobs.append((logits, target, 1 + (rows - 1) // 3, method, i))
 
     def work(job) -> tuple[torch.Tensor, ...]:

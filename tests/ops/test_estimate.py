@@ -9,10 +9,10 @@ from scipy import stats
 from torch import Tensor
 
 import impsamp_fast as isf
+from tests.methods import RANDOM_METHODS
 
 pytestmark = pytest.mark.usefixtures("carried_operators")
 
-CORRECTED = ["multinomial", "stratified", "systematic", "race", "pps"]
 FALSE_ALARM = 1e-6
 
 
@@ -46,7 +46,7 @@ def assert_mean(sample: Tensor, expected: Tensor) -> None:
     assert (sample.mean() - expected).abs() <= limit
 
 
-@pytest.mark.parametrize("method", CORRECTED)
+@pytest.mark.parametrize("method", RANDOM_METHODS)
 @pytest.mark.parametrize(
     "options",
     [
@@ -70,7 +70,7 @@ def test_ignored_rows_count_as_zero_loss() -> None:
     logits, target = batch()
     target[::4] = -100
     loss = isf.row_stats(logits, target).loss
-    for method in CORRECTED:
+    for method in RANDOM_METHODS:
         sample = estimates(logits, target, loss, 8000, method=method, smoothing=0.2)
         assert_mean(sample, loss.double().mean())
 
@@ -98,7 +98,7 @@ def test_what_the_other_methods_save_on_sorted_rows() -> None:
     loss = isf.row_stats(logits, target).loss
     variance = {
         method: float(estimates(logits, target, loss, 2000, n=32, method=method).var())
-        for method in CORRECTED
+        for method in RANDOM_METHODS
     }
     print({method: f"{v / variance['multinomial']:.3f}" for method, v in variance.items()})
     assert variance["stratified"] < 0.5 * variance["multinomial"]

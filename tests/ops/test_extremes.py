@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import impsamp_fast as isf
+from tests.methods import METHODS
 
 every_device = pytest.mark.usefixtures("carried_operators")
 
@@ -16,9 +17,7 @@ def flush_denormal():
     torch.set_flush_denormal(False)
 
 
-@pytest.mark.parametrize(
-    "method", ["multinomial", "stratified", "systematic", "race", "pps", "topk"]
-)
+@pytest.mark.parametrize("method", METHODS)
 def test_subnormal_weights_do_not_depend_on_the_processors_mode(method, request):
     weights = torch.rand(40_000) * 1e-40
     expected = {k: isf.draw(weights, 1000, method, seed=1).index for k in (1, 2)}

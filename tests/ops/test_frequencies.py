@@ -10,6 +10,7 @@ import torch
 from scipy import stats
 
 import impsamp_fast as isf
+from tests.methods import RANDOM_METHODS, WITH_REPLACEMENT
 
 pytestmark = pytest.mark.usefixtures("carried_operators")
 
@@ -52,7 +53,7 @@ def test_multinomial_chi_square(name: str) -> None:
 def test_one_hot() -> None:
     weights = torch.zeros(1000)
     weights[617] = 1e-30
-    for method in ("multinomial", "stratified", "systematic"):
+    for method in WITH_REPLACEMENT:
         drawn = isf.draw(weights, 10**6, method, seed=2)
         assert (drawn.index == 617).all()
         assert (drawn.prob == 1).all()
@@ -67,7 +68,7 @@ def test_multinomial_draws_are_independent_of_their_place() -> None:
     assert_frequencies(pairs, np.outer(p, p).ravel())
 
 
-@pytest.mark.parametrize("method", ["multinomial", "stratified", "systematic"])
+@pytest.mark.parametrize("method", WITH_REPLACEMENT)
 def test_first_draw_over_seeds(method: str) -> None:
     """One draw per seed: the seeds are as random as the numbers of one seed."""
     weights = SHAPES["few"]
@@ -79,7 +80,7 @@ def test_more_than_2_to_the_24_rows() -> None:
     """float32 cumulative sums stop growing at 2^24; the upper half must still get its share."""
     rows, n = 2**25, 10**6
     weights = torch.ones(1).expand(rows)
-    for method in ("multinomial", "stratified", "systematic", "pps", "race"):
+    for method in RANDOM_METHODS:
         drawn = isf.draw(weights, n, method, seed=4)
         upper = int((drawn.index >= rows // 2).sum())
         assert stats.binomtest(upper, n, 0.5).pvalue > FALSE_ALARM, method

@@ -10,9 +10,9 @@ from torch import Tensor
 import impsamp_fast as isf
 from bench.operators.gpu.timing import graph_of
 from tests import reference
+from tests.methods import METHODS
 
 BOUND = 2e-6  # relative error of loss and gradient norm
-METHODS = ("multinomial", "stratified", "systematic", "race", "pps", "topk")
 TINY = torch.finfo(torch.float32).tiny
 COMPARED = 64  # rows of a large problem that are computed by definition
 

@@ -1,58 +1,28 @@
 """What is measured on a GPU. A part gives cases, each with the times of its candidates."""
 
-import itertools
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 import impsamp_fast as isf
 from bench.operators import peers
-from bench.operators.gpu import checks as gpu_checks
-from bench.operators.gpu.timing import Timer, graph_of, rotating, usable
+from bench.operators.gpu import checks, steps
+from bench.operators.gpu.scale import Case, Scale, case
+from bench.operators.gpu.timing import graph_of, rotating, usable
 from bench.operators.inputs import logits_and_target
-from bench.operators.ratios import COMPILE, EAGER, OURS, Candidates
-from bench.tasks import TASKS, two_circles
+from bench.operators.peers import COMPILE, EAGER
+from bench.operators.timing import Candidates
+from bench.report.operator_tables import OURS
 
 COPY = "copying as many bytes"
 GRAPHED = "plain torch in a graph"
-TWO_CIRCLES = TASKS["two-circles"]
-
-Case = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Scale:
-    """How much is measured; smaller in tests."""
-
-    timer: Timer
-    large: int = 1024
-    classes: tuple[int, ...] = (2, 10)
-    wide: tuple[int, int] = (8192, 128_256)
-    copied: int = 2**31  # bytes
-    draws: tuple[int, ...] = (2**16, 2**18, 2**20, 2**22, 2**24)
-    drawn: int = 2**14
-    in_a_graph: int = 20  # calls
-    steps: int = 64
-
-    @property
-    def device(self) -> torch.device:
-        return self.timer.device
-
-
-def case(scale: Scale, name: str, ours: Candidates, others: Candidates, **more: Any) -> Case:
-    """A case that times our candidates and the peers that work here."""
-    works, missing = usable(others)
-    times = scale.timer.in_turns({**ours, **works})
-    return {"name": name, "microseconds": times, "missing": missing, **more}
 
 
 def correctness(scale: Scale) -> dict[str, Any]:
-    return gpu_checks.run(scale.device)
+    return checks.run(scale.device)
 
 
 def select_eager(scale: Scale) -> dict[str, Any]:
@@ -133,7 +103,7 @@ def wide(scale: Scale) -> dict[str, Any]:
     """Statistics of wide rows: two sets of inputs, each far larger than the cache."""
     bandwidth = copy_bandwidth(scale)
     rows, classes = scale.wide
-    inputs = [gpu_checks.inputs(rows, classes, scale.device, torch.bfloat16) for _ in range(2)]
+    inputs = [checks.inputs(rows, classes, scale.device, torch.bfloat16) for _ in range(2)]
     size = inputs[0][0].nbytes
     copying = 1e6 * size / bandwidth
     others = {
@@ -194,112 +164,6 @@ def draw(scale: Scale) -> dict[str, Any]:
     return {"cases": cases}
 
 
-Step = Callable[[], object]
-
-
-class Training:
-    """Two Circles with one way to train, on blocks of a pool that is on the device."""
-
-    def __init__(self, device: torch.device, **adam: bool) -> None:
-        torch.manual_seed(0)
-        x, y = (tensor.to(device) for tensor in two_circles.sample(2**16, seed=1))
-        large, mini = TWO_CIRCLES.large, TWO_CIRCLES.mini
-        self.large = itertools.cycle(zip(x.split(large), y.split(large), strict=True))
-        self.mini = itertools.cycle(zip(x.split(mini), y.split(mini), strict=True))
-        self.model = two_circles.network().to(device)
-        parameters = self.model.parameters()
-        self.optimizer = torch.optim.Adam(parameters, lr=TWO_CIRCLES.learning_rate, **adam)
-
-    def selector(self, start: isf.StartRule | None = None) -> isf.Selector:
-        return isf.Selector(self.model, TWO_CIRCLES.mini, correction="none", start=start, seed=0)
-
-    def uniform(self) -> None:
-        """A step as plain torch does it; rows come in random order, so a block is a sample."""
-        x, y = next(self.mini)
-        self.optimizer.zero_grad()
-        F.cross_entropy(self.model(x), y).backward()
-        self.optimizer.step()
-
-    def importance(self, selector: isf.Selector) -> None:
-        batch = selector(*next(self.large))
-        self.optimizer.zero_grad()
-        batch.mean(F.cross_entropy(self.model(batch.x), batch.y, reduction="none")).backward()
-        self.optimizer.step()
-
-
-def graphed(device: torch.device, start: isf.StartRule | None = None) -> Step:
-    training = Training(device, capturable=device.type == "cuda")
-    step = isf.GraphStep(training.selector(start), training.optimizer)
-    return lambda: step(*next(training.large))
-
-
-def eager(device: torch.device) -> Step:
-    training = Training(device)
-    selector = training.selector()
-    return lambda: training.importance(selector)
-
-
-def plain(device: torch.device, **adam: bool) -> Step:
-    return Training(device, **adam).uniform
-
-
-def two_circles_step(scale: Scale) -> dict[str, Any]:
-    device = scale.device
-    in_graph, by_selector = "in one graph", "by a Selector, without a graph"
-    never = isf.After(10**12)
-    ours = {
-        in_graph: graphed(device),
-        by_selector: eager(device),
-        "uniform in one graph": graphed(device, never),
-    }
-    for step in ours.values():
-        for _ in range(10):  # eager steps, then the capture
-            step()
-    works, missing = usable(
-        {"eager torch, uniform": plain(device), "the same, fused Adam": plain(device, fused=True)}
-    )
-    times = scale.timer.in_turns({**ours, **works})
-    prefix = f"Two Circles step, K={TWO_CIRCLES.large}, n={TWO_CIRCLES.mini}"
-    cases = []
-    for name in ours:
-        beside = {peer: times[peer] for peer in works}
-        cases.append(
-            {
-                "name": f"{prefix}, {name}",
-                "microseconds": {OURS: times[name], **beside},
-                "missing": missing,
-            }
-        )
-    return {"cases": cases}
-
-
-def synchronisations(scale: Scale) -> dict[str, Any]:
-    """How often the host waits for the GPU in so many steps, as torch's debug mode counts."""
-    found = {}
-    for name, make in (("Selector", eager), ("GraphStep", graphed), ("eager torch", plain)):
-        step = make(scale.device)
-        for _ in range(10):
-            step()
-        found[name] = waits_in(step, scale)
-    return {"steps": scale.steps, "synchronisations": found}
-
-
-def waits_in(step: Step, scale: Scale) -> int:
-    on_gpu = scale.device.type == "cuda"
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        if on_gpu:
-            torch.cuda.synchronize(scale.device)
-            torch.cuda.set_sync_debug_mode("warn")
-        try:
-            for _ in range(scale.steps):
-                step()
-        finally:
-            if on_gpu:
-                torch.cuda.set_sync_debug_mode("default")
-    return sum("called a synchronizing" in str(warning.message) for warning in caught)
-
-
 @dataclass(frozen=True)
 class Part:
     run: Callable[[Scale], dict[str, Any]]
@@ -311,7 +175,7 @@ PARTS = {
     "select_eager": Part(select_eager, 80),
     "select_graph": Part(select_graph, 50),
     "wide": Part(wide, 110),
-    "two_circles": Part(two_circles_step, 60),
-    "synchronisations": Part(synchronisations, 30),
+    "two_circles": Part(steps.two_circles_cases, 60),
+    "synchronisations": Part(steps.synchronisations, 30),
     "draw": Part(draw, 60),
 }

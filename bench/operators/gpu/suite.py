@@ -17,7 +17,8 @@ from typing import Any
 import torch
 
 import impsamp_fast
-from bench.operators.gpu.parts import PARTS, Scale
+from bench.operators.gpu.parts import PARTS
+from bench.operators.gpu.scale import Scale
 from bench.operators.gpu.timing import Timer
 from bench.report import gpu_table, machine
 from bench.report.files import RESULTS, read_json, write_json
@@ -52,7 +53,7 @@ def run_part(name: str, limit: float) -> dict[str, Any]:
     part: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as directory:
         file, log = Path(directory) / "part.json", Path(directory) / "log"
-        command = [sys.executable, "-m", "bench", "gpu", "--part", name, "--out", str(file)]
+        command = [sys.executable, "-m", "bench.operators.gpu", "--part", name, "--out", str(file)]
         error = failure_of(command, limit, log)
         if error is None:
             part = read_json(file)

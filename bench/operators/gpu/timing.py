@@ -12,9 +12,7 @@ from typing import Any
 
 import torch
 
-from bench.operators.ratios import Candidates, summary
-
-Function = Callable[[], object]
+from bench.operators.timing import Candidates, Function, summary, time_of
 
 
 @dataclass(frozen=True)
@@ -42,10 +40,7 @@ class Timer:
     def seconds_of(self, function: Function, calls: int) -> float:
         """How long that many calls take, from when the device is idle until it is idle again."""
         if self.device.type != "cuda":
-            begin = time.perf_counter()
-            for _ in range(calls):
-                function()
-            return time.perf_counter() - begin
+            return time_of(function, calls)
         torch.cuda.synchronize(self.device)
         begin_event, end_event = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         begin_event.record()

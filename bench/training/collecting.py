@@ -1,0 +1,56 @@
+"""The results and the pictures of a comparison, put together from those of its runs."""
+
+from typing import Any
+
+import numpy as np
+
+from bench.report import machine, paper_tables, strategies_table
+from bench.report.results import target
+from bench.tasks import mnist_files
+from bench.tasks.task import Data
+from bench.training.comparison import Comparison
+
+DIGITS_SHOWN = 40  # of the most and of the least picked
+
+
+def collect(comparison: Comparison, runs: list[dict[str, Any]]) -> dict[str, Any]:
+    results = {
+        "format": 3,
+        "machine": machine.describe(),
+        "settings": comparison.settings(),
+        "seeds": list(range(comparison.seeds)),
+        "strategies": {s.name: comparison.description(s) for s in comparison.strategies},
+        "runs": [{k: v for k, v in run.items() if k != "key"} for run in runs],
+    }
+    results["target"] = target(results, comparison.target)
+    results["summary"] = paper_tables.summarise(results)
+    results["overview"] = strategies_table.summarise(results)
+    return results
+
+
+def collect_pictures(comparison: Comparison, data: Data) -> dict[str, np.ndarray]:
+    """The first seed's snapshots; the most and the least picked digits over all seeds."""
+    pictures = {}
+    for strategy in comparison.strategies:
+        arrays = [
+            dict(np.load(comparison.path_of(strategy, seed, "npz")))
+            for seed in range(comparison.seeds)
+        ]
+        if "counts" in arrays[0]:
+            counts = np.sum([a["counts"] for a in arrays], axis=0)
+            chosen = most_and_least(counts, DIGITS_SHOWN)
+            pictures[f"{strategy.name}/counts"] = counts
+            pictures[f"{strategy.name}/chosen"] = chosen
+            pictures[f"{strategy.name}/images"] = mnist_files.to_pixels(data.x[chosen])
+            pictures[f"{strategy.name}/classes"] = data.y[chosen].numpy()
+        else:
+            pictures |= {f"{strategy.name}/{name}": a for name, a in arrays[0].items()}
+    return pictures
+
+
+def most_and_least(counts: np.ndarray, k: int) -> np.ndarray:
+    """Indices of the k largest counts, then of the k smallest; ties in an arbitrary fixed order."""
+    # Thousands of samples are never picked at all: show a mixture, not the first of the file.
+    shuffled = np.random.default_rng(0).permutation(len(counts))
+    ascending = shuffled[np.argsort(counts[shuffled], kind="stable")]
+    return np.concatenate([ascending[::-1][:k], ascending[:k]])

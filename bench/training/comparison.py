@@ -1,0 +1,87 @@
+"""What is compared, for how long, and what identifies each of its runs."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from bench.report import machine
+from bench.tasks.task import Budget, Task
+from bench.training.making import make_for_batches, make_for_dataset, parameters_of
+from bench.training.strategies import Strategy
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What is compared, and for how long."""
+
+    task: Task
+    strategies: list[Strategy]
+    seeds: int
+    budget: Budget
+    start: str
+    out: Path
+    target: float | None = None  # accuracy; None: uniform sampling's at its end
+    pool: int | None = None  # training samples; None: all
+    epochs: int = 1  # which data-set level strategies plan for
+
+    @property
+    def has_dataset_level(self) -> bool:
+        return any(strategy.level == "dataset" for strategy in self.strategies)
+
+    def budget_of(self, strategy: Strategy) -> Budget:
+        """The row-by-row loop gets few steps: enough to time it, too slow for the rest."""
+        if strategy.row_loop and self.budget.steps is not None:
+            return Budget(steps=max(1, self.budget.steps // 150))
+        return self.budget
+
+    def settings(self) -> dict[str, Any]:
+        """What holds for all runs, as JSON-ready values."""
+        task = self.task
+        return {
+            "task": task.name,
+            "large_batch": task.large,
+            "mini_batch": task.mini,
+            "optimizer": "Adam",
+            "learning_rate": task.learning_rate,
+            "start": self.start,
+            "evaluate_every": task.evaluate_every,
+            "budget": asdict(self.budget),
+            "pool": self.pool,
+            "epochs": self.epochs if self.has_dataset_level else None,
+        }
+
+    def key(self, strategy: Strategy, seed: int) -> dict[str, Any]:
+        """What must agree for a run on disk to stand for this one: settings, machine and build."""
+        return {
+            **self.settings(),
+            "strategy": self.description(strategy)["made"],
+            "seed": seed,
+            "machine": machine.describe(),
+            "extension": machine.extension_hash(),
+        }
+
+    def description(self, strategy: Strategy) -> dict[str, Any]:
+        """A strategy as the results tell it: its looks, and what it was made with."""
+        task, size = self.task, self.pool or 1
+        rule = strategy.start_rule(self.start, task, size)
+        made: dict[str, Any] = {"type": "row loop"}
+        if strategy.level == "dataset":
+            made = parameters_of(make_for_dataset(strategy, size, self.epochs, 2, seed=0))
+            rule = f"epoch:{made.get('warm_up', 1)}"
+        elif not strategy.row_loop:
+            nothing = nn.Identity()
+            made = parameters_of(make_for_batches(strategy, nothing, task.mini, rule, None, seed=0))
+        return {
+            "label": strategy.label,
+            "colour": strategy.colour,
+            "line": strategy.line,
+            "level": strategy.level,
+            "correction": "none" if rule is None else made.get("correction", "none"),
+            "start": rule,
+            "made": made,
+        }
+
+    def path_of(self, strategy: Strategy, seed: int, suffix: str) -> Path:
+        return self.out / "runs" / f"{strategy.name}-{seed}.{suffix}"

@@ -1,0 +1,30 @@
+"""The operators beside their peers: times in turns, and the table of their ratios."""
+
+import pytest
+
+from bench.operators import peers, ratios, timing
+from bench.report import operator_tables
+
+
+def test_ratios_table_divides_medians(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "wait_until_quiet", lambda: None)
+    monkeypatch.setattr(timing, "TURNS", 3)  # fewer have no quartiles within their range
+    monkeypatch.setattr(timing, "TURN_SECONDS", 1e-5)
+    monkeypatch.setattr(peers, "compiled", lambda *_: None)
+    case = ratios.select_case(16, 3)
+    assert (case["K"], case["n"], case["C"]) == (16, 2, 3)
+    assert set(case["microseconds"]) == {"impsamp_fast", "plain torch"}
+    for times in case["microseconds"].values():
+        assert 0 < times["low"] <= times["median"] <= times["high"]
+
+    case["microseconds"] = {"impsamp_fast": {"median": 4.0}, "plain torch": {"median": 5000.0}}
+    row = operator_tables.ratios_table({"cases": [case]}).splitlines()[-1]
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells == ["select, K=16, n=2, C=3", "4.0 µs", "plain torch", "5.0 ms", "1,250"]
+
+
+def test_ratios_are_not_measured_on_a_busy_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "PATIENCE_SECONDS", 0)
+    monkeypatch.setattr(timing, "DISTURBED_SECONDS", 0.0)
+    with pytest.raises(SystemExit, match="when the machine is idle"):
+        timing.in_turns({"anything": lambda: None})

@@ -1,0 +1,92 @@
+"""The table for strategies of any level, from results made up."""
+
+import math
+from typing import Any
+
+import pytest
+
+from bench.report import strategies_table
+from bench.report.machine import describe
+
+
+def made_up_results() -> dict[str, Any]:
+    """Two strategies of two seeds, evaluated each second, the first with twice as many steps."""
+
+    def run(strategy: str, seed: int, steps: int, accuracy: list[float]) -> dict[str, Any]:
+        moments = range(1, len(accuracy) + 1)
+        return {
+            "strategy": strategy,
+            "seed": seed,
+            "split_us": {"selection": 100.0 + 250.0 * seed, "step": 1000.0 + 250.0 * seed},
+            "loss_quantiles": [0.1, 0.2, 0.3, 0.4 + 2 * seed],
+            "curve": {
+                "step": [steps * moment for moment in moments],
+                "seconds": [float(moment) for moment in moments],
+                "accuracy": accuracy,
+            },
+        }
+
+    return {
+        "machine": describe(),
+        "settings": {
+            "task": "two-circles",
+            "large_batch": 64,
+            "mini_batch": 16,
+            "pool": 12_345,
+            "epochs": 7,
+        },
+        "seeds": [0, 1],
+        "target": 0.75,
+        "strategies": {"uniform": {"label": "uniform"}, "kf18": {"label": "KF18"}},
+        "runs": [
+            run("uniform", 0, 20, [0.3, 0.5, 0.7, 0.9, 0.9]),
+            run("uniform", 1, 20, [0.3, 0.5, 0.7, 0.7, 0.7]),
+            run("kf18", 0, 10, [0.6, 0.9, 0.9, 0.9]),
+            run("kf18", 1, 10, [0.6, 0.9, 0.9, 0.6]),
+        ],
+    }
+
+
+def test_the_table_agrees_with_numbers_worked_out_by_hand() -> None:
+    results = made_up_results()
+    results["overview"] = strategies_table.summarise(results)
+    assert results["overview"]["moments"] == {"seconds": 4.0, "step": 40}
+    uniform, other = results["overview"]["rows"]
+    # Means of the last three evaluations: (0.7 + 0.9 + 0.9) / 3, and 0.7.
+    assert uniform["accuracy"] == pytest.approx((2.5 / 3 + 0.7) / 2)
+    assert uniform["accuracy_deviation"] == pytest.approx((2.5 / 3 - 0.7) / math.sqrt(2))
+    assert uniform["at_equal_time"] == pytest.approx(((0.5 + 0.7 + 0.9) / 3 + 1.9 / 3) / 2)
+    assert uniform["at_equal_steps"] == pytest.approx(0.5)  # step 40 is after two seconds
+    assert (uniform["reached"], uniform["seconds_to_target"]) == (1, 5.0)
+    assert other["accuracy"] == other["at_equal_time"] == pytest.approx((0.9 + 0.8) / 2)
+    assert other["at_equal_steps"] == pytest.approx((0.9 + 0.6) / 2)
+    assert (other["reached"], other["seconds_to_target"]) == (2, 3.0)
+    assert other["selection_share"] == pytest.approx((0.1 + 0.28) / 2)
+    assert other["loss_quantiles"] == pytest.approx([0.1, 0.2, 0.3, 1.4])
+
+    text = strategies_table.markdown(results)
+    lines = text.splitlines()
+    assert lines[0] == (
+        "two-circles, 12,345 training samples: mean of 2 seeds, K = 64, n = 16; "
+        "target accuracy 75.00%."
+    )
+    headings, _, *rows = ([c.strip() for c in line.strip("|").split("|")] for line in lines[3:7])
+    assert headings[2:5] == ["at 4 s", "at 40 steps", "time to 75.00%"]
+    assert headings[-4:] == ["loss 0.5", "loss 0.9", "loss 0.99", "loss worst"]
+    assert rows[0][4] == "5.00 s (1 of 2)"
+    assert rows[1][5:9] == ["40", "1.12", "19.0%", "0.1"]
+    assert "the largest is 19.0% (uniform)" in text
+    assert "plan for 7 epochs" in text
+
+
+def test_a_strategy_that_ends_too_soon_has_no_number_there() -> None:
+    results = made_up_results()
+    results["strategies"]["gradient-norm-cdf-loop"] = {"label": "loop"}
+    loop = results["runs"][2] | {"strategy": "gradient-norm-cdf-loop"}
+    loop["curve"] = {name: values[:1] for name, values in loop["curve"].items()}
+    results["runs"].append(loop)
+    results["overview"] = strategies_table.summarise(results)
+    row = results["overview"]["rows"][-1]
+    assert results["overview"]["moments"] == {"seconds": 4.0, "step": 40}  # of the others
+    assert row["at_equal_time"] is row["at_equal_steps"] is None
+    assert "| loop " in strategies_table.markdown(results)

@@ -1,0 +1,45 @@
+"""The list of strategies for readers: papers, formulas, memory."""
+
+import pytest
+import torch
+
+from bench.report import strategy_list
+from impsamp_fast import strategies
+
+
+@pytest.mark.parametrize(
+    ("authors", "expected"),
+    [
+        ("Hinton, Geoffrey", "Hinton 2006"),
+        ('Knutsson, Alex and\n  Unneb{\\"a}ck, Jakob', "Knutsson and Unnebäck 2006"),
+        ("Smed{\\aa}s, Halvor and B, C and D, E", "Smedås et al. 2006"),
+        ("Fran{\\c{c}}ois, Ana", "François 2006"),
+    ],
+)
+def test_papers_are_named_by_authors_and_year(authors: str, expected: str) -> None:
+    entry = f"@article{{key,\n  author = {{{authors}}},\n  title  = {{T}},\n  year   = {{2006}}\n}}"
+    assert strategy_list.source(entry) == expected
+
+
+def test_a_paper_without_authors_is_an_error() -> None:
+    with pytest.raises(SystemExit, match="no author or no year in @misc"):
+        strategy_list.source("@misc{key, year = {2006}}")
+
+
+def test_formulas_are_readable_without_being_rendered() -> None:
+    text = r"By :math:`P \propto \exp(-r \ln(s_e) / N)` and :math:`\mathrm{map}(1 - \bar{p})`."
+    assert strategy_list.plain(text) == "By `P ∝ exp(-r ln(s_e) / N)` and `map(1 - mean p)`."
+
+
+@pytest.mark.parametrize("name", strategies.names("dataset"))
+def test_bytes_per_sample_are_those_of_a_state(name: str) -> None:
+    """At the begin of an epoch a state holds all: memory, tables, and the order where drawn."""
+    size = 1000
+    sampler = strategies.make(name, size, epochs=20, classes=10, seed=0)
+    next(iter(sampler))
+    state = sampler.state_dict(position=0)
+    memory = state["memory"] or {}
+    tensors = [*memory.values(), *state["tables"].values()]
+    order = size * torch.int32.itemsize
+    total = sum(tensor.nbytes for tensor in tensors) + order
+    assert total == size * strategy_list.bytes_per_sample(strategies.get(name))

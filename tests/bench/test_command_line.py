@@ -1,0 +1,106 @@
+"""`python -m bench`: a comparison from its options to its tables and figures, and wrong options."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.__main__ import main
+from bench.report.results import STAGES
+from bench.tasks import TASKS
+from bench.training.strategies import STRATEGIES
+from impsamp_fast import strategies
+from tests.bench.tiny_bench import QUICK_TASK, STEPS, TINY
+
+ALL = strategies.names()
+
+
+def test_compare_writes_tables_results_and_figures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(TASKS, "two-circles", TINY)
+    main(["compare", "two-circles", "--seeds", "2", "--out", str(tmp_path)])
+    printed = capsys.readouterr().out
+    assert (tmp_path / "table.md").read_text() in printed
+    for strategy in STRATEGIES.values():
+        assert f"| {strategy.label} " in printed
+    for name in ("curves.png", "picks.png"):
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert set(results["machine"]) >= {"cpu", "cores", "threads", "torch", "impsamp_fast", "python"}
+    assert results["settings"]["budget"] == {"steps": STEPS, "seconds": None}
+    assert results["seeds"] == [0, 1]
+    assert [(r["strategy"], r["seed"]) for r in results["runs"]] == [
+        (name, seed) for seed in (0, 1) for name in STRATEGIES
+    ]
+    for run in results["runs"]:
+        curve = run["curve"]
+        assert {len(values) for values in curve.values()} == {len(curve["step"])}
+        assert np.all(np.diff(curve["step"]) > 0)
+        assert np.all(np.diff(curve["seconds"]) > 0)
+        assert all(0.0 <= value <= 1.0 for value in curve["accuracy"])
+        loop = run["strategy"] == "gradient-norm-cdf-loop"
+        assert curve["step"][-1] == (1 if loop else STEPS)
+
+    # The figures come from the files alone.
+    (tmp_path / "curves.png").unlink()
+    main(["figures", str(tmp_path)])
+    assert (tmp_path / "curves.png").exists()
+
+
+@pytest.mark.filterwarnings("error")
+def test_one_evaluation_of_one_strategy_is_drawn_without_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(TASKS, "two-circles", TINY)
+    names = ["--strategies", "gradient-norm-cdf", "--seeds", "1", "--steps", "4"]
+    main(["compare", "two-circles", *names, "--out", str(tmp_path)])
+    assert (tmp_path / "curves.png").exists()
+
+
+def test_one_table_has_all_strategies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(TASKS, "two-circles", replace(QUICK_TASK, start="always"))
+    main(["compare", "two-circles", "--strategies", "all", "--seeds", "1", "--out", str(tmp_path)])
+    captured = capsys.readouterr()
+    assert captured.out.startswith((tmp_path / "table.md").read_text())
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert [row["strategy"] for row in results["overview"]["rows"]] == ALL
+    assert results["settings"]["pool"] == TINY.epoch_pool
+    assert results["settings"]["epochs"] == 4
+    for name, strategy in results["strategies"].items():
+        assert f"| {strategy['label']} " in captured.out
+        assert strategy["level"] == strategies.get(name).level
+    # No terminal is there for a bar: each run says that it is finished.
+    assert captured.err.count(" after 24 steps in ") == len(ALL)
+    assert f"{len(ALL)} of {len(ALL)} runs: random-pruning, seed 0: " in captured.err
+    assert (tmp_path / "curves.png").exists()
+
+    for run in results["runs"]:
+        parts = run["split_us"]
+        assert parts["step"] == pytest.approx(sum(parts[stage] for stage in STAGES), abs=0.1)
+        scored = run["strategy"] in strategies.names("batch") and run["strategy"] not in (
+            "uniform",
+            "random-subset",
+        )
+        assert (parts["forward"] > 0) == scored, run["strategy"]
+        assert (parts["select"] > 0) == (run["strategy"] != "uniform"), run["strategy"]
+        assert run["loss_quantiles"] == sorted(run["loss_quantiles"])
+        assert run["curve"]["step"][-1] == STEPS
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--strategies", "uniform", "higest-loss"], 'no strategy "higest-loss"; there are unif'),
+        (["--start", "ratio:often"], 'start is "ratio:often", expected "always"'),
+        (["--start", "never"], 'start is "never"'),
+    ],
+)
+def test_unknown_names_are_named(arguments: list[str], message: str) -> None:
+    with pytest.raises(SystemExit, match=message):
+        main(["compare", "two-circles", *arguments])

@@ -1,0 +1,115 @@
+"""Which strategies are compared, how they look, and what they are made with."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import impsamp_fast
+from bench.training.making import make_for_dataset, parse_start
+from bench.training.runner import run_all
+from bench.training.strategies import STRATEGIES, find, known
+from impsamp_fast import strategies
+from tests.bench.tiny_bench import QUICK_TASK, comparison, tiny_data
+
+ALL = strategies.names()
+
+
+def test_all_are_those_of_the_registry() -> None:
+    assert [strategy.name for strategy in find(["all"])] == ALL
+    assert [s.name for s in find(["kf18", "all", "gradient-norm-cdf-loop"])] == [
+        "kf18",
+        *(name for name in ALL if name != "kf18"),
+        "gradient-norm-cdf-loop",
+    ]
+    assert set(known()) == {*ALL, "gradient-norm-cdf-unbiased", "gradient-norm-cdf-loop"}
+    with pytest.raises(SystemExit, match=r'no strategy "top-l"; there are uniform, .*pruning'):
+        find(["top-l"])
+
+
+def test_all_can_be_told_apart_in_figures() -> None:
+    looks = [(strategy.colour, strategy.line) for strategy in known().values()]
+    assert len(set(looks)) == len(looks)
+
+
+def test_strategies_say_how_they_weigh_and_when_they_start(tmp_path: Path) -> None:
+    names = ["uniform", "gradient-norm-cdf", "gradient-norm-cdf-unbiased", "kf18"]
+    strategies = run_all(comparison(tmp_path, names=names), tiny_data(tmp_path))["strategies"]
+    assert {name: (s["correction"], s["start"]) for name, s in strategies.items()} == {
+        "uniform": ("none", None),
+        "gradient-norm-cdf": ("none", "after:8"),
+        "gradient-norm-cdf-unbiased": ("unbiased", "after:8"),
+        "kf18": ("unbiased", "variance:1.5"),
+    }
+
+
+def test_the_papers_strategies_are_what_the_factories_make(tmp_path: Path) -> None:
+    """The settings that the committed results of Two Circles were measured with."""
+    results = run_all(comparison(tmp_path), tiny_data(tmp_path))
+    made = {name: strategy["made"] for name, strategy in results["strategies"].items()}
+    settings = {
+        name: (made[name]["score"], made[name]["method"], made[name]["correction"])
+        for name in made
+        if "score" in made[name]
+    }
+    assert settings == {
+        "highest-loss": ("loss", "topk", "none"),
+        "highest-loss-cdf": ("loss", "multinomial", "none"),
+        "gradient-norm": ("grad_norm", "topk", "none"),
+        "gradient-norm-cdf": ("grad_norm", "multinomial", "none"),
+        "gradient-norm-cdf-unbiased": ("grad_norm", "multinomial", "unbiased"),
+        "kf18": ("grad_norm", "multinomial", "unbiased"),
+    }
+    assert made["kf18"]["start"] == {
+        "type": "VarianceReduction",
+        "threshold": 1.5,
+        "momentum": 0.9,
+    }
+    assert list(made) == list(STRATEGIES)
+    assert results["settings"]["epochs"] is None
+    assert results["settings"]["pool"] == 4096  # all, since nobody counts in epochs
+
+
+@pytest.mark.parametrize(
+    ("name", "epochs", "warm_up"),
+    [
+        ("recency-bias", 100, 15),  # the paper's
+        ("recency-bias", 12, 2),
+        ("recency-bias", 1, 1),
+        ("active-bias", 200, 15),
+        ("early-importance", 14, 2),
+        ("online-batch", 100, 1),
+    ],
+)
+def test_warm_ups_are_cut_to_a_share_of_the_epochs(name: str, epochs: int, warm_up: int) -> None:
+    sampler = make_for_dataset(known()[name], 50, epochs, 3, seed=0)
+    assert sampler.warm_up == warm_up
+    assert getattr(sampler, "epochs", epochs) == epochs
+
+
+def test_strategies_begin_by_the_rule_of_the_comparison_or_their_paper(tmp_path: Path) -> None:
+    parts = replace(comparison(tmp_path, QUICK_TASK, ["all"]), start="ratio:0.3", pool=96)
+    starts = {s.name: parts.description(s)["start"] for s in parts.strategies}
+    own = {
+        "uniform": None,
+        "random-subset": None,
+        "kf18": "variance:1.5",
+        "kf18-biased": "variance:1.5",
+        "selective-backprop": "after:6",  # the raw batches of an epoch of 96 samples
+    }
+    for name in strategies.names("batch"):
+        assert starts[name] == own.get(name, "ratio:0.3"), name
+    for name in strategies.names("dataset"):
+        assert starts[name] == ("epoch:0" if name == "bandit" else "epoch:1"), name
+
+
+def test_start_rules_are_parsed() -> None:
+    assert isinstance(parse_start("always"), impsamp_fast.Always)
+    assert isinstance(parse_start("variance"), impsamp_fast.VarianceReduction)
+    assert parse_start("variance").threshold is None
+    assert parse_start("variance:1.5").threshold == 1.5
+    after, ratio = parse_start("after:7"), parse_start("ratio:0.42")
+    assert isinstance(after, impsamp_fast.After)
+    assert after.steps == 7
+    assert isinstance(ratio, impsamp_fast.LossRatio)
+    assert ratio.threshold == 0.42
