@@ -109,20 +109,20 @@ class SamplerPicker:
         self.batches: Iterator[list[int]] | None = None
 
     def loss(self, stream: Stream) -> Tensor:
-        index = self.next_index()
+        index = torch.tensor(self.next_numbers())
         self.importance_steps += self.epoch >= self.warm_up
         if self.counts is not None:
             self.counts.update(index)
         return self.learn(index, *stream.at(index))
 
-    def next_index(self) -> Tensor:
+    def next_numbers(self) -> list[int]:
         """The numbers of the next mini-batch's samples."""
         while True:
             if self.batches is None:
                 self.batches = iter(self.sampler.batches(self.n))
-            index = next(self.batches, None)
-            if index is not None:
-                return torch.tensor(index)
+            numbers = next(self.batches, None)
+            if numbers is not None:
+                return numbers
             self.batches = None
             self.epoch += 1
 

@@ -5,6 +5,8 @@ The stages of a step are timed on the run's own model and data, over many steps.
 is timed alongside, and what it takes beyond the sum of its stages is "other": the Python around
 them. Of every other strategy that picks from raw batches a step is timed as it runs, and "select"
 is all that is neither a forward pass for scoring nor training.
+
+Fetching rows from the stream is training: uniform sampling does it as well.
 """
 
 import time
@@ -15,7 +17,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from bench.operators.peers import row_loop_grad_norm
 from bench.report.results import STAGES
@@ -100,8 +102,9 @@ def row_loop_step(training: Training) -> Step:
     """The loop makes the forward passes too; all of it counts as selecting."""
 
     def step() -> dict[str, float]:
-        x, y, _ = training.stream.next(training.task.large)
         clock = [time.perf_counter()]
+        x, y, _ = training.stream.next(training.task.large)
+        clock.append(time.perf_counter())
         norm = row_loop_grad_norm(training.model, x, y)
         rows = torch.multinomial(norm, training.task.mini, replacement=True)
         clock.append(time.perf_counter())
@@ -109,8 +112,14 @@ def row_loop_step(training: Training) -> Step:
         clock.append(time.perf_counter())
         training.update(F.cross_entropy(training.model(picked_x), picked_y))
         clock.append(time.perf_counter())
-        parts = spans(("select", "gather", "train"), clock)
-        return parts | {"step": clock[-1] - clock[0], "selection": clock[2] - clock[0]}
+        fetch, select, gather, train = durations(clock)
+        return {
+            "select": select,
+            "gather": gather,
+            "train": fetch + train,
+            "step": clock[-1] - clock[0],
+            "selection": select + gather,
+        }
 
     return step
 
@@ -131,8 +140,9 @@ def selector_step(training: Training, selector: Selector) -> Step:
             training.update((losses * weight).mean())
 
     def step() -> dict[str, float]:
-        x, y, _ = stream.next(large)
         clock = [time.perf_counter()]
+        x, y, _ = stream.next(large)
+        clock.append(time.perf_counter())
         with torch.no_grad():
             logits = model(x)
         clock.append(time.perf_counter())
@@ -142,30 +152,37 @@ def selector_step(training: Training, selector: Selector) -> Step:
         clock.append(time.perf_counter())
         train(picked_x, picked_y, selection.weight)
         clock.append(time.perf_counter())
-        parts = spans(("forward", "select", "gather", "train"), clock)
+        fetch, forward, choose, gather, learn = durations(clock)
         whole = whole_step()
-        return parts | {"step": whole["step"], "selection": whole["selection"]}
+        return {
+            "forward": forward,
+            "select": choose,
+            "gather": gather,
+            "train": fetch + learn,
+            "step": whole["step"],
+            "selection": whole["selection"],
+        }
 
     return step
 
 
 def strategy_step(training: Training) -> Step:
-    """Any strategy of raw batches: its call, less the model's forward passes within it."""
+    """Any strategy of raw batches: its call, less the rows fetched and the forward passes in it."""
     picker = at_work(training)
-    forward = ForwardClock(training.model)
+    forward, fetch = CallClock(training.model, "forward"), CallClock(training.stream, "next")
 
     def step() -> dict[str, float]:
-        with forward:  # what it does to begin and to end stays outside the time
+        with forward, fetch:  # what they do to begin and to end stays outside the time
             begin = time.perf_counter()
             batch = picker.next_batch(training.stream)
             picked, scoring = time.perf_counter(), forward.seconds
             training.update(picker.loss_of(batch))
             end = time.perf_counter()
-        selection = picked - begin - scoring
+        selection = picked - begin - scoring - fetch.seconds
         return {
             "forward": scoring,
             "select": selection,
-            "train": end - picked,
+            "train": fetch.seconds + end - picked,
             "step": end - begin,
             "selection": selection,
         }
@@ -173,26 +190,27 @@ def strategy_step(training: Training) -> Step:
     return step
 
 
-class ForwardClock:
-    """Adds up the time of a model's forward passes within a `with` block.
+class CallClock:
+    """Adds up the time of the calls of an object's method within a `with` block.
 
-    It stands in for the model's forward method: with hooks torch takes a slower way through each
+    It stands in for the method. With hooks of a model, torch would take a slower way through each
     call, and what that costs would be blamed on what makes the call.
     """
 
-    def __init__(self, model: nn.Module) -> None:
-        self.model, self.forward, self.seconds = model, model.forward, 0.0
+    def __init__(self, owner: object, name: str) -> None:
+        self.owner, self.name, self.method = owner, name, getattr(owner, name)
+        self.seconds = 0.0
 
     def __enter__(self) -> None:
         self.seconds = 0.0
-        self.model.forward = self.timed  # type: ignore[method-assign]
+        setattr(self.owner, self.name, self.timed)
 
     def __exit__(self, *_: object) -> None:
-        del self.model.forward
+        delattr(self.owner, self.name)
 
     def timed(self, *args: Any, **kwargs: Any) -> Any:
         begin = time.perf_counter()
-        output = self.forward(*args, **kwargs)
+        output = self.method(*args, **kwargs)
         self.seconds += time.perf_counter() - begin
         return output
 
@@ -203,12 +221,13 @@ def sampler_step(training: Training, picker: SamplerPicker) -> Step:
     picker.batches = None  # its pass ends here
     begin = time.perf_counter()
     # Two epochs, since every second one may be of all samples.
-    steps = sum(len(torch.tensor(index)) == n for _ in range(2) for index in sampler.batches(n))
+    steps = sum(len(numbers) == n for _ in range(2) for numbers in sampler.batches(n))
     drawing = (time.perf_counter() - begin) / max(1, steps)
 
     def step() -> dict[str, float]:
-        index = picker.next_index()
+        numbers = picker.next_numbers()
         clock = [time.perf_counter()]
+        index = torch.tensor(numbers)
         x, y = training.stream.at(index)
         clock.append(time.perf_counter())
         logits = model(x)
@@ -219,7 +238,7 @@ def sampler_step(training: Training, picker: SamplerPicker) -> Step:
         clock.append(time.perf_counter())
         training.update(loss)
         clock.append(time.perf_counter())
-        gather, forward, learn, backward = (b - a for a, b in pairwise(clock))
+        gather, forward, learn, backward = durations(clock)
         return {
             "select": drawing + learn,
             "gather": gather,
@@ -231,5 +250,5 @@ def sampler_step(training: Training, picker: SamplerPicker) -> Step:
     return step
 
 
-def spans(names: tuple[str, ...], clock: list[float]) -> dict[str, float]:
-    return dict(zip(names, (b - a for a, b in pairwise(clock)), strict=True))
+def durations(clock: list[float]) -> list[float]:
+    return [b - a for a, b in pairwise(clock)]

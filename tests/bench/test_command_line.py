@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bench.__main__ import main
-from bench.report.results import STAGES
+from bench.report.results import ROW_LOOP, STAGES
 from bench.tasks import TASKS
 from bench.training.strategies import STRATEGIES
 from impsamp_fast import strategies
@@ -42,7 +42,7 @@ def test_compare_writes_tables_results_and_figures(
         assert np.all(np.diff(curve["step"]) > 0)
         assert np.all(np.diff(curve["seconds"]) > 0)
         assert all(0.0 <= value <= 1.0 for value in curve["accuracy"])
-        loop = run["strategy"] == "gradient-norm-cdf-loop"
+        loop = run["strategy"] == ROW_LOOP
         assert curve["step"][-1] == (1 if loop else STEPS)
 
     # The figures come from the files alone.

@@ -9,16 +9,18 @@ import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
+from bench.report.results import ROW_LOOP
 from bench.training import time_split
 from bench.training.run import Training
 from bench.training.strategies import known
+from bench.training.stream import Stream
 from impsamp_fast import strategies
 from tests.bench.tiny_bench import QUICK_TASK, TINY, tiny_data
 
 ALL = strategies.names()
 
 
-@pytest.mark.parametrize("name", [*ALL, "gradient-norm-cdf-loop"])
+@pytest.mark.parametrize("name", [*ALL, ROW_LOOP])
 def test_selection_is_what_is_neither_training_nor_scoring(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -37,7 +39,7 @@ def test_selection_is_what_is_neither_training_nor_scoring(
     next(training.model.children()).register_forward_hook(forward)
     monkeypatch.setattr(training, "update", update)
     parts = time_split.measure(training)
-    loop = TINY.large * 1e6 if name == "gradient-norm-cdf-loop" else 0.0
+    loop = TINY.large * 1e6 if name == ROW_LOOP else 0.0
     assert parts["selection"] == loop
     assert parts["step"] == pytest.approx(parts["forward"] + parts["train"] + loop)
     if name not in {"top-q", "hard-accuracy", "soft-accuracy"}:
@@ -62,11 +64,50 @@ def test_no_span_holds_work_of_the_measurement(monkeypatch: pytest.MonkeyPatch, 
         (nn.Module, "register_forward_pre_hook"),
         (nn.Module, "register_forward_hook"),
         (RemovableHandle, "remove"),
-        (time_split.ForwardClock, "__enter__"),
-        (time_split.ForwardClock, "__exit__"),
+        (time_split.CallClock, "__enter__"),
+        (time_split.CallClock, "__exit__"),
     ):
         monkeypatch.setattr(owner, method, takes_a_second(getattr(owner, method)))
     parts = time_split.measure(training)
     assert now[0] > 0
     assert not any(parts.values()), parts
     assert "forward" not in vars(training.model)
+    assert "next" not in vars(training.stream)
+
+
+@pytest.mark.parametrize("name", [*strategies.names("batch"), ROW_LOOP])
+def test_fetching_rows_is_training_as_for_uniform_sampling(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """By a clock that moves when rows are fetched, 1 s for a raw batch."""
+    now = [0.0]
+    monkeypatch.setattr("bench.training.time_split.time.perf_counter", lambda: now[0])
+    training = Training(QUICK_TASK, tiny_data(Path()).first(100), known()[name], 0, "always")
+    fetch = Stream.next
+
+    def slow(stream: Stream, rows: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+        now[0] += 1
+        return fetch(stream, rows)
+
+    monkeypatch.setattr(Stream, "next", slow)
+    parts = time_split.measure(training)
+    assert parts["selection"] == parts["select"] == parts["other"] == 0
+    assert parts["train"] == parts["step"] > 0
+
+
+def test_turning_numbers_into_a_tensor_is_no_drawing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock that moves with each tensor that is made of a list, 1 s each."""
+    now = [0.0]
+    monkeypatch.setattr("bench.training.time_split.time.perf_counter", lambda: now[0])
+    data = tiny_data(Path()).first(100)
+    training = Training(QUICK_TASK, data, known()["bandit"], 0, "always", epochs=9)
+    make = torch.tensor
+
+    def slow(values: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+        now[0] += isinstance(values, list)
+        return make(values, *args, **kwargs)
+
+    monkeypatch.setattr(torch, "tensor", slow)
+    parts = time_split.measure(training)
+    assert parts["gather"] == parts["step"] == 1e6  # once a step, where the rows are gathered
+    assert parts["select"] == 0
