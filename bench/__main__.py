@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from bench.operators import ratios, variance
+from bench.operators import against, ratios, variance
 from bench.operators.gpu import suite as gpu
 from bench.report import figures, paper_tables, readme, strategies_table
 from bench.report.files import read_json, write_atomically
@@ -67,9 +67,15 @@ def parser() -> argparse.ArgumentParser:
     draw.set_defaults(run=lambda args: draw_figures(args.directory))
 
     ratio = commands.add_parser("ratios", help="each operator beside what else could be written")
-    ratio.add_argument("--out", type=Path, default=ratios.RESULT)
+    ratio.add_argument(
+        "--against",
+        type=Path,
+        metavar="TREE",
+        help="beside the operators of another source tree, built in place, instead",
+    )
+    ratio.add_argument("--out", type=Path, help=f"({ratios.RESULT}, or none with --against)")
     ratio.add_argument("--threads", type=positive_int, default=2)
-    ratio.set_defaults(run=lambda args: ratios.main(args.out, args.threads))
+    ratio.set_defaults(run=run_ratios)
 
     on_gpu = commands.add_parser("gpu", help="the operators on a GPU, checked and timed")
     gpu.add_arguments(on_gpu)
@@ -99,6 +105,13 @@ def positive_float(text: str) -> float:
     if not value > 0:
         raise argparse.ArgumentTypeError(f"{value} is not positive")
     return value
+
+
+def run_ratios(args: argparse.Namespace) -> None:
+    if args.against is None:
+        ratios.main(args.out or ratios.RESULT, args.threads)
+    else:
+        against.main(args.against, args.out, args.threads)
 
 
 def run_compare(args: argparse.Namespace) -> None:

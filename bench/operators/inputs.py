@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+WIDE = 32000  # classes, as many as a language model's tokens
 SIZES = [(K, C) for K in (1024, 4096) for C in (2, 10, 100, 1000)]
 
 

@@ -13,7 +13,7 @@ import torch
 
 import impsamp_fast
 from bench.operators import peers
-from bench.operators.inputs import SIZES, logits_and_target
+from bench.operators.inputs import SIZES, WIDE, logits_and_target
 from bench.operators.peers import COMPILE, EAGER
 from bench.operators.timing import Candidates, in_turns
 from bench.report import machine
@@ -22,7 +22,6 @@ from bench.report.operator_tables import OURS
 from bench.tasks import two_circles
 
 RESULT = RESULTS / "ratios.json"
-WIDE = 32000  # classes, as many as a language model's tokens
 ROW_LOOP = "row-by-row backward loop"
 
 

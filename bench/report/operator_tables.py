@@ -28,6 +28,18 @@ def ratios_table(result: dict[str, Any]) -> str:
     return "\n".join(table(HEADINGS, rows)) + "\n"
 
 
+def against_markdown(result: dict[str, Any]) -> str:
+    """One row per case: both builds' times, and ours by the other's with its quartiles."""
+    rows = []
+    for case in result["cases"]:
+        times = (case[key]["median"] for key in ("microseconds", "microseconds_against"))
+        ratios = (f"{case['ratio'][key]:.3f}" for key in ("median", "low", "high"))
+        rows.append([case["name"], *map(duration, times), *ratios])
+    lines = table(["what", "this tree", "that tree", "ratio", "from", "to"], rows)
+    told = f"That tree: {result['tree']}. Measured on {one_line(result['machine'])}."
+    return "\n".join(lines) + f"\n\n{told}\n"
+
+
 def duration(microseconds: float) -> str:
     if microseconds < 1e3:
         return f"{microseconds:.1f} µs"
