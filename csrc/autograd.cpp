@@ -5,6 +5,8 @@
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <torch/library.h>
 
+#include "ops.h"
+
 namespace isf {
 
 namespace {
@@ -28,13 +30,17 @@ void pass_through(const c10::OperatorHandle& op, c10::DispatchKeySet keys,
   op.redispatchBoxed(keys & c10::after_autograd_keyset, stack);
 }
 
-}  // namespace
-
-TORCH_LIBRARY_IMPL(impsamp_fast, Autograd, m) {
-  for (const char* name : {"row_stats", "row_stats.out", "score", "score.out", "draw", "draw.out",
-                           "select", "select.out", "smoothed", "corrected"}) {
-    m.impl(name, torch::CppFunction::makeFromBoxedFunction<&pass_through>());
+template <class... Op>
+void implement(torch::Library& library, List<Op...>) {
+  for (const std::string name : {Op::name...}) {
+    library.impl(name.c_str(), torch::CppFunction::makeFromBoxedFunction<&pass_through>());
+    library.impl((name + ".out").c_str(),
+                 torch::CppFunction::makeFromBoxedFunction<&pass_through>());
   }
 }
+
+}  // namespace
+
+TORCH_LIBRARY_IMPL(impsamp_fast, Autograd, m) { implement(m, Operators()); }
 
 }  // namespace isf

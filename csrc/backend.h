@@ -1,12 +1,11 @@
 // A device's side of the operators. ops.cpp checks the arguments and finds a place for the results,
-// and the backend of the tensors' device fills it.
+// and the backend of the tensors' device fills it. The backends are the only registry of devices: a
+// new one is a folder whose ops.cpp adds its own.
 #pragma once
 
-#include <ATen/core/Generator.h>
 #include <ATen/core/Tensor.h>
 
-#include <optional>
-
+#include "arguments.h"
 #include "problem.h"
 #include "rows.h"
 
@@ -14,40 +13,48 @@ namespace isf {
 
 using at::Tensor;
 
-// What decides a draw. At most one of them is given; with none, the device's default generator.
-struct Seed {
-  std::optional<int64_t> number;
-  const std::optional<at::Generator>& generator;  // of the draw's device
-  std::optional<Tensor> tensor;                   // int64 [], on the draw's device
-};
-
-struct Scoring {
+struct RowTask {
   const Rows& rows;
   RowProblem problem;   // with the statistics asked for
   Statistic statistic;  // the one that is multiplied by the features' factor
   Tensor features;      // [K, D] with unit stride in D; undefined if there is no such factor
 };
 
-struct Drawing {
-  Tensor weights;  // [K] float32 or float64, contiguous
+struct DrawTask {
+  const Tensor& weights;  // [K] float32 or float64, contiguous
   int64_t n;
   Method method;
+  const Seed& seed;
+  const Tensor& index;  // [n] int64
+  const Tensor& prob;   // [n] of the weights' type
 };
 
-struct Selected {
+struct SelectTask {
+  const RowTask& scores;
+  Choice choice;
+  const Seed& seed;
   const Tensor& index;   // [n] int64
   const Tensor& weight;  // [n], and all below, of the result type
-  const Tensor& score;   // [...], the problem's statistic unless that is the loss
-  const Tensor& loss;    // [...], the problem's
+  const Tensor& score;   // [...], the statistic of `scores` unless that is the loss
+  const Tensor& loss;    // [...], the loss of `scores`
   const Tensor& tau;     // []
   const Tensor& status;  // [] int64
 };
 
-// What rows are drawn by, made of their scores.
-struct Smoothing {
-  Tensor score;    // [K] float32 or float64, contiguous
-  Tensor ignored;  // [K] bool, contiguous; undefined if no row is
-  double share;    // of the mean
+// From scores to what rows are drawn by.
+struct SmoothTask {
+  const Tensor& score;    // [K] float32 or float64, contiguous
+  const Tensor& ignored;  // [K] bool, contiguous; undefined if no row is
+  double share;           // of the mean
+  const Tensor& weights;  // [K], and tau, of the scores' type
+  const Tensor& tau;      // []
+};
+
+// From probabilities to weights.
+struct CorrectTask {
+  Correcting correcting;
+  const Tensor& drawn_by;  // [n] of the weights' type: what the drawn rows were drawn by
+  const Tensor& weight;    // [n] float32 or float64, contiguous; holds the probabilities before
 };
 
 // A backend that can see what is wrong with the values raises; another one marks it, as
@@ -55,16 +62,14 @@ struct Smoothing {
 struct Backend {
   // An uninitialised tensor like at::empty's, without the dispatcher's share of the cost.
   Tensor (*empty)(at::IntArrayRef shape, at::ScalarType type, at::Device device);
-  void (*score)(const Scoring& scoring);
-  void (*draw)(const Drawing& drawing, const Seed& seed, const Tensor& index, const Tensor& prob);
-  void (*select)(const Scoring& scoring, const Choice& choice, const Seed& seed,
-                 const Selected& selected);
-  void (*smooth)(const Smoothing& smoothing, const Tensor& weights, const Tensor& tau);
-  // weight [n] holds the probabilities before; drawn_by [n] is what the drawn rows were drawn by.
-  void (*correct)(const Correcting& correcting, const Tensor& drawn_by, const Tensor& weight);
+  void (*score)(const RowTask& task);
+  void (*draw)(const DrawTask& task);
+  void (*select)(const SelectTask& task);
+  void (*smooth)(const SmoothTask& task);
+  void (*correct)(const CorrectTask& task);
 };
 
-// Each device's file adds its own when the library is loaded.
+// Adds a device when the library is loaded.
 struct AddBackend {
   AddBackend(at::DeviceType device, const Backend& backend);
 };

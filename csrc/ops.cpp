@@ -1,21 +1,21 @@
 #include "ops.h"
 
 #include <ATen/ATen.h>
+#include <torch/library.h>
 
 #include <vector>
 
 #include "backend.h"
 #include "names.h"
-#include "outputs.h"
 
 namespace isf {
 
 namespace {
 
-// What to do with the rows' logits, with no statistic asked for.
-Scoring scoring_of(const Rows& rows) {
-  Scoring scoring = {rows, {}, kLoss, {}};
-  RowProblem& problem = scoring.problem;
+// What the kernels are to know of rows, with no statistic asked for.
+RowTask task_of(const Rows& rows) {
+  RowTask task = {rows, {}, kLoss, {}};
+  RowProblem& problem = task.problem;
   problem.logits = rows.logits.const_data_ptr();
   problem.rows = rows.count();
   problem.classes = rows.classes();
@@ -32,19 +32,23 @@ Scoring scoring_of(const Rows& rows) {
   problem.label_smoothing = rows.label_smoothing;
   problem.ignore = rows.ignore();
   problem.sum_tolerance = rows.sum_tolerance;
-  return scoring;
+  return task;
 }
 
 // The same for a kind of score; `argument` is what it was passed as.
-Scoring scoring_of(const Rows& rows, const std::string& kind, const char* argument,
-                   const std::optional<Tensor>& features) {
-  Scoring scoring = scoring_of(rows);
-  scoring.statistic = statistic_of(kind, argument);
+RowTask task_of(const Rows& rows, const std::string& kind, const char* argument,
+                const std::optional<Tensor>& features) {
+  RowTask task = task_of(rows);
+  task.statistic = statistic_of(kind, argument);
   const bool last_layer = kind == "last_layer";
   TORCH_CHECK_VALUE(last_layer || !features, "features is given, but ", argument, " is \"", kind,
                     "\" and only \"last_layer\" uses features");
-  if (last_layer) scoring.features = check_features(rows, features);
-  return scoring;
+  if (last_layer) task.features = check_features(rows, features);
+  return task;
+}
+
+void ask_for(RowTask& task, Statistic statistic, const Tensor& result) {
+  task.problem.statistic[statistic] = result.mutable_data_ptr();
 }
 
 void check_count(int64_t n, int64_t rows, const char* name) {
@@ -93,264 +97,122 @@ Tensor check_ignored(const std::optional<Tensor>& ignored, const Tensor& score) 
   return ignored->contiguous();
 }
 
-Drawing check_draw(const Tensor& weights, int64_t n, const std::string& method) {
-  const Tensor numbers = check_numbers(weights, "weights", "[K]");
-  check_count(n, numbers.size(0), "weights");
-  return {numbers, n, method_of(method)};
-}
-
 void check_share(double smoothing) {
   TORCH_CHECK_VALUE(smoothing >= 0 && smoothing <= 1, "smoothing is ", smoothing,
                     ", but must be between 0 and 1");
 }
 
-Choice check_choice(const Rows& rows, int64_t n, const std::string& method,
-                    const std::string& correction, std::optional<double> exponent,
-                    double smoothing) {
-  check_count(n, rows.count(), "logits");
-  check_share(smoothing);
-  return {n, method_of(method), correction_of(correction, exponent), exponent.value_or(1.0),
-          smoothing};
-}
-
-void ask_for(Scoring& scoring, Statistic statistic, const Tensor& result) {
-  scoring.problem.statistic[statistic] = result.mutable_data_ptr();
-}
-
-void fill_row_stats(const Rows& rows, const Tensor& loss, const Tensor& grad_norm,
-                    const Tensor& p_true, const Tensor& margin, const Tensor& entropy) {
-  Scoring scoring = scoring_of(rows);
-  ask_for(scoring, kLoss, loss);
-  ask_for(scoring, kGradNorm, grad_norm);
-  ask_for(scoring, kPTrue, p_true);
-  ask_for(scoring, kMargin, margin);
-  ask_for(scoring, kEntropy, entropy);
-  backend_of(rows.logits.device()).score(scoring);
-}
-
-void fill_score(Scoring& scoring, const Tensor& score) {
-  ask_for(scoring, scoring.statistic, score);
-  backend_of(score.device()).score(scoring);
-}
-
-// If the loss is the score, it is computed once.
-void fill_selection(Scoring& scoring, const Choice& choice, const Seed& seed,
-                    const Selected& selected) {
-  ask_for(scoring, kLoss, selected.loss);
-  if (scoring.statistic != kLoss) ask_for(scoring, scoring.statistic, selected.score);
-  backend_of(selected.score.device()).select(scoring, choice, seed, selected);
+Choice check_choice(const SelectOptions& select) {
+  check_share(select.smoothing);
+  return {select.n, method_of(select.method), correction_of(select.correction, select.exponent),
+          select.exponent.value_or(1.0), select.smoothing};
 }
 
 }  // namespace
 
-std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> row_stats(
-    const Tensor& logits, const Tensor& target, double label_smoothing,
-    const std::optional<Tensor>& class_weight, std::optional<int64_t> ignore_index) {
-  const Rows rows = check_rows(logits, target, label_smoothing, class_weight, ignore_index);
-  Tensor loss = rows.empty_statistic(), grad_norm = rows.empty_statistic(),
-         p_true = rows.empty_statistic(), margin = rows.empty_statistic(),
-         entropy = rows.empty_statistic();
-  fill_row_stats(rows, loss, grad_norm, p_true, margin, entropy);
-  return {loss, grad_norm, p_true, margin, entropy};
+void RowStats::run(const LabelledRows& given, const LossOptions& loss, Results& results) {
+  constexpr Statistic statistics[] = {kLoss, kGradNorm, kPTrue, kMargin, kEntropy};
+  const Rows rows = check_rows(given, loss);
+  const Form each = {rows.shape, rows.result_type};
+  results.open(rows.logits.device(), {each, each, each, each, each});
+  RowTask task = task_of(rows);
+  for (size_t i = 0; i < std::size(statistics); ++i) ask_for(task, statistics[i], results[i]);
+  backend_of(rows.logits.device()).score(task);
 }
 
-void row_stats_out(const Tensor& logits, const Tensor& target, double label_smoothing,
-                   const std::optional<Tensor>& class_weight, std::optional<int64_t> ignore_index,
-                   const Tensor& loss, const Tensor& grad_norm, const Tensor& p_true,
-                   const Tensor& margin, const Tensor& entropy) {
-  const Rows rows = check_rows(logits, target, label_smoothing, class_weight, ignore_index);
-  open_outputs({{"out.loss", loss, rows.shape, rows.result_type},
-                {"out.grad_norm", grad_norm, rows.shape, rows.result_type},
-                {"out.p_true", p_true, rows.shape, rows.result_type},
-                {"out.margin", margin, rows.shape, rows.result_type},
-                {"out.entropy", entropy, rows.shape, rows.result_type}},
-               logits.device(), {logits, target, class_weight.value_or(Tensor())});
-  fill_row_stats(rows, loss, grad_norm, p_true, margin, entropy);
+void Score::run(const LabelledRows& given, const ScoreOptions& score, const LossOptions& loss,
+                Results& results) {
+  const Rows rows = check_rows(given, loss);
+  RowTask task = task_of(rows, score.kind, "kind", score.features);
+  results.open(rows.logits.device(), {{rows.shape, rows.result_type}});
+  ask_for(task, task.statistic, results[0]);
+  backend_of(rows.logits.device()).score(task);
 }
 
-Tensor score(const Tensor& logits, const Tensor& target, const std::string& kind,
-             const std::optional<Tensor>& features, double label_smoothing,
-             const std::optional<Tensor>& class_weight, std::optional<int64_t> ignore_index) {
-  const Rows rows = check_rows(logits, target, label_smoothing, class_weight, ignore_index);
-  Scoring scoring = scoring_of(rows, kind, "kind", features);
-  Tensor score = rows.empty_statistic();
-  fill_score(scoring, score);
-  return score;
+void Draw::run(const Weights& given, const DrawOptions& draw, const Seed& seed, Results& results) {
+  const Tensor weights = check_numbers(given.weights, "weights", "[K]");
+  const Method method = method_of(draw.method);
+  check_count(draw.n, weights.size(0), "weights");
+  check_seed(seed, weights.device());
+  results.open(weights.device(), {{draw.n, at::kLong}, {draw.n, weights.scalar_type()}});
+  backend_of(weights.device()).draw({weights, draw.n, method, seed, results[0], results[1]});
 }
 
-void score_out(const Tensor& logits, const Tensor& target, const std::string& kind,
-               const std::optional<Tensor>& features, double label_smoothing,
-               const std::optional<Tensor>& class_weight, std::optional<int64_t> ignore_index,
-               const Tensor& score) {
-  const Rows rows = check_rows(logits, target, label_smoothing, class_weight, ignore_index);
-  Scoring scoring = scoring_of(rows, kind, "kind", features);
-  open_outputs({{"out", score, rows.shape, rows.result_type}}, logits.device(),
-               {logits, target, features.value_or(Tensor()), class_weight.value_or(Tensor())});
-  fill_score(scoring, score);
+void Select::run(const LabelledRows& given, const SelectOptions& select, const Seed& seed,
+                 const LossOptions& loss, Results& results) {
+  const Rows rows = check_rows(given, loss);
+  check_count(select.n, rows.count(), "logits");
+  const Choice choice = check_choice(select);
+  RowTask task = task_of(rows, select.score, "score", select.features);
+  const at::Device device = rows.logits.device();
+  check_seed(seed, device);
+  const Form each_row = {rows.shape, rows.result_type};
+  results.open(device, {{select.n, at::kLong},
+                        {select.n, rows.result_type},
+                        each_row,
+                        each_row,
+                        {{}, rows.result_type},
+                        {{}, at::kLong}});
+  const Tensor &score = results[2], &row_loss = results[3];
+  ask_for(task, kLoss, row_loss);
+  if (task.statistic != kLoss) ask_for(task, task.statistic, score);
+  backend_of(device).select(
+      {task, choice, seed, results[0], results[1], score, row_loss, results[4], results[5]});
 }
 
-std::tuple<Tensor, Tensor> draw(const Tensor& weights, int64_t n, const std::string& method,
-                                std::optional<int64_t> seed,
-                                const std::optional<at::Generator>& generator) {
-  const Drawing drawing = check_draw(weights, n, method);
-  const at::Device device = weights.device();
-  const Seed source = {seed, generator, std::nullopt};
-  check_seed(source, device);
-  const Backend& backend = backend_of(device);
-  Tensor index = backend.empty({n}, at::kLong, device),
-         prob = backend.empty({n}, drawing.weights.scalar_type(), device);
-  backend.draw(drawing, source, index, prob);
-  return {index, prob};
-}
-
-void draw_out(const Tensor& weights, int64_t n, const std::string& method,
-              std::optional<int64_t> seed, const std::optional<at::Generator>& generator,
-              const std::optional<Tensor>& device_seed, const Tensor& index, const Tensor& prob) {
-  const Drawing drawing = check_draw(weights, n, method);
-  const Seed source = {seed, generator, device_seed};
-  check_seed(source, weights.device());
-  open_outputs({{"out.index", index, {n}, at::kLong},
-                {"out.prob", prob, {n}, drawing.weights.scalar_type()}},
-               weights.device(), {weights, device_seed.value_or(Tensor())});
-  backend_of(weights.device()).draw(drawing, source, index, prob);
-}
-
-std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> select(
-    const Tensor& logits, const Tensor& target, int64_t n, const std::string& score,
-    const std::string& method, const std::string& correction, std::optional<double> exponent,
-    const std::optional<Tensor>& features, double smoothing, std::optional<int64_t> seed,
-    const std::optional<at::Generator>& generator, double label_smoothing,
-    const std::optional<Tensor>& class_weight, std::optional<int64_t> ignore_index) {
-  const Rows rows = check_rows(logits, target, label_smoothing, class_weight, ignore_index);
-  const Choice choice = check_choice(rows, n, method, correction, exponent, smoothing);
-  Scoring scoring = scoring_of(rows, score, "score", features);
-  const at::Device device = logits.device();
-  const Seed source = {seed, generator, std::nullopt};
-  check_seed(source, device);
-  const auto empty = backend_of(device).empty;
-  Tensor index = empty({n}, at::kLong, device), weight = empty({n}, rows.result_type, device),
-         worth = rows.empty_statistic(), loss = rows.empty_statistic(),
-         tau = empty({}, rows.result_type, device), status = empty({}, at::kLong, device);
-  fill_selection(scoring, choice, source, {index, weight, worth, loss, tau, status});
-  return {index, weight, worth, loss, tau, status};
-}
-
-void select_out(const Tensor& logits, const Tensor& target, int64_t n, const std::string& score,
-                const std::string& method, const std::string& correction,
-                std::optional<double> exponent, const std::optional<Tensor>& features,
-                double smoothing, std::optional<int64_t> seed,
-                const std::optional<at::Generator>& generator, double label_smoothing,
-                const std::optional<Tensor>& class_weight, std::optional<int64_t> ignore_index,
-                const std::optional<Tensor>& device_seed, const Tensor& index, const Tensor& weight,
-                const Tensor& score_out, const Tensor& loss, const Tensor& tau,
-                const Tensor& status) {
-  const Rows rows = check_rows(logits, target, label_smoothing, class_weight, ignore_index);
-  const Choice choice = check_choice(rows, n, method, correction, exponent, smoothing);
-  Scoring scoring = scoring_of(rows, score, "score", features);
-  const Seed source = {seed, generator, device_seed};
-  check_seed(source, logits.device());
-  open_outputs({{"out.index", index, {n}, at::kLong},
-                {"out.weight", weight, {n}, rows.result_type},
-                {"out.score", score_out, rows.shape, rows.result_type},
-                {"out.loss", loss, rows.shape, rows.result_type},
-                {"out.tau", tau, {}, rows.result_type},
-                {"out.status", status, {}, at::kLong}},
-               logits.device(),
-               {logits, target, features.value_or(Tensor()), class_weight.value_or(Tensor()),
-                device_seed.value_or(Tensor())});
-  fill_selection(scoring, choice, source, {index, weight, score_out, loss, tau, status});
-}
-
-std::tuple<Tensor, Tensor> smoothed(const Tensor& score, double smoothing,
-                                    const std::optional<Tensor>& ignored) {
-  const at::Device device = score.device();
-  const Smoothing problem = {check_numbers(score, "scores", "[K]"), check_ignored(ignored, score),
-                             smoothing};
+void Smoothed::run(const SmoothOptions& smooth, Results& results) {
+  const Tensor score = check_numbers(smooth.scores, "scores", "[K]");
+  const Tensor ignored = check_ignored(smooth.ignored, score);
   check_count(1, score.size(0), "scores");
-  check_share(smoothing);
-  const auto empty = backend_of(device).empty;
-  const at::ScalarType type = problem.score.scalar_type();
-  Tensor weights = empty({score.size(0)}, type, device), tau = empty({}, type, device);
-  backend_of(device).smooth(problem, weights, tau);
-  return {weights, tau};
+  check_share(smooth.smoothing);
+  const at::ScalarType type = score.scalar_type();
+  results.open(score.device(), {{score.sizes(), type}, {{}, type}});
+  backend_of(score.device()).smooth({score, ignored, smooth.smoothing, results[0], results[1]});
 }
 
-Tensor corrected(const Tensor& prob, const Tensor& drawn_by, int64_t rows, const std::string& kind,
-                 const std::string& correction, std::optional<double> exponent) {
-  const Tensor given = check_numbers(prob, "prob", "[n]");
-  TORCH_CHECK_VALUE(drawn_by.device() == prob.device(), "drawn_by is on ", drawn_by.device(),
+void Corrected::run(const CorrectOptions& correct, Results& results) {
+  const Tensor prob = check_numbers(correct.prob, "prob", "[n]");
+  const Tensor given = check_numbers(correct.drawn_by, "drawn_by", "[n]");
+  TORCH_CHECK_VALUE(given.device() == prob.device(), "drawn_by is on ", given.device(),
                     ", but prob is on ", prob.device());
-  const Tensor by = check_numbers(drawn_by, "drawn_by", "[n]").to(given.scalar_type());
-  TORCH_CHECK_VALUE(by.size(0) == prob.size(0), "drawn_by has shape ", drawn_by.sizes(),
+  TORCH_CHECK_VALUE(given.size(0) == prob.size(0), "drawn_by has shape ", given.sizes(),
                     ", but prob has ", prob.sizes());
-  TORCH_CHECK_VALUE(rows >= 1, "rows is ", rows, ", but must be at least 1");
-  const Correcting correcting = {given.size(0), rows, draw_kind_of(kind),
-                                 correction_of(correction, exponent), exponent.value_or(1.0)};
-  const Tensor weight = given.clone();
-  if (correcting.n > 0) backend_of(prob.device()).correct(correcting, by, weight);
-  return weight;
+  TORCH_CHECK_VALUE(correct.rows >= 1, "rows is ", correct.rows, ", but must be at least 1");
+  const Correcting correcting = {prob.size(0), correct.rows, draw_kind_of(correct.kind),
+                                 correction_of(correct.correction, correct.exponent),
+                                 correct.exponent.value_or(1.0)};
+  const Tensor drawn_by = given.to(prob.scalar_type());
+  results.open(prob.device(), {{prob.sizes(), prob.scalar_type()}});
+  results[0].copy_(prob.detach());  // no result requires grad
+  if (correcting.n > 0) backend_of(prob.device()).correct({correcting, drawn_by, results[0]});
 }
 
-void implement(torch::Library& library) {
-  library.impl("row_stats", row_stats);
-  library.impl("row_stats.out", row_stats_out);
-  library.impl("score", score);
-  library.impl("score.out", score_out);
-  library.impl("draw", draw);
-  library.impl("draw.out", draw_out);
-  library.impl("select", select);
-  library.impl("select.out", select_out);
-  library.impl("smoothed", smoothed);
-  library.impl("corrected", corrected);
-}
+namespace {
 
-// The overloads `out` write to the tensors they are given. A device_seed is read where the draw is
-// made: a graph that is captured with it draws anew when it changes.
-TORCH_LIBRARY(impsamp_fast, m) {
-  const std::vector<at::Tag> plain = {at::Tag::pt2_compliant_tag};
-  const std::vector<at::Tag> random = {at::Tag::pt2_compliant_tag,
-                                       at::Tag::nondeterministic_seeded};
-  const auto define = [&](const std::string& name, const std::string& arguments,
-                          const std::string& results, const std::string& more_for_out,
-                          const std::string& outputs, const std::vector<at::Tag>& tags) {
-    m.def((name + "(" + arguments + ") -> " + results).c_str(), tags);
-    m.def((name + ".out(" + arguments + more_for_out + ", *, " + outputs + ") -> ()").c_str(),
-          tags);
+const std::vector<at::Tag> kTags = {at::Tag::pt2_compliant_tag};
+const std::vector<at::Tag> kRandomTags = {at::Tag::pt2_compliant_tag,
+                                          at::Tag::nondeterministic_seeded};
+
+template <class... Op>
+void define(torch::Library& library, List<Op...>) {
+  const auto define_one = [&](const std::string& schema, bool random) {
+    library.def(schema.c_str(), random ? kRandomTags : kTags);
   };
-  define("row_stats",
-         "Tensor logits, Tensor target, float label_smoothing=0.0, Tensor? class_weight=None, "
-         "SymInt? ignore_index=-100",
-         "(Tensor, Tensor, Tensor, Tensor, Tensor)", "",
-         "Tensor(a!) out_loss, Tensor(b!) out_grad_norm, Tensor(c!) out_p_true, "
-         "Tensor(d!) out_margin, Tensor(e!) out_entropy",
-         plain);
-  define("score",
-         "Tensor logits, Tensor target, str kind=\"grad_norm\", Tensor? features=None, "
-         "float label_smoothing=0.0, Tensor? class_weight=None, SymInt? ignore_index=-100",
-         "Tensor", "", "Tensor(a!) out_score", plain);
-  define("draw",
-         "Tensor weights, SymInt n, str method=\"multinomial\", SymInt? seed=None, "
-         "Generator? generator=None",
-         "(Tensor, Tensor)", ", Tensor? device_seed=None",
-         "Tensor(a!) out_index, Tensor(b!) out_prob", random);
-  define("select",
-         "Tensor logits, Tensor target, SymInt n, str score=\"grad_norm\", "
-         "str method=\"multinomial\", str correction=\"unbiased\", float? exponent=None, "
-         "Tensor? features=None, float smoothing=0.0, SymInt? seed=None, "
-         "Generator? generator=None, float label_smoothing=0.0, Tensor? class_weight=None, "
-         "SymInt? ignore_index=-100",
-         "(Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)", ", Tensor? device_seed=None",
-         "Tensor(a!) out_index, Tensor(b!) out_weight, Tensor(c!) out_score, "
-         "Tensor(d!) out_loss, Tensor(e!) out_tau, Tensor(f!) out_status",
-         random);
-  m.def("smoothed(Tensor scores, float smoothing=0.0, Tensor? ignored=None) -> (Tensor, Tensor)",
-        plain);
-  m.def(
-      "corrected(Tensor prob, Tensor drawn_by, SymInt rows, str kind, str correction=\"unbiased\", "
-      "float? exponent=None) -> Tensor",
-      plain);
+  (define_one(Operator<Op>::schema(), Op::random), ...);
+  (define_one(Operator<Op>::out_schema(), Op::random), ...);
 }
 
-TORCH_LIBRARY_IMPL(impsamp_fast, CPU, m) { implement(m); }
+template <class... Op>
+void implement(torch::Library& library, List<Op...>) {
+  (library.impl(Op::name, Operator<Op>::fresh), ...);
+  (library.impl((Op::name + std::string(".out")).c_str(), Operator<Op>::out), ...);
+}
+
+}  // namespace
+
+TORCH_LIBRARY(impsamp_fast, m) { define(m, Operators()); }
+
+// On every device: that there are kernels for it is checked where its backend is looked up.
+TORCH_LIBRARY_IMPL(impsamp_fast, CompositeExplicitAutograd, m) { implement(m, Operators()); }
 
 }  // namespace isf

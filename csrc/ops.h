@@ -1,85 +1,70 @@
-// The operators: argument checks and allocation; the backend of the device does the work.
-// bindings.cpp and the torch.library schemas share them. Those that end in _out fill tensors of the
-// caller's, and take a seed that is on the device.
+// The operators: argument checks and places for the results; the backend of the device does the
+// work. torch.library and pybind11 get them through operator.h.
 #pragma once
 
-#include <ATen/core/Generator.h>
-#include <ATen/core/Tensor.h>
-#include <torch/library.h>
+#include <array>
 
-#include <optional>
-#include <string>
-#include <tuple>
+#include "operator.h"
 
 namespace isf {
 
-using at::Tensor;
-
-// loss, grad_norm, p_true, margin, entropy: each [...].
-std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> row_stats(
-    const Tensor& logits,                       // [..., C]
-    const Tensor& target,                       // [...] or [..., C]
-    double label_smoothing,                     //
-    const std::optional<Tensor>& class_weight,  // [C]
-    std::optional<int64_t> ignore_index);
-void row_stats_out(const Tensor& logits, const Tensor& target, double label_smoothing,
-                   const std::optional<Tensor>& class_weight, std::optional<int64_t> ignore_index,
-                   const Tensor& loss, const Tensor& grad_norm, const Tensor& p_true,
-                   const Tensor& margin, const Tensor& entropy);
+// Each result is [...], for logits [..., C].
+struct RowStats {
+  static constexpr const char* name = "row_stats";
+  static constexpr std::array results = {"loss", "grad_norm", "p_true", "margin", "entropy"};
+  static constexpr bool random = false;
+  using Arguments = List<LabelledRows, LossOptions>;
+  static void run(const LabelledRows& given, const LossOptions& loss, Results& results);
+};
 
 // score: [...].
-Tensor score(const Tensor& logits,                   // [..., C]
-             const Tensor& target,                   // [...] or [..., C]
-             const std::string& kind,                //
-             const std::optional<Tensor>& features,  // [..., D]
-             double label_smoothing,                 //
-             const std::optional<Tensor>& class_weight, std::optional<int64_t> ignore_index);
-void score_out(const Tensor& logits, const Tensor& target, const std::string& kind,
-               const std::optional<Tensor>& features, double label_smoothing,
-               const std::optional<Tensor>& class_weight, std::optional<int64_t> ignore_index,
-               const Tensor& score);
+struct Score {
+  static constexpr const char* name = "score";
+  static constexpr std::array results = {"score"};
+  static constexpr bool random = false;
+  using Arguments = List<LabelledRows, ScoreOptions, LossOptions>;
+  static void run(const LabelledRows& given, const ScoreOptions& score, const LossOptions& loss,
+                  Results& results);
+};
 
-// index [n], prob [n].
-std::tuple<Tensor, Tensor> draw(const Tensor& weights,  // [K]
-                                int64_t n, const std::string& method, std::optional<int64_t> seed,
-                                const std::optional<at::Generator>& generator);
-void draw_out(const Tensor& weights, int64_t n, const std::string& method,
-              std::optional<int64_t> seed, const std::optional<at::Generator>& generator,
-              const std::optional<Tensor>& device_seed,  // []
-              const Tensor& index, const Tensor& prob);
+// index and prob: [n].
+struct Draw {
+  static constexpr const char* name = "draw";
+  static constexpr std::array results = {"index", "prob"};
+  static constexpr bool random = true;
+  using Arguments = List<Weights, DrawOptions, Seed>;
+  static void run(const Weights& given, const DrawOptions& draw, const Seed& seed,
+                  Results& results);
+};
 
-// index [n], weight [n], score [...], loss [...], tau [], status [].
-std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> select(
-    const Tensor& logits,  // [..., C]
-    const Tensor& target,  // [...] or [..., C]
-    int64_t n, const std::string& score, const std::string& method, const std::string& correction,
-    std::optional<double> exponent,
-    const std::optional<Tensor>& features,  // [..., D]
-    double smoothing, std::optional<int64_t> seed, const std::optional<at::Generator>& generator,
-    double label_smoothing, const std::optional<Tensor>& class_weight,
-    std::optional<int64_t> ignore_index);
-void select_out(const Tensor& logits, const Tensor& target, int64_t n, const std::string& score,
-                const std::string& method, const std::string& correction,
-                std::optional<double> exponent, const std::optional<Tensor>& features,
-                double smoothing, std::optional<int64_t> seed,
-                const std::optional<at::Generator>& generator, double label_smoothing,
-                const std::optional<Tensor>& class_weight, std::optional<int64_t> ignore_index,
-                const std::optional<Tensor>& device_seed,  // []
-                const Tensor& index, const Tensor& weight, const Tensor& score_out,
-                const Tensor& loss, const Tensor& tau, const Tensor& status);
+// index and weight: [n]; score and loss: [...]; tau and status: [].
+struct Select {
+  static constexpr const char* name = "select";
+  static constexpr std::array results = {"index", "weight", "score", "loss", "tau", "status"};
+  static constexpr bool random = true;
+  using Arguments = List<LabelledRows, SelectOptions, Seed, LossOptions>;
+  static void run(const LabelledRows& given, const SelectOptions& select, const Seed& seed,
+                  const LossOptions& loss, Results& results);
+};
 
-// What rows are drawn by [K], and its tau [].
-std::tuple<Tensor, Tensor> smoothed(const Tensor& score,  // [K]
-                                    double smoothing,
-                                    const std::optional<Tensor>& ignored);  // [K] bool
+// What rows are drawn by: weights [K] and their tau [].
+struct Smoothed {
+  static constexpr const char* name = "smoothed";
+  static constexpr std::array results = {"weights", "tau"};
+  static constexpr bool random = false;
+  using Arguments = List<SmoothOptions>;
+  static void run(const SmoothOptions& smooth, Results& results);
+};
 
-// weight [n].
-Tensor corrected(const Tensor& prob,      // [n]
-                 const Tensor& drawn_by,  // [n]
-                 int64_t rows, const std::string& kind, const std::string& correction,
-                 std::optional<double> exponent);
+// weight: [n].
+struct Corrected {
+  static constexpr const char* name = "corrected";
+  static constexpr std::array results = {"weight"};
+  static constexpr bool random = false;
+  using Arguments = List<CorrectOptions>;
+  static void run(const CorrectOptions& correct, Results& results);
+};
 
-// Registers all of them as the kernels of the library's device.
-void implement(torch::Library& library);
+using Operators = List<RowStats, Score, Draw, Select, Smoothed, Corrected>;
 
 }  // namespace isf

@@ -87,10 +87,6 @@ double tolerance_of(at::ScalarType type, int64_t classes) {
 
 }  // namespace
 
-Tensor Rows::empty_statistic() const {
-  return backend_of(logits.device()).empty(shape, result_type, logits.device());
-}
-
 void Rows::explain(int64_t row) const {
   if (target.defined()) {
     const int64_t y = target[row].item<int64_t>();
@@ -134,8 +130,8 @@ void Rows::explain_features(const Tensor& features, int64_t row) const {
   __builtin_unreachable();
 }
 
-Rows check_rows(const Tensor& logits, const Tensor& target, double label_smoothing,
-                const std::optional<Tensor>& class_weight, std::optional<int64_t> ignore_index) {
+Rows check_rows(const LabelledRows& given, const LossOptions& loss) {
+  const auto& [logits, target] = given;
   check_device(logits, "logits");
   TORCH_CHECK_TYPE(is_supported_float(logits.scalar_type()), "logits has dtype ",
                    logits.scalar_type(), ", but must be float32, float64, float16 or bfloat16");
@@ -144,8 +140,8 @@ Rows check_rows(const Tensor& logits, const Tensor& target, double label_smoothi
   TORCH_CHECK_VALUE(logits.size(-1) <= INT32_MAX, "logits has ", logits.size(-1),
                     " classes, but at most 2^31 - 1 fit");
   check_target(target, logits);
-  TORCH_CHECK_VALUE(label_smoothing >= 0 && label_smoothing <= 1, "label_smoothing is ",
-                    label_smoothing, ", but must be between 0 and 1");
+  TORCH_CHECK_VALUE(loss.label_smoothing >= 0 && loss.label_smoothing <= 1, "label_smoothing is ",
+                    loss.label_smoothing, ", but must be between 0 and 1");
 
   Rows rows;
   rows.shape = logits.sizes().slice(0, logits.dim() - 1);
@@ -160,9 +156,9 @@ Rows check_rows(const Tensor& logits, const Tensor& target, double label_smoothi
     rows.probability = target.to(rows.result_type).reshape({count, logits.size(-1)}).contiguous();
     rows.sum_tolerance = tolerance_of(target.scalar_type(), rows.classes());
   }
-  if (class_weight) rows.class_weight = checked_class_weight(*class_weight, rows);
-  rows.label_smoothing = label_smoothing;
-  rows.ignore_index = ignore_index;
+  if (loss.class_weight) rows.class_weight = checked_class_weight(*loss.class_weight, rows);
+  rows.label_smoothing = loss.label_smoothing;
+  rows.ignore_index = loss.ignore_index;
   return rows;
 }
 

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "arguments.h"
 #include "target.h"
 
 namespace isf {
@@ -28,16 +29,12 @@ struct Rows {
   bool soft_target() const { return probability.defined() || label_smoothing != 0; }
   IgnoreIndex ignore() const { return {ignore_index.value_or(0), ignore_index.has_value()}; }
 
-  // A new tensor with one number for each row.
-  Tensor empty_statistic() const;
-
   // Throws the error that says what is wrong with a row that a kernel found faulty.
   [[noreturn]] void explain(int64_t row) const;
   [[noreturn]] void explain_features(const Tensor& features, int64_t row) const;
 };
 
-Rows check_rows(const Tensor& logits, const Tensor& target, double label_smoothing,
-                const std::optional<Tensor>& class_weight, std::optional<int64_t> ignore_index);
+Rows check_rows(const LabelledRows& given, const LossOptions& loss);
 
 // Features [..., D] of the same rows as [K, D] with unit stride in D.
 Tensor check_features(const Rows& rows, const std::optional<Tensor>& features);

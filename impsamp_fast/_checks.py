@@ -22,6 +22,8 @@ def to_number(name: str, value: Any, wanted: str = "a number") -> float:
     try:
         if isinstance(value, SupportsFloat):
             return float(value)
+    except OverflowError:
+        raise ValueError(f"{name} is {value}, expected a number that a float can hold") from None
     except (TypeError, ValueError, RuntimeError):  # a tensor or an array of several numbers
         pass
     raise TypeError(f"{name} is {value!r}, expected {wanted}")

@@ -27,39 +27,40 @@ uint64_t number_of(const Seed& seed) {
   return source->random64();
 }
 
-void score(const Scoring& scoring) {
-  const Rows& rows = scoring.rows;
+void score(const RowTask& task) {
+  const Rows& rows = task.rows;
   const int64_t fault =
-      row_statistics(scoring.problem, element_of(rows.logits.scalar_type()), rows.soft_target());
+      row_statistics(task.problem, element_of(rows.logits.scalar_type()), rows.soft_target());
   if (fault >= 0) rows.explain(fault);
-  if (!scoring.features.defined()) return;
-  void* score = scoring.problem.statistic[scoring.statistic];
-  const int64_t bad = last_layer(features_of(scoring.features), score, rows.count());
-  if (bad >= 0) rows.explain_features(scoring.features, bad);
+  if (!task.features.defined()) return;
+  void* score = task.problem.statistic[task.statistic];
+  const int64_t bad = last_layer(features_of(task.features), score, rows.count());
+  if (bad >= 0) rows.explain_features(task.features, bad);
 }
 
-void draw(const Drawing& drawing, const Seed& seed, const Tensor& index, const Tensor& prob) {
-  const auto draw_by = [&](const auto* weights, auto* prob) {
-    cpu::draw(
-        weights, drawing.weights.size(0), drawing.n, drawing.method,
-        [&] { return number_of(seed); }, index.mutable_data_ptr<int64_t>(), prob, "weights");
-  };
-  if (drawing.weights.scalar_type() == at::kDouble) {
-    draw_by(drawing.weights.const_data_ptr<double>(), prob.mutable_data_ptr<double>());
+template <class T>
+void draw_typed(const DrawTask& task) {
+  cpu::draw(
+      task.weights.const_data_ptr<T>(), task.weights.size(0), task.n, task.method,
+      [&] { return number_of(task.seed); }, task.index.mutable_data_ptr<int64_t>(),
+      task.prob.mutable_data_ptr<T>(), "weights");
+}
+
+void draw(const DrawTask& task) {
+  if (task.weights.scalar_type() == at::kDouble) {
+    draw_typed<double>(task);
   } else {
-    draw_by(drawing.weights.const_data_ptr<float>(), prob.mutable_data_ptr<float>());
+    draw_typed<float>(task);
   }
 }
 
-void select(const Scoring& scoring, const Choice& choice, const Seed& seed,
-            const Selected& selected) {
-  score(scoring);
-  if (scoring.statistic == kLoss) {
-    std::memcpy(selected.score.mutable_data_ptr(), selected.loss.const_data_ptr(),
-                selected.loss.nbytes());
+void select(const SelectTask& task) {
+  score(task.scores);
+  if (task.scores.statistic == kLoss) {
+    std::memcpy(task.score.mutable_data_ptr(), task.loss.const_data_ptr(), task.loss.nbytes());
   }
-  select_rows(scoring.rows, choice, [&] { return number_of(seed); }, selected);
-  *selected.status.mutable_data_ptr<int64_t>() = 0;
+  select_rows(task, [&] { return number_of(task.seed); });
+  *task.status.mutable_data_ptr<int64_t>() = 0;
 }
 
 const Backend backend = {empty, score, draw, select, smooth, correct};

@@ -103,61 +103,62 @@ void correct_typed(const Correcting& correcting, const DrawnBy& drawn_by, T* wei
 }
 
 template <class T>
-void select_typed(const Rows& rows, const Choice& choice, c10::function_ref<uint64_t()> seed,
-                  const Selected& selected) {
-  const Tensor weights = sampling_weights<T>(rows, selected.score, choice.smoothing);
+void select_typed(const SelectTask& task, c10::function_ref<uint64_t()> seed) {
+  const Rows& rows = task.scores.rows;
+  const Choice& choice = task.choice;
+  const Tensor weights = sampling_weights<T>(rows, task.score, choice.smoothing);
   const T* w = weights.const_data_ptr<T>();
   const int64_t count = rows.count();
-  int64_t* index = selected.index.mutable_data_ptr<int64_t>();
-  T* weight = selected.weight.mutable_data_ptr<T>();
+  int64_t* index = task.index.mutable_data_ptr<int64_t>();
+  T* weight = task.weight.mutable_data_ptr<T>();
   const T largest = draw(w, count, choice.n, choice.method, seed, index, weight, "score");
   correct_typed(correcting_of(choice, count), [&](int64_t i) { return w[index[i]]; }, weight);
-  *selected.tau.mutable_data_ptr<T>() = tau_of(w, count, largest);
+  *task.tau.mutable_data_ptr<T>() = tau_of(w, count, largest);
 }
 
 template <class T>
-void smooth_tensor(const Smoothing& smoothing, const Tensor& weights, const Tensor& tau) {
-  const T* score = smoothing.score.const_data_ptr<T>();
-  const int64_t count = smoothing.score.size(0);
+void smooth_tensor(const SmoothTask& task) {
+  const T* score = task.score.const_data_ptr<T>();
+  const int64_t count = task.score.size(0);
   const bool* ignored = nullptr;
-  if (smoothing.ignored.defined()) {
-    ignored = smoothing.ignored.const_data_ptr<bool>();
+  if (task.ignored.defined()) {
+    ignored = task.ignored.const_data_ptr<bool>();
     TORCH_CHECK_VALUE(!std::all_of(ignored, ignored + count, [](bool x) { return x; }),
                       "ignored is true in every row, so none can be drawn");
   }
   scan(score, count, "scores");
-  T* weight = weights.mutable_data_ptr<T>();
-  smooth_typed(score, ignored, smoothing.share, count, weight);
-  *tau.mutable_data_ptr<T>() = tau_of(weight, count, *std::max_element(weight, weight + count));
+  T* weight = task.weights.mutable_data_ptr<T>();
+  smooth_typed(score, ignored, task.share, count, weight);
+  *task.tau.mutable_data_ptr<T>() =
+      tau_of(weight, count, *std::max_element(weight, weight + count));
 }
 
 }  // namespace
 
-void select_rows(const Rows& rows, const Choice& choice, c10::function_ref<uint64_t()> seed,
-                 const Selected& selected) {
-  if (rows.result_type == at::kDouble) {
-    select_typed<double>(rows, choice, seed, selected);
+void select_rows(const SelectTask& task, c10::function_ref<uint64_t()> seed) {
+  if (task.scores.rows.result_type == at::kDouble) {
+    select_typed<double>(task, seed);
   } else {
-    select_typed<float>(rows, choice, seed, selected);
+    select_typed<float>(task, seed);
   }
 }
 
-void smooth(const Smoothing& smoothing, const Tensor& weights, const Tensor& tau) {
-  if (weights.scalar_type() == at::kDouble) {
-    smooth_tensor<double>(smoothing, weights, tau);
+void smooth(const SmoothTask& task) {
+  if (task.weights.scalar_type() == at::kDouble) {
+    smooth_tensor<double>(task);
   } else {
-    smooth_tensor<float>(smoothing, weights, tau);
+    smooth_tensor<float>(task);
   }
 }
 
-void correct(const Correcting& correcting, const Tensor& drawn_by, const Tensor& weight) {
-  const auto correct_by = [&](const auto* by, auto* w) {
-    correct_typed(correcting, [by](int64_t i) { return by[i]; }, w);
+void correct(const CorrectTask& task) {
+  const auto correct_by = [&](const auto* by, auto* weight) {
+    correct_typed(task.correcting, [by](int64_t i) { return by[i]; }, weight);
   };
-  if (weight.scalar_type() == at::kDouble) {
-    correct_by(drawn_by.const_data_ptr<double>(), weight.mutable_data_ptr<double>());
+  if (task.weight.scalar_type() == at::kDouble) {
+    correct_by(task.drawn_by.const_data_ptr<double>(), task.weight.mutable_data_ptr<double>());
   } else {
-    correct_by(drawn_by.const_data_ptr<float>(), weight.mutable_data_ptr<float>());
+    correct_by(task.drawn_by.const_data_ptr<float>(), task.weight.mutable_data_ptr<float>());
   }
 }
 

@@ -7,12 +7,11 @@
 namespace isf {
 namespace cpu {
 
-void smooth(const Smoothing& smoothing, const Tensor& weights, const Tensor& tau);
-void correct(const Correcting& correcting, const Tensor& drawn_by, const Tensor& weight);
+void smooth(const SmoothTask& task);
+void correct(const CorrectTask& task);
 
 // Draws by the scores and fills index, weight and tau.
-void select_rows(const Rows& rows, const Choice& choice, c10::function_ref<uint64_t()> seed,
-                 const Selected& selected);
+void select_rows(const SelectTask& task, c10::function_ref<uint64_t()> seed);
 
 }  // namespace cpu
 }  // namespace isf

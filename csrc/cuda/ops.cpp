@@ -6,13 +6,11 @@
 #include <c10/cuda/CUDAException.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
-#include <torch/library.h>
 
 #include <mutex>
 #include <vector>
 
 #include "../backend.h"
-#include "../ops.h"
 #include "cuda.h"
 
 namespace isf {
@@ -45,9 +43,9 @@ Limits limits_of(c10::DeviceIndex device) {
 // The current stream of a device, which is made the current one, and the memory that the kernels of
 // an operator need. The allocator hands memory that is given back only to later work of the same
 // stream, so it may go when the operator returns.
-class Work {
+class Launch {
  public:
-  explicit Work(at::Device device)
+  explicit Launch(at::Device device)
       : guard_(device), stream_(c10::cuda::getCurrentCUDAStream(device.index())) {}
 
   Queue queue() {
@@ -110,75 +108,73 @@ SeedSource source_of(const Seed& seed, Method method, at::Device device) {
   return source;
 }
 
-void score(const Scoring& scoring) {
-  const Rows& rows = scoring.rows;
+void score(const RowTask& task) {
+  const Rows& rows = task.rows;
   if (rows.count() == 0) return;
-  Work work(rows.logits.device());
-  const Queue queue = work.queue();
-  check(row_statistics(scoring.problem, element_of(rows.logits.scalar_type()), rows.soft_target(),
+  Launch launch(rows.logits.device());
+  const Queue queue = launch.queue();
+  check(row_statistics(task.problem, element_of(rows.logits.scalar_type()), rows.soft_target(),
                        queue));
-  if (!scoring.features.defined()) return;
-  check(last_layer(features_of(scoring.features), scoring.problem.statistic[scoring.statistic],
+  if (!task.features.defined()) return;
+  check(last_layer(features_of(task.features), task.problem.statistic[task.statistic],
                    rows.result_type == at::kDouble, rows.count(), queue));
 }
 
-void draw(const Drawing& drawing, const Seed& seed, const Tensor& index, const Tensor& prob) {
-  const Tensor& weights = drawing.weights;
-  Work work(weights.device());
-  const Queue queue = work.queue();
+void draw(const DrawTask& task) {
+  const at::Device device = task.weights.device();
+  Launch launch(device);
+  const Queue queue = launch.queue();
   DrawProblem problem = {};
-  problem.weights = weights.const_data_ptr();
-  problem.is_double = weights.scalar_type() == at::kDouble;
-  problem.rows = weights.size(0);
-  problem.n = drawing.n;
-  problem.method = drawing.method;
-  problem.seed = source_of(seed, drawing.method, weights.device());
-  problem.index = index.mutable_data_ptr<int64_t>();
-  problem.prob = prob.mutable_data_ptr();
+  problem.weights = task.weights.const_data_ptr();
+  problem.is_double = task.weights.scalar_type() == at::kDouble;
+  problem.rows = task.weights.size(0);
+  problem.n = task.n;
+  problem.method = task.method;
+  problem.seed = source_of(task.seed, task.method, device);
+  problem.index = task.index.mutable_data_ptr<int64_t>();
+  problem.prob = task.prob.mutable_data_ptr();
   problem.status = static_cast<int64_t*>(queue.allocate(queue.owner, sizeof(int64_t)));
   check(cuda::draw(problem, queue));
 }
 
-void select(const Scoring& scoring, const Choice& choice, const Seed& seed,
-            const Selected& selected) {
-  const Rows& rows = scoring.rows;
-  const at::Device device = rows.logits.device();
-  Work work(device);
+void select(const SelectTask& task) {
+  const RowTask& scores = task.scores;
+  const at::Device device = scores.rows.logits.device();
+  Launch launch(device);
   SelectProblem problem = {};
-  problem.rows = scoring.problem;
-  problem.element = element_of(rows.logits.scalar_type());
-  problem.soft_target = rows.soft_target();
-  problem.score = scoring.statistic;
-  if (scoring.statistic == kLoss) problem.score_copy = selected.score.mutable_data_ptr();
-  problem.features = features_of(scoring.features);
-  problem.choice = choice;
-  problem.seed = source_of(seed, choice.method, device);
-  problem.index = selected.index.mutable_data_ptr<int64_t>();
-  problem.weight = selected.weight.mutable_data_ptr();
-  problem.tau = selected.tau.mutable_data_ptr();
-  problem.status = selected.status.mutable_data_ptr<int64_t>();
-  check(cuda::select(problem, work.queue()));
+  problem.rows = scores.problem;
+  problem.element = element_of(scores.rows.logits.scalar_type());
+  problem.soft_target = scores.rows.soft_target();
+  problem.score = scores.statistic;
+  if (scores.statistic == kLoss) problem.score_copy = task.score.mutable_data_ptr();
+  problem.features = features_of(scores.features);
+  problem.choice = task.choice;
+  problem.seed = source_of(task.seed, task.choice.method, device);
+  problem.index = task.index.mutable_data_ptr<int64_t>();
+  problem.weight = task.weight.mutable_data_ptr();
+  problem.tau = task.tau.mutable_data_ptr();
+  problem.status = task.status.mutable_data_ptr<int64_t>();
+  check(cuda::select(problem, launch.queue()));
 }
 
-void smooth(const Smoothing& smoothing, const Tensor& weights, const Tensor& tau) {
-  const Tensor& score = smoothing.score;
-  Work work(score.device());
+void smooth(const SmoothTask& task) {
+  Launch launch(task.score.device());
   SmoothProblem problem = {};
-  problem.score = score.const_data_ptr();
-  problem.is_double = score.scalar_type() == at::kDouble;
-  problem.rows = score.size(0);
-  if (smoothing.ignored.defined()) problem.ignored = smoothing.ignored.const_data_ptr<bool>();
-  problem.share = smoothing.share;
-  problem.weights = weights.mutable_data_ptr();
-  problem.tau = tau.mutable_data_ptr();
-  check(cuda::smooth(problem, work.queue()));
+  problem.score = task.score.const_data_ptr();
+  problem.is_double = task.score.scalar_type() == at::kDouble;
+  problem.rows = task.score.size(0);
+  if (task.ignored.defined()) problem.ignored = task.ignored.const_data_ptr<bool>();
+  problem.share = task.share;
+  problem.weights = task.weights.mutable_data_ptr();
+  problem.tau = task.tau.mutable_data_ptr();
+  check(cuda::smooth(problem, launch.queue()));
 }
 
-void correct(const Correcting& correcting, const Tensor& drawn_by, const Tensor& weight) {
-  Work work(weight.device());
-  const CorrectProblem problem = {correcting, weight.scalar_type() == at::kDouble,
-                                  drawn_by.const_data_ptr(), weight.mutable_data_ptr()};
-  check(cuda::correct(problem, work.queue()));
+void correct(const CorrectTask& task) {
+  Launch launch(task.weight.device());
+  const CorrectProblem problem = {task.correcting, task.weight.scalar_type() == at::kDouble,
+                                  task.drawn_by.const_data_ptr(), task.weight.mutable_data_ptr()};
+  check(cuda::correct(problem, launch.queue()));
 }
 
 const Backend backend = {empty, score, draw, select, smooth, correct};
@@ -187,7 +183,4 @@ const AddBackend add(at::kCUDA, backend);
 }  // namespace
 
 }  // namespace cuda
-
-TORCH_LIBRARY_IMPL(impsamp_fast, CUDA, m) { implement(m); }
-
 }  // namespace isf

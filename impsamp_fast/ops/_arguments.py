@@ -1,90 +1,99 @@
-"""Arguments on their way to the operators: how those take them, and errors that name them."""
+"""Arguments in the types that the operators take, and errors that name the one that is none."""
 
 import operator
-from typing import Any, NoReturn, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
-_EXPECTED: dict[str, tuple[tuple[type, ...], str]] = {
-    "logits": ((Tensor,), "a tensor"),
-    "target": ((Tensor,), "a tensor"),
-    "weights": ((Tensor,), "a tensor"),
-    "scores": ((Tensor,), "a tensor"),
-    "prob": ((Tensor,), "a tensor"),
-    "drawn_by": ((Tensor,), "a tensor"),
-    "ignored": ((Tensor, type(None)), "a tensor or None"),
-    "rows": ((int,), "an int"),
-    "features": ((Tensor, type(None)), "a tensor or None"),
-    "class_weight": ((Tensor, type(None)), "a tensor or None"),
-    "n": ((int,), "an int"),
-    "ignore_index": ((int, type(None)), "an int or None"),
-    "seed": ((int, Tensor, type(None)), "an int, a tensor or None"),
-    "generator": ((torch.Generator, type(None)), "a torch.Generator or None"),
-    "kind": ((str,), "a str"),
-    "score": ((str,), "a str"),
-    "method": ((str,), "a str"),
-    "correction": ((str, float, int), "a str or a float"),
-    "label_smoothing": ((float, int), "a float"),
-    "smoothing": ((float, int), "a float"),
-}
+from impsamp_fast._checks import to_number
 
 
-def explain(error: TypeError, arguments: dict[str, Any]) -> NoReturn:
-    """Raises an error that names the argument, where pybind11's only lists the signature."""
-    for name, value in arguments.items():
-        expected = _EXPECTED.get(name)
-        if expected and not isinstance(value, expected[0]):
-            found = f"{type(value).__name__} {value!r}"
-            raise TypeError(f"{name} is {found:.80}, but must be {expected[1]}") from None
-        if isinstance(value, Tensor) and value.is_nested:
-            raise TypeError(f"{name} is a nested tensor, but must be strided") from None
-        if isinstance(value, int) and not -(2**63) <= value < 2**63:
-            raise ValueError(f"{name} is {value}, but must be an integer of 64 bits") from None
-        if isinstance(value, str) and not value.isprintable():
-            raise ValueError(f"{name} is {value!r}, which is no known name") from None
-    raise error
-
-
-def signed(seed: int | Tensor) -> int | Tensor:
-    """A seed of 64 bits as the signed integer with the same bits; a tensor as it is."""
+def signed(seed: int) -> int:
+    """A seed of 64 bits as the signed integer with the same bits."""
     if type(seed) is not int or -(2**63) <= seed < 2**63:
         return seed
-    if seed < 2**64:
+    if 0 < seed < 2**64:
         return seed - 2**64
     raise ValueError(f"seed is {seed}, but must be an integer of 64 bits")
 
 
-Seeds = tuple[int | None, torch.Generator | None, Tensor | None]
+def number_and_tensor(seed: int | Tensor | None) -> tuple[int | None, Tensor | None]:
+    """A seed as the operators take it: as a number, or as a tensor on the device of the draw."""
+    if seed is None:
+        return None, None
+    if type(seed) is not int and isinstance(seed, Tensor):
+        return None, seed
+    return signed(seed), None
 
 
-def seeds(seed: int | Tensor | None, generator: torch.Generator | None) -> Seeds:
-    """Seed, generator and device_seed, as the operators with ``out`` take them."""
-    return (None, generator, seed) if isinstance(seed, Tensor) else (seed, generator, None)
+def power(correction: Any) -> float:
+    """A correction that is no name."""
+    if isinstance(correction, (float, int)):
+        return correction
+    try:
+        return to_number("correction", correction)
+    except TypeError:
+        raise _wrong("correction", correction, "a str or a number") from None
 
 
-_Kind = TypeVar("_Kind")
+def plain(schema: torch.FunctionSchema, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    """An operator's arguments as plain Python numbers, names and tensors.
+
+    Raises:
+        TypeError: names the first argument that cannot be what the schema says.
+        ValueError: likewise, for an integer that has more than 64 bits or an impossible name.
+    """
+    declared = schema.arguments[: len(arguments)]
+    return tuple(map(_plain, declared, arguments))
 
 
-def checked_out(out: Any, kind: type[_Kind]) -> _Kind:
-    """``out``, which must be of this kind."""
-    if not isinstance(out, kind):
-        found = f"{type(out).__name__} {out!r}"
-        raise TypeError(f"out is {found:.80}, but must be a {kind.__name__} or None")
-    for field in getattr(out, "_fields", ()):
-        if not isinstance(value := getattr(out, field), Tensor):
-            found = f"{type(value).__name__} {value!r}"
-            raise TypeError(f"out.{field} is {found:.80}, but must be a tensor")
-    return out
+# Arguments of the operators that callers know by another name.
+_KNOWN_AS = {"exponent": "correction", "device_seed": "seed"}
 
 
-def checked_tensor(value: Tensor) -> Tensor:
-    if not isinstance(value, Tensor):
-        raise TypeError  # explain knows which
+_WANTED: dict[str, tuple[str, type]] = {
+    "Tensor": ("a tensor", Tensor),
+    "Generator": ("a torch.Generator", torch.Generator),
+    "str": ("a str", str),
+    "int": ("an int", object),
+    "float": ("a number", object),
+}
+
+
+def _plain(declared: torch.Argument, value: Any) -> Any:
+    name = _KNOWN_AS.get(declared.name, declared.name)
+    kind = str(declared.type).removeprefix("Optional[").removesuffix("]")
+    optional = kind != str(declared.type)
+    if optional and value is None:
+        return None
+    wanted, types = _WANTED[kind]
+    if optional:
+        wanted = f"{wanted} or None"
+    try:
+        if kind == "int":
+            return _of_64_bits(name, operator.index(value))
+        if kind == "float":
+            return to_number(name, value)
+    except TypeError:
+        raise _wrong(name, value, wanted) from None
+    if not isinstance(value, types):
+        raise _wrong(name, value, wanted)
+    if isinstance(value, Tensor) and value.is_nested:
+        raise TypeError(f"{name} is a nested tensor, but must be strided")
+    if isinstance(value, str) and not value.isprintable():
+        raise ValueError(f"{name} is {value!r}, which is no known name")
     return value
 
 
-def checked_size(n: int) -> int:
-    """How much to allocate: nothing for an n that the operator refuses."""
-    size = n if isinstance(n, (int, torch.SymInt)) else operator.index(n)
-    return size if 1 <= size < 2**31 else 0
+def _of_64_bits(name: str, number: int) -> int:
+    if name == "seed":
+        return signed(number)
+    if not -(2**63) <= number < 2**63:
+        raise ValueError(f"{name} is {number}, but must be an integer of 64 bits")
+    return number
+
+
+def _wrong(name: str, value: Any, wanted: str) -> TypeError:
+    found = f"{type(value).__name__} {value!r}"
+    return TypeError(f"{name} is {found:.80}, but must be {wanted}")

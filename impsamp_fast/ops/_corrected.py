@@ -1,15 +1,18 @@
 """From the probabilities of drawn rows to the weights of their losses."""
 
+from types import SimpleNamespace
 from typing import Literal
 
-import torch
 from torch import Tensor
-from torch.compiler import is_compiling
 
-from impsamp_fast._extension import _C
-from impsamp_fast.ops._arguments import explain
+from impsamp_fast.ops._arguments import power
+from impsamp_fast.ops._call import operator
+from impsamp_fast.ops._fakes import check_like, check_numbers, check_that, fake_of, result_dtype
 
 Kind = Literal["with replacement", "without replacement", "deterministic"]
+
+
+_corrected = operator("corrected", Tensor)
 
 
 def corrected(
@@ -44,35 +47,19 @@ def corrected(
         ValueError: a shape, device or name does not fit, or the power is not finite.
         TypeError: a dtype or the kind of an argument does not fit.
     """
-    exponent: float | None = None
-    rule = correction
-    if isinstance(correction, (float, int)):
-        rule, exponent = "unbiased", correction
-    operators = torch.ops.impsamp_fast if is_compiling() else _C
-    try:
-        found: Tensor = operators.corrected(prob, drawn_by, rows, kind, rule, exponent)
-    except TypeError as error:
-        explain(error, locals())
-    return found
+    if isinstance(correction, str):
+        rule, exponent = correction, None
+    else:
+        rule, exponent = "unbiased", power(correction)
+    arguments = (prob, drawn_by, rows, kind, rule, exponent)
+    return _corrected(arguments, None)
 
 
-def _fake(
-    prob: Tensor,
-    drawn_by: Tensor,
-    rows: int,
-    kind: str,
-    correction: str = "unbiased",
-    exponent: float | None = None,
-) -> Tensor:
-    dtype = torch.float64 if prob.dtype == torch.float64 else torch.float32
-    torch._check(  # type: ignore[no-untyped-call]
-        prob.dim() == 1, lambda: f"prob has shape {prob.shape}, but must be [n]"
-    )
-    torch._check(  # type: ignore[no-untyped-call]
-        drawn_by.shape == prob.shape,
-        lambda: f"drawn_by has shape {drawn_by.shape}, but prob has {prob.shape}",
-    )
-    return prob.new_empty(prob.shape, dtype=dtype)
-
-
-torch.library.register_fake("impsamp_fast::corrected", _fake)
+@fake_of("corrected", ("weight",))
+def _fake(given: SimpleNamespace) -> tuple[Tensor, ...]:
+    prob, rows = given.prob, given.rows
+    check_numbers("prob", prob, "[n]")
+    check_numbers("drawn_by", given.drawn_by, "[n]")
+    check_like("drawn_by", given.drawn_by, "prob", prob)
+    check_that(rows >= 1, lambda: f"rows is {rows}, but must be at least 1")
+    return (prob.new_empty(prob.shape, dtype=result_dtype(prob)),)

@@ -1,104 +1,236 @@
-"""What each operator returns, without its values: shapes and dtypes for ``torch.compile``."""
+"""The operators without values: the shapes and dtypes that they return, and those that they refuse.
+
+They run under ``torch.compile`` and ``FakeTensorMode`` and for tensors on ``meta``, where a mistake
+shows while tracing. What they say of an argument is what the operators say (csrc/rows.cpp,
+csrc/ops.cpp, csrc/results.cpp).
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 import impsamp_fast._extension  # noqa: F401 (defines the operators)
 
+_Fake = Callable[[SimpleNamespace], tuple[Tensor, ...]]
 
-def _result_dtype(tensor: Tensor) -> torch.dtype:
+_FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+_INDICES = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+
+
+def fake_of(name: str, results: Sequence[str]) -> Callable[[_Fake], _Fake]:
+    """Registers a function of an operator's arguments, by name, for both of its overloads."""
+    overloads = getattr(torch.ops.impsamp_fast, name)
+    schema = overloads.default._schema
+    defaults = {a.name: a.default_value for a in schema.arguments if a.has_default_value()}
+
+    def register(fake: _Fake) -> _Fake:
+        def results_of(args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Tensor, ...]:
+            names = [argument.name for argument in schema.arguments]
+            return fake(
+                SimpleNamespace(**{**defaults, **dict(zip(names, args, strict=False))} | kwargs)
+            )
+
+        def fresh(*args: Any, **kwargs: Any) -> Tensor | tuple[Tensor, ...]:
+            found = results_of(args, kwargs)
+            return found if len(results) > 1 else found[0]
+
+        def out(*args: Any, **kwargs: Any) -> None:
+            places = [kwargs.pop(f"out_{result}") for result in results]
+            for result, place, expected in zip(
+                results, places, results_of(args, kwargs), strict=True
+            ):
+                _check_place("out" if len(results) == 1 else f"out.{result}", place, expected)
+
+        torch.library.register_fake(f"impsamp_fast::{name}", fresh)
+        torch.library.register_fake(f"impsamp_fast::{name}.out", out)
+        return fake
+
+    return register
+
+
+def check_that(fits: bool, message: Callable[[], str]) -> None:
+    """ValueError unless it fits; what is not known while tracing is checked when the graph runs."""
+    torch._check_value(fits, message)  # type: ignore[no-untyped-call]
+
+
+def check_type(fits: bool, message: Callable[[], str]) -> None:
+    """TypeError unless it fits."""
+    torch._check_type(fits, message)  # type: ignore[no-untyped-call]
+
+
+def result_dtype(tensor: Tensor) -> torch.dtype:
     return torch.float64 if tensor.dtype == torch.float64 else torch.float32
 
 
-def _fake_statistic(logits: Tensor) -> Tensor:
-    return logits.new_empty(logits.shape[:-1], dtype=_result_dtype(logits))
+def statistic(logits: Tensor) -> Tensor:
+    """A number for each row."""
+    return logits.new_empty(logits.shape[:-1], dtype=result_dtype(logits))
 
 
-def fake_row_stats(
-    logits: Tensor,
-    target: Tensor,
-    label_smoothing: float = 0.0,
-    class_weight: Tensor | None = None,
-    ignore_index: int | None = -100,
-) -> tuple[Tensor, ...]:
-    return tuple(_fake_statistic(logits) for _ in range(5))
+def check_rows(given: SimpleNamespace) -> int:
+    """Checks logits, target and the options of the loss. Returns the number of rows."""
+    logits, target, class_weight = given.logits, given.target, given.class_weight
+    _check_float("logits", logits)
+    check_that(
+        logits.dim() >= 1 and logits.shape[-1] >= 1,
+        lambda: f"logits has {_shape(logits)}, but must be [..., C] with at least one class",
+    )
+    indices = target.dtype in _INDICES
+    check_type(
+        indices or target.dtype in _FLOATS,
+        lambda: (
+            f"target has dtype {target.dtype}, but must be class indices (int64, int32, "
+            "int16, int8 or uint8) or class probabilities (floating point)"
+        ),
+    )
+    rows = logits.shape[:-1]
+    check_that(
+        not indices or target.shape == rows,
+        lambda: (
+            f"target has {_shape(target)}, but class indices for logits of {_shape(logits)} have "
+            f"shape {list(rows)}"
+        ),
+    )
+    check_that(
+        indices or target.shape == logits.shape,
+        lambda: (
+            f"target has {_shape(target)}, but class probabilities have the shape of logits, "
+            f"{list(logits.shape)}"
+        ),
+    )
+    _check_device("target", target, "logits", logits)
+    check_share("label_smoothing", given.label_smoothing)
+    if class_weight is not None:
+        _check_float("class_weight", class_weight, "a floating-point tensor")
+        check_that(
+            class_weight.shape == logits.shape[-1:],
+            lambda: (
+                f"class_weight has {_shape(class_weight)}, but there are {logits.shape[-1]} classes"
+            ),
+        )
+        _check_device("class_weight", class_weight, "logits", logits)
+    return math.prod(rows)  # torch.Size.numel() would fix a number that may vary
 
 
-def fake_score(
-    logits: Tensor,
-    target: Tensor,
-    kind: str = "grad_norm",
-    features: Tensor | None = None,
-    label_smoothing: float = 0.0,
-    class_weight: Tensor | None = None,
-    ignore_index: int | None = -100,
-) -> Tensor:
-    return _fake_statistic(logits)
+def check_features(given: SimpleNamespace, argument: str) -> None:
+    """Checks the features for the kind of score that was passed as ``argument``."""
+    kind, features, rows = getattr(given, argument), given.features, given.logits.shape[:-1]
+    if kind != "last_layer":
+        check_that(
+            features is None,
+            lambda: (
+                f'features is given, but {argument} is "{kind}" and only "last_layer" uses features'
+            ),
+        )
+        return
+    check_that(
+        features is not None,
+        lambda: 'features is None, but "last_layer" needs the input of the last layer, [..., D]',
+    )
+    _check_float("features", features)
+    check_that(
+        features.dim() >= 1 and features.shape[:-1] == rows,
+        lambda: (
+            f"features has {_shape(features)}, but must be [..., D] with the rows of logits, "
+            f"{list(rows)}"
+        ),
+    )
+    _check_device("features", features, "logits", given.logits)
 
 
-def fake_draw(
-    weights: Tensor,
-    n: int,
-    method: str = "multinomial",
-    seed: int | None = None,
-    generator: torch.Generator | None = None,
-) -> tuple[Tensor, Tensor]:
-    return weights.new_empty(n, dtype=torch.int64), weights.new_empty(
-        n, dtype=_result_dtype(weights)
+def check_numbers(name: str, numbers: Tensor, shape: str) -> None:
+    """Checks an argument of one dimension."""
+    _check_float(name, numbers)
+    check_that(numbers.dim() == 1, lambda: f"{name} has {_shape(numbers)}, but must be {shape}")
+
+
+def check_like(name: str, tensor: Tensor, other: str, reference: Tensor) -> None:
+    """Checks an argument that has the shape and the device of another."""
+    check_that(
+        tensor.shape == reference.shape,
+        lambda: f"{name} has {_shape(tensor)}, but {other} has {list(reference.shape)}",
+    )
+    _check_device(name, tensor, other, reference)
+
+
+def check_count(n: int, rows: int, name: str) -> None:
+    """Checks how many are drawn from the rows of the argument ``name``."""
+    for fits in (n >= 1, n < 2**31):
+        check_that(fits, lambda: f"n is {n}, but must be between 1 and 2^31 - 1")
+    check_that(rows >= 1, lambda: f"{name} has no rows to draw from")
+    check_that(
+        rows < 2**31,
+        lambda: f"{name} has {rows} rows, but at most 2^31 - 1 can be drawn from",
     )
 
 
-def fake_select(
-    logits: Tensor,
-    target: Tensor,
-    n: int,
-    score: str = "grad_norm",
-    method: str = "multinomial",
-    correction: str = "unbiased",
-    exponent: float | None = None,
-    features: Tensor | None = None,
-    smoothing: float = 0.0,
-    seed: int | None = None,
-    generator: torch.Generator | None = None,
-    label_smoothing: float = 0.0,
-    class_weight: Tensor | None = None,
-    ignore_index: int | None = -100,
-) -> tuple[Tensor, ...]:
-    return (
-        logits.new_empty(n, dtype=torch.int64),
-        logits.new_empty(n, dtype=_result_dtype(logits)),
-        _fake_statistic(logits),
-        _fake_statistic(logits),
-        logits.new_empty((), dtype=_result_dtype(logits)),
-        logits.new_empty((), dtype=torch.int64),
+def check_seed(given: SimpleNamespace, device: torch.device) -> None:
+    """Checks what decides the draw."""
+    seed = given.device_seed
+    number_or_tensor = given.seed is not None or seed is not None
+    check_that(
+        not number_or_tensor or given.generator is None,
+        lambda: "seed and generator are both given, but only one of them can decide",
     )
+    if seed is None:
+        return
+    check_that(
+        seed.device == device, lambda: f"seed is on {seed.device}, but the draw is on {device}"
+    )
+    check_type(
+        seed.dtype == torch.int64,
+        lambda: f"seed has dtype {seed.dtype}, but must be an integer or an int64 tensor",
+    )
+    check_that(seed.dim() == 0, lambda: f"seed has {_shape(seed)}, but a tensor must be a scalar")
 
 
-def fake_memory_update(
-    index: Tensor,
-    losses: Tensor | None,
-    p_true: Tensor | None,
-    predicted: Tensor | None,
-    seen: Tensor,
-    loss: Tensor | None,
-    p_true_mean: Tensor | None,
-    p_true_squares: Tensor | None,
-    labels: Tensor | None,
+def _shape(tensor: Tensor) -> str:
+    return f"shape {list(tensor.shape)}"
+
+
+def _check_float(
+    name: str, tensor: Tensor, wanted: str = "float32, float64, float16 or bfloat16"
 ) -> None:
-    return None
+    check_type(
+        tensor.layout == torch.strided,
+        lambda: f"{name} has layout {tensor.layout}, but must be strided",
+    )
+    check_type(
+        tensor.dtype in _FLOATS,
+        lambda: f"{name} has dtype {tensor.dtype}, but must be {wanted}",
+    )
 
 
-def fake_label_entropy(labels: Tensor, seen: Tensor, classes: int) -> Tensor:
-    return seen.new_empty(seen.shape, dtype=torch.float32)
+def check_share(name: str, value: float) -> None:
+    check_that(0 <= value <= 1, lambda: f"{name} is {value}, but must be between 0 and 1")
 
 
-torch.library.register_fake("impsamp_fast::row_stats", fake_row_stats)
-torch.library.register_fake("impsamp_fast::score", fake_score)
-torch.library.register_fake("impsamp_fast::draw", fake_draw)
-torch.library.register_fake("impsamp_fast::select", fake_select)
-torch.library.register_fake("impsamp_fast::memory_update", fake_memory_update)
-torch.library.register_fake("impsamp_fast::label_entropy", fake_label_entropy)
+def _check_device(name: str, tensor: Tensor, other: str, reference: Tensor) -> None:
+    check_that(
+        tensor.device == reference.device,
+        lambda: f"{name} is on {tensor.device}, but {other} is on {reference.device}",
+    )
 
-# With a place for the results given, nothing is returned.
-for _name in ("row_stats", "score", "draw", "select"):
-    torch.library.register_fake(f"impsamp_fast::{_name}.out", lambda *args, **kwargs: None)
+
+def _check_place(name: str, place: Tensor, expected: Tensor) -> None:
+    """Checks that a result can be put where the caller wants it."""
+    check_that(
+        place.device == expected.device,
+        lambda: f"{name} is on {place.device}, but the result is on {expected.device}",
+    )
+    check_type(
+        place.dtype == expected.dtype,
+        lambda: f"{name} has dtype {place.dtype}, but the result has {expected.dtype}",
+    )
+    check_that(
+        place.shape == expected.shape,
+        lambda: f"{name} has {_shape(place)}, but the result has {list(expected.shape)}",
+    )
+    check_that(
+        place.is_contiguous(),
+        lambda: f"{name} has strides {list(place.stride())}, but must be contiguous",
+    )

@@ -1,13 +1,21 @@
 """From scores to what rows are drawn by."""
 
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.compiler import is_compiling
 
-from impsamp_fast._extension import _C
-from impsamp_fast.ops._arguments import explain
+from impsamp_fast.ops._call import operator
+from impsamp_fast.ops._fakes import (
+    check_like,
+    check_numbers,
+    check_share,
+    check_that,
+    check_type,
+    fake_of,
+    result_dtype,
+)
 from impsamp_fast.ops._status import raise_if_nan
 
 
@@ -16,6 +24,9 @@ class Smoothed(NamedTuple):
 
     weights: Tensor
     tau: Tensor
+
+
+_smoothed = operator("smoothed", Smoothed)
 
 
 def smoothed(
@@ -45,29 +56,24 @@ def smoothed(
         ValueError: a shape, device or value does not fit.
         TypeError: a dtype or the kind of an argument does not fit.
     """
-    operators = torch.ops.impsamp_fast if is_compiling() else _C
-    try:
-        found = Smoothed(*operators.smoothed(scores, smoothing, ignored))
-    except TypeError as error:
-        explain(error, locals())
+    arguments = (scores, smoothing, ignored)
+    found = _smoothed(arguments, None)
     if validate:
-        raise_if_nan(found.tau, _C.smoothed, (scores, smoothing, ignored))
+        raise_if_nan("smoothed", found.tau, arguments)
     return found
 
 
-def _fake(
-    scores: Tensor, smoothing: float = 0.0, ignored: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    dtype = torch.float64 if scores.dtype == torch.float64 else torch.float32
-    torch._check(  # type: ignore[no-untyped-call]
-        scores.dim() == 1, lambda: f"scores has shape {scores.shape}, but must be [K]"
-    )
+@fake_of("smoothed", Smoothed._fields)
+def _fake(given: SimpleNamespace) -> tuple[Tensor, ...]:
+    scores, ignored = given.scores, given.ignored
+    check_numbers("scores", scores, "[K]")
     if ignored is not None:
-        torch._check(  # type: ignore[no-untyped-call]
-            ignored.shape == scores.shape,
-            lambda: f"ignored has shape {ignored.shape}, but scores has {scores.shape}",
+        check_type(
+            ignored.dtype == torch.bool,
+            lambda: f"ignored has dtype {ignored.dtype}, but must be bool",
         )
+        check_like("ignored", ignored, "scores", scores)
+    check_that(scores.shape[0] >= 1, lambda: "scores has no rows to draw from")
+    check_share("smoothing", given.smoothing)
+    dtype = result_dtype(scores)
     return scores.new_empty(scores.shape, dtype=dtype), scores.new_empty((), dtype=dtype)
-
-
-torch.library.register_fake("impsamp_fast::smoothed", _fake)

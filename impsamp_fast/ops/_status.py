@@ -1,21 +1,22 @@
 """Errors on an accelerator, which can say what is wrong only to those who wait for it.
 
 There the operators mark what is wrong and go on: NaN in the statistics of a faulty row and in the
-``prob`` of a draw that could not be made, and the ``status`` of a selection. Whoever then wants the
-error gets the CPU's, from the CPU.
+``prob`` of a draw that could not be made, and the ``status`` of a selection. The error that comes
+of it later is the CPU's, from the CPU.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from impsamp_fast.ops._call import run_eagerly
 
-def raise_if_nan(marked: Tensor, operator: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+
+def raise_if_nan(name: str, marked: Tensor, arguments: tuple[Any, ...]) -> None:
     """Waits for the device and, if ``marked`` has a NaN, lets the operator raise on the CPU."""
     if not marked.is_cpu and bool(marked.isnan().any()):
-        operator(*(value.cpu() if isinstance(value, Tensor) else value for value in arguments))
+        run_eagerly(name, tuple(v.cpu() if isinstance(v, Tensor) else v for v in arguments))
 
 
 def status_error(status: int, n: int, method: str) -> ValueError:

@@ -16,10 +16,14 @@ _VMAP_MODE = DispatchKeySet(DispatchKey.FuncTorchVmapMode)
 
 
 def _mapped(
-    source: Tensor, method: str, seed: int | None, generator: torch.Generator | None
+    source: Tensor,
+    method: str,
+    seed: int | None,
+    generator: torch.Generator | None,
+    device_seed: Tensor | None,
 ) -> tuple[Tensor, int | None, torch.Generator | None]:
     """The weights or logits, the seed and the generator that each entry draws by."""
-    if seed is not None or method == "topk":
+    if seed is not None or device_seed is not None or method == "topk":
         return source, seed, generator
     vmap: Any = retrieve_current_functorch_interpreter()
     match vmap.randomness():
@@ -49,10 +53,11 @@ def _draw(
     method: str = "multinomial",
     seed: int | None = None,
     generator: torch.Generator | None = None,
+    device_seed: Tensor | None = None,
 ) -> Any:
     with _ExcludeDispatchKeyGuard(_VMAP_MODE):
-        weights, seed, generator = _mapped(weights, method, seed, generator)
-        return torch.ops.impsamp_fast.draw.default(weights, n, method, seed, generator)
+        weights, seed, generator = _mapped(weights, method, seed, generator, device_seed)
+        return torch.ops.impsamp_fast.draw.default(weights, n, method, seed, generator, device_seed)
 
 
 def _select(
@@ -67,14 +72,15 @@ def _select(
     smoothing: float = 0.0,
     seed: int | None = None,
     generator: torch.Generator | None = None,
+    device_seed: Tensor | None = None,
     *options: Any,
     **named_options: Any,
 ) -> Any:
     with _ExcludeDispatchKeyGuard(_VMAP_MODE):
-        logits, seed, generator = _mapped(logits, method, seed, generator)
+        logits, seed, generator = _mapped(logits, method, seed, generator, device_seed)
         scored = (logits, target, n, score, method, correction, exponent, features, smoothing)
         return torch.ops.impsamp_fast.select.default(
-            *scored, seed, generator, *options, **named_options
+            *scored, seed, generator, device_seed, *options, **named_options
         )
 
 

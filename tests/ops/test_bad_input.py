@@ -14,6 +14,7 @@ from tests.methods import METHODS
 pytestmark = pytest.mark.usefixtures("carried_operators")
 
 ERRORS = (ValueError, TypeError, IndexError)
+OPERATORS = ["row_stats", "score", "draw", "select", "smoothed", "corrected"]
 KINDS = ["loss", "grad_norm", "last_layer", "p_wrong", "margin", "entropy"]
 NAN, INF = float("nan"), float("inf")
 
@@ -22,6 +23,15 @@ def good(operator: str, rows: int = 20, classes: int = 10) -> dict[str, Any]:
     """Arguments that the operator takes."""
     if operator == "draw":
         return {"weights": torch.rand(rows) + 0.1, "n": 4, "method": "race", "seed": 1}
+    if operator == "smoothed":
+        return {
+            "scores": torch.rand(rows) + 0.1,
+            "smoothing": 0.1,
+            "ignored": torch.arange(rows) < 3,
+        }
+    if operator == "corrected":
+        given = {"prob": torch.rand(rows) + 0.1, "drawn_by": torch.rand(rows) + 0.1, "rows": 50}
+        return given | {"kind": "with replacement", "correction": 0.5}
     arguments: dict[str, Any] = {
         "logits": torch.randn(rows, classes),
         "target": torch.randint(classes, (rows,)),
@@ -44,7 +54,7 @@ def with_entry(x: torch.Tensor, at: Any, value: float) -> torch.Tensor:
 
 
 def test_the_good_arguments_are_good() -> None:
-    for operator in ("row_stats", "score", "draw", "select"):
+    for operator in OPERATORS:
         getattr(isf, operator)(**good(operator))
 
 
@@ -208,6 +218,41 @@ BAD_VALUES: dict[str, list[Any]] = {
     "method": [*NOT_NAMES, "", "Race", "race\0", "\ud800"],
     "correction": [None, "", "Unbiased", NAN, INF, [1], torch.zeros(2), object(), 1j, "\ud800"],
     "smoothing": [*NOT_NUMBERS, -0.1, 1.1, NAN, INF, 10**400],
+    "scores": [
+        *NOT_TENSORS,
+        torch.tensor(1.0),
+        torch.ones(0),
+        torch.ones(20, 2),
+        torch.ones(20).long(),
+        torch.ones(19),
+        torch.ones(20).to_sparse(),
+        with_entry(torch.ones(20), 5, -1.0),
+        with_entry(torch.ones(20), 5, NAN).double(),
+    ],
+    "ignored": [
+        *NOT_TENSORS[1:],
+        torch.zeros(20),
+        torch.zeros(19).bool(),
+        torch.zeros(20, 1).bool(),
+        torch.ones(20).bool(),
+        torch.zeros(20).bool().to("meta"),
+    ],
+    "prob": [
+        *NOT_TENSORS,
+        torch.tensor(1.0),
+        torch.ones(19),
+        torch.ones(20, 1),
+        torch.ones(20).long(),
+        torch.ones(20).to_sparse(),
+    ],
+    "drawn_by": [
+        *NOT_TENSORS,
+        torch.ones(19),
+        torch.ones(20, 1),
+        torch.ones(20).long(),
+        torch.ones(20).to("meta"),
+    ],
+    "rows": [*NOT_NUMBERS, 0, -1, 1.5, NAN, 2**63, -(2**80)],
     "seed": [
         *("x", 1.5, 2**64, -(2**63) - 1, [1], object()),
         *(torch.zeros(2), torch.zeros(()), torch.zeros(1).long(), torch.tensor(1).int()),
@@ -218,15 +263,15 @@ BAD_VALUES: dict[str, list[Any]] = {
 }
 
 
-@pytest.mark.parametrize(
-    ("operator", "argument"),
-    [
-        (operator, argument)
-        for operator in ("row_stats", "score", "draw", "select")
-        for argument in BAD_VALUES
-        if argument in inspect.signature(getattr(isf, operator)).parameters
-    ],
-)
+CASES = [
+    (operator, argument)
+    for operator in OPERATORS
+    for argument in BAD_VALUES
+    if argument in inspect.signature(getattr(isf, operator)).parameters
+]
+
+
+@pytest.mark.parametrize(("operator", "argument"), CASES)
 def test_every_bad_value_is_named(operator: str, argument: str) -> None:
     arguments = good(operator)
     if argument == "generator":

@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch._dynamo.testing import CompileCounterWithBackend
 
 import impsamp_fast as isf
 from tests.methods import METHODS
@@ -190,7 +191,7 @@ def test_two_equal_draws_are_not_merged() -> None:
 
 
 def test_changing_seeds_and_batches_do_not_compile_again() -> None:
-    counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
+    counter = CompileCounterWithBackend("aot_eager")
 
     @torch.compile(fullgraph=True, backend=counter, dynamic=True)
     def pick(logits: Tensor, target: Tensor, seed: int) -> Tensor:

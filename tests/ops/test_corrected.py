@@ -87,3 +87,10 @@ def test_is_an_operator_that_compiles():
         lambda p, w: isf.corrected(p, w, 40, "with replacement"), fullgraph=True
     )
     assert torch.equal(compiled(*arguments[:2]), isf.corrected(*arguments))
+
+
+def test_weights_never_require_grad() -> None:
+    prob = torch.rand(5, requires_grad=True)
+    for correction in ("unbiased", "normalized", 0.5):
+        weight = isf.corrected(prob, torch.rand(5), 9, "with replacement", correction)
+        assert not weight.requires_grad

@@ -1,4 +1,4 @@
-"""Eager calls skip torch's dispatcher only where nobody could tell the difference."""
+"""Eager calls go through torch's dispatcher: modes, transforms and users' kernels see them."""
 
 import pytest
 import torch
@@ -152,3 +152,19 @@ def test_modes_and_profilers_see_the_operator():
     with profile() as record:
         isf.select(LOGITS, TARGET, 2)
     assert "impsamp_fast::select" in [event.key for event in record.key_averages()]
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_kernel_that_is_registered_again_is_called(compiled):
+    score = torch.compile(isf.score, backend="aot_eager", fullgraph=True) if compiled else isf.score
+    expected = isf.score(LOGITS, TARGET, "loss")
+    with torch.library._scoped_library("impsamp_fast", "IMPL") as library:
+        library.impl("score", lambda logits, *_: logits.new_full(logits.shape[:-1], 7.0), "CPU")
+        assert score(LOGITS, TARGET, "loss").tolist() == [7.0] * 8
+    assert torch.equal(isf.score(LOGITS, TARGET, "loss"), expected)
+
+
+def test_tensors_without_values_give_results_without_values():
+    selection = isf.select(LOGITS.to("meta"), TARGET.to("meta"), 2)
+    assert all(value.is_meta for value in selection)
+    assert selection.weight.shape == (2,)
