@@ -81,7 +81,7 @@ ISF_FN auto have_statistics(RowSums<V> sums, V target)
 // What depends on the whole target; each computed when it is asked for.
 template <class V>
 struct HardTarget {
-  RowResult<V> result;
+  const RowResult<V>& result;
   V weight;
 
   ISF_MEMBER V loss() const { return weight * result.loss(); }
