@@ -41,6 +41,15 @@ def _torch_state_restored() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Operations on tensors that small last microseconds: a second thread is only waited for."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(params=["cpu", ON_CUDA])
 def device(request: pytest.FixtureRequest) -> torch.device:
     """The CPU in an ordinary run, the current GPU under `-m cuda`."""

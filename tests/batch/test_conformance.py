@@ -7,7 +7,7 @@ differs is seen in all that follow.
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +24,8 @@ from impsamp_fast.batch.strategy import BatchStrategy
 from impsamp_fast.dataset.pick_counts import PickCounts
 from tests.toy import C, K, N
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 BATCH = strategies.names("batch")
 UNSCORED = ("uniform", "random-subset")
 # With the start rule of the paper, and where there is one to replace also from the first step.
@@ -37,15 +39,6 @@ every_batch_strategy = pytest.mark.parametrize(
 )
 STEPS, STOP = 20, 9
 SIZE = 1000  # of the data set
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """Threads only wait for each other with tensors this small."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 class Model(nn.Module):

@@ -4,7 +4,6 @@ On the CPU it raises and nothing is lost; elsewhere nobody waits, the error come
 the step, and the step has left nothing behind.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -23,6 +22,8 @@ from impsamp_fast.batch.strategy import BatchStrategy
 from tests.elsewhere import Elsewhere, accelerator, elsewhere
 from tests.toy import C, K, N
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 LATE = 40  # steps within which a fault is told
 
 
@@ -32,15 +33,6 @@ def own_score(logits: Tensor, y: Tensor) -> Tensor:
 
 def named(name: str) -> Any:
     return lambda model, **options: strategies.make(name, model, N, start=Always(), **options)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """Threads only wait for each other with tensors this small."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 # All that scores, from the first step.

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from impsamp_fast import Selection
+from tests.dtypes import DTYPES
 from tests.methods import METHODS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,7 +55,6 @@ FLAGS = [
 COMPILER = (sysconfig.get_config_var("CXX") or "c++").split()[0]
 
 # The order of csrc/problem.h.
-ELEMENTS = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
 STATISTICS = ["loss", "grad_norm", "p_true", "margin", "entropy", "p_wrong", "margin_lack"]
 KINDS = ["with replacement", "without replacement", "deterministic"]
 CORRECTIONS = ["none", "unbiased", "normalized"]  # and then a power
@@ -291,7 +291,7 @@ class ShimDevice:
         ]
         self.add_rows(message, logits, target, outputs, label_smoothing, class_weight, ignore_index)
         soft = target.is_floating_point() or label_smoothing != 0
-        message.integers(ELEMENTS.index(logits.dtype), soft, self.multiprocessors)
+        message.integers(DTYPES.index(logits.dtype), soft, self.multiprocessors)
         self.send(message)
         return {
             name: output
@@ -337,7 +337,7 @@ class ShimDevice:
         if features is None:
             message.integers(0, 0, 0)
         else:
-            element = ELEMENTS.index(features.dtype)
+            element = DTYPES.index(features.dtype)
             message.integers(element, features.stride(0), features.shape[1])
 
     def draw(
@@ -382,7 +382,7 @@ class ShimDevice:
             message, logits, target, statistics, label_smoothing, class_weight, ignore_index
         )
         soft = target.is_floating_point() or label_smoothing != 0
-        message.integers(ELEMENTS.index(logits.dtype), soft, STATISTICS.index(SCORES[score]))
+        message.integers(DTYPES.index(logits.dtype), soft, STATISTICS.index(SCORES[score]))
         copy = poisoned(logits.shape[:1], dtype) if score == "loss" else None
         message.output(copy)
         self.add_features(message, features)

@@ -5,14 +5,13 @@ from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 import impsamp_fast as isf
 from tests.devices import carry
 from tests.methods import METHODS
-from tests.ops.test_compile import CHECKED
+from tests.ops.test_compile import CHECKED, weighted_loss
 
 pytestmark = pytest.mark.cuda
 
@@ -71,14 +70,6 @@ def test_compiled_results_are_the_eager_ones(method: str, backend: str, cuda: to
         seed = torch.full((), number, dtype=torch.int64, device=cuda)
         found, expected = compiled(logits, target, seed), everything(logits, target, seed)
         assert all(map(torch.equal, found, expected))
-
-
-def weighted_loss(model: nn.Module, x: Tensor, y: Tensor, seed: Tensor) -> tuple[Tensor, Tensor]:
-    with torch.no_grad():
-        logits = model(x)
-    picked = isf.select(logits, y, 32, "grad_norm", "stratified", smoothing=0.1, seed=seed)
-    loss = F.cross_entropy(model(x[picked.index]), y[picked.index], reduction="none")
-    return (picked.weight * loss).mean(), picked.index
 
 
 @pytest.mark.parametrize("mode", ["default", "reduce-overhead"])

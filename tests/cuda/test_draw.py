@@ -21,13 +21,6 @@ from tests.ops.test_draw import SEEDS, WEIGHTS, largest_n
 BLOCK_ROWS = [31, 33, 512, 1000, 1024, 1025, 2048, 2049, 4096, 4097]
 
 
-@pytest.fixture(scope="module", params=[0, 1, 17], ids=["ascending", "descending", "shuffled"])
-def shim(request: pytest.FixtureRequest) -> Iterator[ShimDevice]:
-    """The device, with each order in which threads may run."""
-    with ShimDevice(order=request.param) as device:
-        yield device
-
-
 @pytest.fixture(scope="module")
 def shuffled() -> Iterator[ShimDevice]:
     """The device with one order, for what takes long; odd addresses, few multiprocessors."""

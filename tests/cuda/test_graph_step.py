@@ -21,13 +21,9 @@ from impsamp_fast import (
 )
 from tests.devices import last_device, no_synchronisation
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 K, N, CLASSES, STEPS = 256, 32, 3, 30
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    """Operations last microseconds here: a second thread would only be waited for."""
-    torch.set_num_threads(1)
 
 
 def batches(

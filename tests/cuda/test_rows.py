@@ -12,20 +12,14 @@ from torch import Tensor
 
 from tests import reference
 from tests.cuda.shim_device import STATISTICS, ShimDevice, result_type
+from tests.dtypes import DTYPES
 from tests.exact import assert_close_norms, assert_relative, close_rows, exact_row
 from tests.ops.test_accuracy import BOUND, SIZES, assert_entropy, awkward_rows
-from tests.ops.test_row_stats import DTYPES, LAYOUTS, TOLERANCE, laid_out_probabilities
+from tests.ops.test_row_stats import LAYOUTS, TOLERANCE, laid_out_probabilities
 
 # Lanes of a warp, from 1 to 32, with and without lanes to spare; a warp; a block.
 CLASSES = [1, 2, 8, 9, 17, 33, 65, 127, 256, 257, 1029, 4500]
 EVERY_TARGET = ["loss", "grad_norm", "p_true", "margin", "entropy"]
-
-
-@pytest.fixture(scope="module", params=[0, 1, 17], ids=["ascending", "descending", "shuffled"])
-def shim(request: pytest.FixtureRequest) -> Iterator[ShimDevice]:
-    """The device, with each order in which threads may run."""
-    with ShimDevice(order=request.param) as device:
-        yield device
 
 
 @pytest.fixture(scope="module")

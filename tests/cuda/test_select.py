@@ -16,21 +16,14 @@ import impsamp_fast as isf
 from impsamp_fast import Selection
 from tests import reference
 from tests.cuda.shim_device import ShimDevice, result_type
+from tests.dtypes import DTYPES
 from tests.methods import METHODS, WITH_REPLACEMENT
 from tests.ops.test_select import CORRECTIONS
 
-DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
 SCORES = ["loss", "grad_norm", "last_layer", "p_wrong", "margin", "entropy"]
 # [K, C] that one launch takes, and that need several.
 ONE_LAUNCH = [(1, 1), (5, 2), (33, 3), (100, 64), (1024, 10), (1500, 2)]
 SEVERAL = [(40, 65), (4097, 2), (3, 200)]
-
-
-@pytest.fixture(scope="module", params=[0, 1, 17], ids=["ascending", "descending", "shuffled"])
-def shim(request: pytest.FixtureRequest) -> Iterator[ShimDevice]:
-    """The device, with each order in which threads may run."""
-    with ShimDevice(order=request.param) as device:
-        yield device
 
 
 @pytest.fixture(scope="module")

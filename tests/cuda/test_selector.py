@@ -22,14 +22,10 @@ from tests.devices import no_synchronisation, random_state
 from tests.methods import RANDOM_METHODS
 from tests.toy import C, K, N
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 WEYL = 0x9E3779B97F4A7C15
 SOON = 40  # steps within which a fault is told
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    """Operations last microseconds here: a second thread would only be waited for."""
-    torch.set_num_threads(1)
 
 
 @pytest.fixture

@@ -12,13 +12,13 @@ from torch import Tensor
 
 import impsamp_fast as isf
 from tests import reference
+from tests.dtypes import DTYPES
 from tests.exact import assert_relative
 from tests.methods import METHODS, WITH_REPLACEMENT
 
 pytestmark = pytest.mark.cuda
 
 BOUND = 2e-6
-DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
 MOST = 2**24  # logits of one problem: the truth is computed in float64
 
 

@@ -112,16 +112,3 @@ def test_threads_with_streams_of_their_own(cuda: torch.device) -> None:
         together = list(pool.map(work, jobs * 5))
     for expected, result in zip(alone * 5, together, strict=True):
         assert all(map(torch.equal, expected, result))
-
-
-def test_one_generator_shared_by_threads(cuda: torch.device) -> None:
-    """Each call takes numbers of its own: all together they draw what a loop draws."""
-    weights = torch.rand(100, device=cuda)
-    generator = torch.Generator(cuda).manual_seed(3)
-    in_turn = [tuple(isf.draw(weights, 5, generator=generator).index.tolist()) for _ in range(200)]
-    generator.manual_seed(3)
-    with ThreadPoolExecutor(8) as pool:
-        at_once = pool.map(
-            lambda _: tuple(isf.draw(weights, 5, generator=generator).index.tolist()), range(200)
-        )
-    assert sorted(in_turn) == sorted(at_once)

@@ -1,7 +1,5 @@
 """The kernels of smoothed and corrected, run on the host: the CPU's numbers."""
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 
@@ -10,12 +8,6 @@ from tests.cuda.shim_device import KINDS, ShimDevice
 
 DTYPES = [torch.float32, torch.float64]
 TOLERANCE = {torch.float32: 4e-7, torch.float64: 1e-13}  # the order of summation differs
-
-
-@pytest.fixture(scope="module", params=[0, 1, 7])
-def shim(request: pytest.FixtureRequest) -> Iterator[ShimDevice]:
-    with ShimDevice(order=request.param) as device:
-        yield device
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

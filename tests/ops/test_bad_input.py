@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 
 import impsamp_fast as isf
+from tests.dtypes import DTYPES
 from tests.methods import METHODS
 
 pytestmark = pytest.mark.usefixtures("carried_operators")
@@ -302,8 +303,8 @@ ANYTHING = st.one_of(
     st.sampled_from([*METHODS, *KINDS, "unbiased", "none", "normalized"]),
     st.lists(st.floats(), max_size=3),
 )
-DTYPES = [
-    *(torch.float32, torch.float64, torch.float16, torch.bfloat16),
+ANY_DTYPE = [
+    *DTYPES,
     *(torch.int64, torch.int32, torch.int8, torch.uint8, torch.bool, torch.complex64),
 ]
 
@@ -312,7 +313,7 @@ DTYPES = [
 def tensors(draw: st.DrawFn) -> torch.Tensor:
     """Any dtype, any small shape, often with awkward numbers and strides."""
     shape = draw(st.lists(st.integers(0, 5), max_size=3))
-    dtype = draw(st.sampled_from(DTYPES))
+    dtype = draw(st.sampled_from(ANY_DTYPE))
     generator = torch.Generator().manual_seed(draw(st.integers(0, 9)))
     x = torch.randint(-1, 4, shape, generator=generator).to(dtype)
     if x.numel() and dtype.is_floating_point:
@@ -375,7 +376,7 @@ def test_one_bad_number_is_found_wherever_it_is(data: st.DataObject) -> None:
             isf.select(logits, target, 1, kind, features=features)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("classes", [2, 10, 1000, 100_000])
 def test_rounded_probabilities_sum_to_one(classes: int, dtype: torch.dtype) -> None:
     """A softmax, uniform rows and a mixture, computed in the dtype itself."""

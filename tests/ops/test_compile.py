@@ -206,7 +206,9 @@ def test_changing_seeds_and_batches_do_not_compile_again() -> None:
     assert len(set(compilations)) == 1
 
 
-def weighted_loss(model: nn.Module, x: Tensor, y: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+def weighted_loss(
+    model: nn.Module, x: Tensor, y: Tensor, seed: int | Tensor
+) -> tuple[Tensor, Tensor]:
     """One training step's loss: score the large batch, pick rows, weigh their losses."""
     with torch.no_grad():
         logits = model(x)

@@ -105,10 +105,10 @@ def test_errors_in_one_thread_leave_the_others_alone() -> None:
         list(pool.map(work, range(400)))
 
 
-def test_one_generator_shared_by_threads() -> None:
+def test_one_generator_shared_by_threads(device: torch.device) -> None:
     """Each call takes one number from it: all together they take what a loop takes."""
-    weights = torch.rand(100)
-    generator = torch.Generator().manual_seed(3)
+    weights = torch.rand(100, device=device)
+    generator = torch.Generator(device).manual_seed(3)
     in_turn = [tuple(isf.draw(weights, 5, generator=generator).index.tolist()) for _ in range(400)]
     generator.manual_seed(3)
     with ThreadPoolExecutor(8) as pool:

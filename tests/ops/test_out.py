@@ -9,6 +9,7 @@ from torch import Tensor
 import impsamp_fast as isf
 from impsamp_fast import ops
 from impsamp_fast.ops import _status
+from tests.dtypes import DTYPES
 from tests.methods import METHODS
 
 OPERATORS = ["row_stats", "score", "draw", "select"]
@@ -36,7 +37,7 @@ def place(result: Any, tensors: tuple[Tensor, ...]) -> Any:
     return tensors[0] if isinstance(result, Tensor) else type(result)(*tensors)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("operator", OPERATORS)
 def test_out_holds_the_results_and_is_returned(operator: str, dtype: torch.dtype) -> None:
     given = arguments(operator, dtype)

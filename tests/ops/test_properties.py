@@ -7,6 +7,7 @@ from hypothesis import given, settings
 
 import impsamp_fast as isf
 from tests import reference
+from tests.dtypes import DTYPES
 from tests.methods import METHODS
 
 pytestmark = pytest.mark.usefixtures("carried_operators")
@@ -18,7 +19,7 @@ KINDS = ["loss", "grad_norm", "last_layer", "p_wrong", "margin", "entropy"]
 def batches(draw: st.DrawFn) -> tuple[torch.Tensor, torch.Tensor, dict[str, object]]:
     """Logits of any legal shape, dtype, size and strides, a target and options."""
     shape = [*draw(st.lists(st.integers(1, 9), max_size=2)), draw(st.integers(1, 40))]
-    dtype = draw(st.sampled_from([torch.float32, torch.float64, torch.float16, torch.bfloat16]))
+    dtype = draw(st.sampled_from(DTYPES))
     generator = torch.Generator().manual_seed(draw(st.integers(0, 2**32)))
     size = draw(st.sampled_from([0.0, 1e-6, 0.1, 1.0, 5.0, 30.0, 1000.0]))
     step = draw(st.integers(1, 3))

@@ -10,11 +10,11 @@ from torch import Tensor
 import impsamp_fast as isf
 from tests import reference
 from tests.devices import assert_same
+from tests.dtypes import DTYPES
 from tests.exact import assert_relative
 
 pytestmark = pytest.mark.usefixtures("carried_operators")
 
-DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
 TOLERANCE = {torch.float32: 2e-6, torch.float64: 1e-12}
 FIELDS = isf.RowStats._fields
 

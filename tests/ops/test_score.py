@@ -8,6 +8,7 @@ from torch import nn
 import impsamp_fast as isf
 from tests import reference
 from tests.devices import assert_same
+from tests.dtypes import DTYPES
 from tests.exact import assert_relative
 
 pytestmark = pytest.mark.usefixtures("carried_operators")
@@ -16,7 +17,7 @@ KINDS = ["loss", "grad_norm", "last_layer", "p_wrong", "margin", "entropy"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", [(200, 1), (1, 2), (63, 2), (64, 3), (50, 10), (3, 5, 300)])
 def test_against_reference(kind: str, dtype: torch.dtype, shape: tuple[int, ...]) -> None:
     logits = (2 * torch.randn(shape)).to(dtype)

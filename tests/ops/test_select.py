@@ -8,6 +8,7 @@ import torch
 import impsamp_fast as isf
 from tests import reference
 from tests.devices import assert_same
+from tests.dtypes import DTYPES
 from tests.methods import METHODS
 
 pytestmark = pytest.mark.usefixtures("carried_operators")
@@ -75,7 +76,7 @@ def test_every_method_and_correction(method: str, correction: str | float) -> No
 @pytest.mark.parametrize(
     "score", ["loss", "grad_norm", "last_layer", "p_wrong", "margin", "entropy"]
 )
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", [(40, 2), (7, 5, 3), (33, 100), (4, 1000)])
 def test_every_score_and_dtype(score: str, dtype: torch.dtype, shape: tuple[int, ...]) -> None:
     logits = (2 * torch.randn(shape)).to(dtype)

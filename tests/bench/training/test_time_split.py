@@ -20,13 +20,19 @@ from tests.bench.tiny_bench import QUICK_TASK, TINY, tiny_data
 ALL = strategies.names()
 
 
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds that the clock shows, which pass only where a test says so."""
+    seconds = [0.0]
+    monkeypatch.setattr("bench.training.time_split.time.perf_counter", lambda: seconds[0])
+    return seconds
+
+
 @pytest.mark.parametrize("name", [*ALL, ROW_LOOP])
 def test_selection_is_what_is_neither_training_nor_scoring(
-    monkeypatch: pytest.MonkeyPatch, name: str
+    monkeypatch: pytest.MonkeyPatch, now: list[float], name: str
 ) -> None:
     """By a clock that only the model moves: 1 s per row in a forward pass, and 1 s per step."""
-    now = [0.0]
-    monkeypatch.setattr("bench.training.time_split.time.perf_counter", lambda: now[0])
     training = Training(QUICK_TASK, tiny_data(Path()).first(100), known()[name], 0, "always")
     training.step()
 
@@ -47,10 +53,10 @@ def test_selection_is_what_is_neither_training_nor_scoring(
 
 
 @pytest.mark.parametrize("name", ["gradient-norm-cdf", "top-q", "selective-backprop"])
-def test_no_span_holds_work_of_the_measurement(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_no_span_holds_work_of_the_measurement(
+    monkeypatch: pytest.MonkeyPatch, now: list[float], name: str
+) -> None:
     """By a clock that moves when the model is made ready to be watched, or is set back."""
-    now = [0.0]
-    monkeypatch.setattr("bench.training.time_split.time.perf_counter", lambda: now[0])
 
     def takes_a_second(own: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
@@ -77,11 +83,9 @@ def test_no_span_holds_work_of_the_measurement(monkeypatch: pytest.MonkeyPatch, 
 
 @pytest.mark.parametrize("name", [*strategies.names("batch"), ROW_LOOP])
 def test_fetching_rows_is_training_as_for_uniform_sampling(
-    monkeypatch: pytest.MonkeyPatch, name: str
+    monkeypatch: pytest.MonkeyPatch, now: list[float], name: str
 ) -> None:
     """By a clock that moves when rows are fetched, 1 s for a raw batch."""
-    now = [0.0]
-    monkeypatch.setattr("bench.training.time_split.time.perf_counter", lambda: now[0])
     training = Training(QUICK_TASK, tiny_data(Path()).first(100), known()[name], 0, "always")
     fetch = Stream.next
 
@@ -95,10 +99,10 @@ def test_fetching_rows_is_training_as_for_uniform_sampling(
     assert parts["train"] == parts["step"] > 0
 
 
-def test_turning_numbers_into_a_tensor_is_no_drawing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_turning_numbers_into_a_tensor_is_no_drawing(
+    monkeypatch: pytest.MonkeyPatch, now: list[float]
+) -> None:
     """By a clock that moves with each tensor that is made of a list, 1 s each."""
-    now = [0.0]
-    monkeypatch.setattr("bench.training.time_split.time.perf_counter", lambda: now[0])
     data = tiny_data(Path()).first(100)
     training = Training(QUICK_TASK, data, known()["bandit"], 0, "always", epochs=9)
     make = torch.tensor

@@ -37,7 +37,6 @@
 #define __device__
 #define __host__
 #define __forceinline__ inline __attribute__((always_inline))
-#define __noinline__ __attribute__((noinline))
 #define __shared__ static
 #define __align__(n) alignas(n)
 #define __launch_bounds__(...)
@@ -261,15 +260,11 @@ T exchange(unsigned mask, T value, Source source) {
 #define gridDim (shim::block()->blocks)
 
 inline void __syncthreads() { shim::leave(shim::State::kAtBlockBarrier); }
-inline void __syncwarp(unsigned = 0xffffffffu) { shim::leave(shim::State::kAtWarpBarrier); }
-inline void __threadfence() {}
+inline void __syncwarp() { shim::leave(shim::State::kAtWarpBarrier); }
 
 template <class T>
-T __shfl_sync(unsigned mask, T value, int source, int width = shim::kWarp) {
-  return shim::exchange(mask, value, [=](unsigned lane) {
-    return (lane & ~static_cast<unsigned>(width - 1)) |
-           (static_cast<unsigned>(source) & (width - 1));
-  });
+T __shfl_sync(unsigned mask, T value, int source) {
+  return shim::exchange(mask, value, [=](unsigned) { return source; });
 }
 template <class T>
 T __shfl_xor_sync(unsigned mask, T value, int distance) {
@@ -279,32 +274,6 @@ template <class T>
 T __shfl_up_sync(unsigned mask, T value, unsigned distance) {
   return shim::exchange(mask, value,
                         [=](unsigned lane) { return lane < distance ? lane : lane - distance; });
-}
-template <class T>
-T __shfl_down_sync(unsigned mask, T value, unsigned distance) {
-  return shim::exchange(mask, value, [=](unsigned lane) {
-    return lane + distance < shim::kWarp ? lane + distance : lane;
-  });
-}
-
-// Fibres switch only at barriers, so plain reads and writes are atomic.
-template <class T>
-T atomicAdd(T* address, T value) {
-  const T old = *address;
-  *address += value;
-  return old;
-}
-template <class T>
-T atomicMin(T* address, T value) {
-  const T old = *address;
-  *address = std::min(old, value);
-  return old;
-}
-template <class T>
-T atomicMax(T* address, T value) {
-  const T old = *address;
-  *address = std::max(old, value);
-  return old;
 }
 
 inline float __fmul_rn(float a, float b) { return a * b; }
