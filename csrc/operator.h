@@ -10,9 +10,9 @@
 #pragma once
 
 #include <array>
-#include <functional>
 #include <string>
 #include <tuple>
+#include <type_traits>
 #include <utility>
 
 #include "arguments.h"

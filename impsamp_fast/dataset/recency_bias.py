@@ -57,6 +57,7 @@ class RecencyBias(WeightedSampler):
         epochs = check_integer("epochs", epochs, 1)
         classes = check_integer("classes", classes, 2)
         pressure = check_number("pressure", pressure, 1)
+        history = check_integer("history", history, 1)
         memory = SampleMemory(size, track=("labels",), history=history, classes=classes)
         super().__init__(size, warm_up=warm_up, block=None, seed=seed, memory=memory)
         self.epochs = epochs
