@@ -1,6 +1,7 @@
 """Seeds: one for a run, and from it one for each of its steps."""
 
 import torch
+from torch import Tensor
 
 from impsamp_fast._checks import to_integer
 
@@ -34,3 +35,18 @@ def second_seed(seed: int) -> int:
     """Another seed for the same step, where it draws twice."""
     # Half a period of the Weyl sequence away: no step of a real run comes there.
     return seed ^ (1 << 63)
+
+
+def seed_of_traced_step(seed: int, step: int, device: torch.device) -> Tensor:
+    """The seed of a run's step as a scalar on a device.
+
+    A graph that is traced holds a step's number as a variable, but could hold an integer of more
+    than 64 bits only as a constant, and would be traced anew in each step.
+    """
+    number = torch.full((), step, dtype=torch.int64, device=device)
+    return number * _signed(SEED_INCREMENT) + _signed(seed & _MASK)  # modulo 2^64
+
+
+def _signed(number: int) -> int:
+    """The number of 64 bits that int64 has for an unsigned one."""
+    return number - (1 << 64) if number >= 1 << 63 else number

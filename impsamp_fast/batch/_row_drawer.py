@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 
 from impsamp_fast._seeds import second_seed
 from impsamp_fast._uniform import fill
@@ -135,7 +136,9 @@ class RowDrawer:
         """n rows by scores of theirs, with the errors of the CPU where they are on it."""
         if not isinstance(self.score, str):
             self.score.check(scores)
-        if left_out is not None and left_out.is_cpu and left_out.all():
+        # What a graph cannot branch on raises in its operators.
+        raises = scores.is_cpu and not is_compiling()
+        if raises and left_out is not None and left_out.all():
             raise ValueError(
                 f"y is ignore_index ({self.loss.ignore_index}) in every row, or no class, so none "
                 "can be drawn"
@@ -170,7 +173,7 @@ class RowDrawer:
         if not isinstance(rule, rules.Method) or rule.name not in WITHOUT_REPLACEMENT:
             return rule(weights, n, seed)
         few = (weights > 0).sum() < n
-        if few.is_cpu:
+        if few.is_cpu and not is_compiling():
             return fill_up(weights, left_out, n, seed) if few else rule(weights, n, seed)
         # The host does not wait to know, so that both are drawn.
         drawn, filled = rule(weights, n, seed), fill_up(weights, left_out, n, seed)

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.compiler import is_compiling
 
 from impsamp_fast.batch._nested import gather
 
@@ -79,8 +80,11 @@ class UserScore:
         return scores if scores.dtype == torch.float64 else scores.to(torch.float32)
 
     def check(self, scores: Tensor) -> None:
-        """ValueError for a wrong value on the CPU; elsewhere the host would have to wait."""
-        if not scores.is_cpu:
+        """ValueError for a wrong value on the CPU; elsewhere the host would have to wait.
+
+        Nor can a graph that is traced branch on values.
+        """
+        if not scores.is_cpu or is_compiling():
             return
         wrong = ~scores.isfinite() if self.negative else ~(scores.isfinite() & (scores >= 0))
         if wrong.any():

@@ -14,6 +14,7 @@ from impsamp_fast._seeds import seed_of_run, seed_of_step
 from impsamp_fast._watch import StatusWatch
 from impsamp_fast.batch._arguments import check_batch, check_choice, check_parts, unpack
 from impsamp_fast.batch._faults import Examined, Found, OnFault, examined
+from impsamp_fast.batch._first_call import FirstCall
 from impsamp_fast.batch._nested import check_alike, copied, gather, join, moved, plain, split
 from impsamp_fast.batch._states import check_seed_and_step, load_rule_and_counts
 from impsamp_fast.batch._trained_loss import TrainedLoss, WithTrainedLoss
@@ -54,7 +55,8 @@ class Queue(WithTrainedLoss, BatchStrategy):
     neither is used. Rows of raw batches without ``index`` are numbered from 0 in
     the order of the raw batches.
 
-    Before the start rule says so, all rows are kept and nothing is scored. Then the model scores
+    Before the start rule says so, all rows are kept and nothing is scored, but for n rows in the
+    first call, so that a model that cannot be scored is found out at once. Then the model scores
     each raw batch without leaving a trace, as a :class:`~impsamp_fast.Selector` does. On an
     accelerator the host waits for the number of rows that are selected.
 
@@ -122,6 +124,7 @@ class Queue(WithTrainedLoss, BatchStrategy):
         self._found = Found()  # in this raw batch
         self._watch = StatusWatch()
         self._skipped = Tally()
+        self._first_call = FirstCall(self._loss)
         # The operator knows what fits: an error comes now, not in a later step.
         logits, y = self._loss.example()
         row_stats(logits, y, **self._loss.options(y.device))
@@ -187,6 +190,10 @@ class Queue(WithTrainedLoss, BatchStrategy):
                 check_alike(name, part, waiting)
         importance = self._rule.decide(self._step, K, self.n)
         self._found = Found()
+        if importance:
+            self._first_call.note_scoring()
+        else:
+            self._first_call.try_model(self._logits, x, y, self.n)
         if importance:
             rows = gather(rows, self._select(x, y, seed_of_step(self._seed, self._step)))
         elif self._rows is None and self.n != K:
@@ -295,6 +302,7 @@ class Queue(WithTrainedLoss, BatchStrategy):
         K = check_batch(x, y, index)
         if K == 0:
             raise ValueError("the raw batch has no rows, expected at least 1")
+        self._first_call.check_target(y)
         if self.counts is None:
             return K
         if index is None:
@@ -330,8 +338,12 @@ class Queue(WithTrainedLoss, BatchStrategy):
             x: the raw batch.
             y: its targets.
         """
-        logits = forward_without_trace(self.model, x, y, self.dropout)
-        check_logits(logits, y)
-        rows = examined(operator, logits, y, self._loss, self.on_fault)
+        rows = examined(operator, self._logits(x, y), y, self._loss, self.on_fault)
         self._found = rows.found
         return rows
+
+    def _logits(self, x: Any, y: Tensor) -> Tensor:
+        logits = forward_without_trace(self.model, x, y, self.dropout)
+        check_logits(logits, y)
+        assert isinstance(logits, Tensor)
+        return logits

@@ -5,35 +5,82 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.compiler import is_compiling
 from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.parallel import DistributedDataParallel
+
+_HAS_MPS = torch.backends.mps.is_available()
 
 
 def forward_without_trace(model: nn.Module, x: Any, y: Tensor, dropout: bool) -> Any:
-    """The model's output without gradients; its modes and the random state are as before."""
-    random_state = torch.default_generator.get_state()
-    # A CUDA graph that is being captured has no state to read yet.
-    has_state = y.is_cuda and not torch.cuda.is_current_stream_capturing()
-    cuda_state = torch.cuda.get_rng_state(y.device) if has_state else None
+    """The model's output without gradients; its modes and the random states are as before.
+
+    Of a ``DistributedDataParallel`` what it wraps is called: its own forward pass sends buffers,
+    and under ``join`` waits for ranks that have no more data and so do not score.
+    """
+    while isinstance(model, DistributedDataParallel):
+        model = model.module
     switched: list[nn.Module] = []
+    devices: set[torch.device] = set()
+    # On a device that torch has not begun to use there is nothing.
+    has_devices = not is_compiling() and (torch.cuda.is_initialized() or _HAS_MPS)  # type: ignore[no-untyped-call]
+    if has_devices:
+        devices = {y.device} | _devices_of(x)
+    # The list grows while it is walked. Nothing is remembered between steps, for the user may
+    # change the model or its modes; the walk takes 0.2 us per module.
+    modules: list[nn.Module | None] = [model]
+    for module in modules:
+        if module is None:
+            continue
+        if module.training and (not dropout or isinstance(module, _NormBase)):
+            switched.append(module)
+        if has_devices:
+            tensors = (*module._parameters.values(), *module._buffers.values())
+            devices.update(tensor.device for tensor in tensors if tensor is not None)
+        modules += module._modules.values()
+    # In evaluation mode models draw nothing, and a graph cannot hold the state of a generator.
+    states = None if is_compiling() and not dropout else RandomStates(devices)
     try:
-        # The list grows while it is walked. Nothing is remembered between steps, for the user may
-        # change the model or its modes; the walk takes 0.2 us per module.
-        modules: list[nn.Module | None] = [model]
-        for module in modules:
-            if module is None:
-                continue
-            if module.training and (not dropout or isinstance(module, _NormBase)):
-                _set_training(module, False)
-                switched.append(module)
-            modules += module._modules.values()
+        for module in switched:
+            _set_training(module, False)
         with torch.no_grad():
             return call_model(model, x)
     finally:
         for module in switched:
             _set_training(module, True)
-        torch.default_generator.set_state(random_state)
-        if cuda_state is not None:
-            torch.cuda.set_rng_state(cuda_state, y.device)
+        if states is not None:
+            states.put_back()
+
+
+class RandomStates:
+    """The states of torch's default generators, on the CPU and on these devices."""
+
+    def __init__(self, devices: set[torch.device]) -> None:
+        self._cpu = torch.default_generator.get_state()
+        self._mps: Tensor | None = None
+        self._cuda: list[tuple[torch.device, Tensor]] = []
+        for device in devices:
+            # A CUDA graph that is being captured has no state to read yet.
+            if device.type == "cuda" and not torch.cuda.is_current_stream_capturing():
+                self._cuda.append((device, torch.cuda.get_rng_state(device)))
+            elif device.type == "mps" and _HAS_MPS:
+                self._mps = torch.mps.get_rng_state()
+
+    def put_back(self) -> None:
+        """Makes them what they were."""
+        torch.default_generator.set_state(self._cpu)
+        for device, state in self._cuda:
+            torch.cuda.set_rng_state(state, device)
+        if self._mps is not None:
+            torch.mps.set_rng_state(self._mps)
+
+
+def _devices_of(x: Any) -> set[torch.device]:
+    """The devices that the tensors of a batch are on."""
+    if isinstance(x, Tensor):
+        return {x.device}
+    parts = x.values() if isinstance(x, Mapping) else x
+    return set().union(*map(_devices_of, parts))
 
 
 def _set_training(module: nn.Module, mode: bool) -> None:

@@ -5,10 +5,11 @@ from typing import Any, Literal, final, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.compiler import is_compiling
 
 from impsamp_fast._checks import to_number
 from impsamp_fast._readback import Tally
-from impsamp_fast._seeds import seed_of_run, seed_of_step
+from impsamp_fast._seeds import seed_of_run, seed_of_step, seed_of_traced_step
 from impsamp_fast._uniform import uniform_rows
 from impsamp_fast._watch import StatusWatch
 from impsamp_fast.batch._arguments import (
@@ -19,6 +20,7 @@ from impsamp_fast.batch._arguments import (
     unpack,
 )
 from impsamp_fast.batch._faults import OnFault
+from impsamp_fast.batch._first_call import FirstCall
 from impsamp_fast.batch._nested import gather
 from impsamp_fast.batch._row_drawer import Drawn, RowDrawer
 from impsamp_fast.batch._states import check_seed_and_step, load_rule_and_counts
@@ -58,8 +60,19 @@ class Selector(WithTrainedLoss, BatchStrategy):
 
     Scoring leaves no trace in the model. It runs in evaluation mode, in which batch norm uses its
     running statistics and does not update them, and the mode of each module is set back even when
-    the forward pass raises; so is torch's random state, on the CPU and on the CUDA device of the
-    batch: training draws the same dropout masks as without scoring.
+    the forward pass raises; so are torch's random states, on the CPU and on the devices of the
+    batch and the model: training draws the same dropout masks as without scoring. The first call
+    passes n rows through the model even where it draws uniformly, so that a model that cannot be
+    scored is found out at once.
+
+    A model in ``DistributedDataParallel`` is scored by what that wraps, without a word to the other
+    ranks, so that a start rule may begin on one of them alone. A model whose own forward pass
+    communicates, such as a sharded one, must be scored by all ranks in the same steps:
+    ``start=After(steps)`` does, and a rule that learns from each rank's losses does not.
+
+    Under ``torch.compile`` pass the selector to the step as an argument: the compiler takes the
+    integers of a global for constants. A model that draws random numbers in evaluation mode is then
+    not set back, and "last_layer" breaks the graph.
 
     With a filter, the large batch is first made smaller: to the rows that pass, and where these are
     fewer than n, random others up to n. The rows that are left then count as the large batch: they
@@ -169,6 +182,8 @@ class Selector(WithTrainedLoss, BatchStrategy):
         self._step = 0
         self._watch = StatusWatch()
         self._skipped = Tally()
+        by_class = isinstance(score, str) or filter is not None
+        self._first_call = FirstCall(self._loss if by_class else None)
         self._drawer().check()
 
     @property
@@ -203,7 +218,11 @@ class Selector(WithTrainedLoss, BatchStrategy):
         importance = self._begin(x, y, index)
         if importance is None:
             return None
-        seed = seed_of_step(self._seed, self._step)
+        seed: int | Tensor = (
+            seed_of_traced_step(self._seed, self._step, y.device)
+            if is_compiling()
+            else seed_of_step(self._seed, self._step)
+        )
         x, y, drawn = self._draw(x, y, index, importance, seed)
         step = self._step
         numbers = self._end(drawn, index)
@@ -263,13 +282,19 @@ class Selector(WithTrainedLoss, BatchStrategy):
         self._watch.look()
         if self.counts is not None:
             self.counts.look()
-        if self.n <= K:
-            return self._rule.decide(self._step, K, self.n)
-        return None if self.small_batch == "skip" else False
+        if self.n > K and self.small_batch == "skip":
+            return None
+        importance = self.n <= K and self._rule.decide(self._step, K, self.n)
+        if importance or self._rule.learns_from == "tau":
+            self._first_call.note_scoring()
+        else:
+            self._first_call.try_model(lambda x, y: self._forward(x, y).logits, x, y, self.n)
+        return importance
 
     def _check_batch(self, x: Any, y: Tensor, index: Tensor | None) -> int:
         """The number of rows K, once all agree on it."""
         K = check_batch(x, y, index)
+        self._first_call.check_target(y)
         if index is None and self.counts is not None and self.counts.size != K:
             raise ValueError(
                 f"index is missing: counts is about {self.counts.size} samples, the large batch "
@@ -324,6 +349,13 @@ class Selector(WithTrainedLoss, BatchStrategy):
         self, x: Any, y: Tensor, index: Tensor | None, n: int, seed: int | Tensor
     ) -> Drawn:
         """Scores the rows and draws n of them."""
+        scored = self._forward(x, y)
+        if isinstance(self._score, UserScore):
+            scored = self._score.with_what_it_takes(scored, x, index)
+        return self._drawer().draw(scored, n, seed)
+
+    def _forward(self, x: Any, y: Tensor) -> Scored:
+        """The logits of the rows, and the input of the last layer where the score needs it."""
         tap = LastLayer(self.model, self.layer) if self._score == "last_layer" else None
         try:
             logits = forward_without_trace(self.model, x, y, self.dropout)
@@ -331,11 +363,7 @@ class Selector(WithTrainedLoss, BatchStrategy):
             if tap is not None:
                 tap.remove()
         check_logits(logits, y)
-        features = None if tap is None else tap.input_that_gave(logits)
-        scored = Scored(logits, y, features)
-        if isinstance(self._score, UserScore):
-            scored = self._score.with_what_it_takes(scored, x, index)
-        return self._drawer().draw(scored, n, seed)
+        return Scored(logits, y, None if tap is None else tap.input_that_gave(logits))
 
     def _drawer(self) -> RowDrawer:
         return RowDrawer(

@@ -2,16 +2,21 @@
 
 import copy
 import warnings
+from types import SimpleNamespace
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from impsamp_fast.batch import scoring
+from impsamp_fast.batch.draw_rules import LossSplit
+from impsamp_fast.batch.scoring import forward_without_trace
 from impsamp_fast.batch.selector import Selector
 from impsamp_fast.batch.start import After
 from impsamp_fast.ops import select
 from tests.devices import need_cuda
+from tests.elsewhere import Elsewhere
 from tests.toy import C, N
 
 
@@ -163,6 +168,106 @@ class TestScoringLeavesNoTrace:
         before = torch.cuda.get_rng_state()
         selector(x, y)
         assert torch.equal(torch.cuda.get_rng_state(), before)
+
+
+class TestRandomStates:
+    """Without an accelerator, torch's functions for it are played."""
+
+    @pytest.fixture
+    def states(self, monkeypatch) -> dict[str, Tensor]:
+        """The states of the devices, by name."""
+        states = {name: torch.tensor([0]) for name in ("cuda:0", "cuda:1", "cuda:2", "mps")}
+        cuda = {
+            "is_initialized": lambda: True,
+            "is_current_stream_capturing": lambda: False,
+            "get_rng_state": lambda device: states[str(device)].clone(),
+            "set_rng_state": lambda state, device: states.update({str(device): state}),
+        }
+        for name, function in cuda.items():
+            monkeypatch.setattr(torch.cuda, name, function)
+        monkeypatch.setattr(scoring, "_HAS_MPS", True)
+        monkeypatch.setattr(torch.mps, "get_rng_state", lambda: states["mps"].clone())
+        monkeypatch.setattr(torch.mps, "set_rng_state", lambda state: states.update(mps=state))
+        return states
+
+    def test_of_the_batch_and_the_model_are_put_back(self, states, data):
+        class Drawing(nn.Linear):
+            def forward(self, x: Tensor, elsewhere: Tensor) -> Tensor:
+                for state in states.values():
+                    state.add_(1)
+                return super().forward(x)
+
+        model = Drawing(5, C)
+        part = nn.Module()
+        part._parameters["weight"] = SimpleNamespace(device=torch.device("cuda", 0))
+        part._buffers["mean"] = SimpleNamespace(device=torch.device("cuda", 1))
+        part._parameters["bias"] = part._buffers["none"] = None
+        model.part = part
+        x, y = data
+        forward_without_trace(model, {"x": x, "elsewhere": Elsewhere(x)}, y, dropout=False)
+        assert {name: int(state) for name, state in states.items()} == {
+            "cuda:0": 0,
+            "cuda:1": 0,
+            "cuda:2": 1,  # nothing of the batch or the model is there
+            "mps": 0,
+        }
+
+    def test_are_not_read_while_a_graph_is_captured(self, states, data, monkeypatch):
+        monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+        monkeypatch.setattr(torch.cuda, "get_rng_state", lambda device: 1 / 0)
+        model = nn.Linear(5, C)
+        model.register_buffer("there", None)
+        model._buffers["there"] = SimpleNamespace(device=torch.device("cuda", 0))
+        forward_without_trace(model, *data, dropout=False)
+
+
+STEPS = 20
+
+
+class TestCompiled:
+    """A whole step is one graph, which holds the step's number as a variable."""
+
+    @pytest.fixture(autouse=True)
+    def _fresh_compiler(self):
+        torch.compiler.reset()
+        yield
+        torch.compiler.reset()
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {},
+            {"method": "topk"},
+            {"method": "race"},
+            {"method": LossSplit()},
+            {"score": lambda logits, y: logits.square().sum(-1)},
+            {"start": After(5)},
+            {"on_fault": "skip"},
+        ],
+        ids=["plain", "topk", "race", "rule", "own score", "start", "skip"],
+    )
+    @pytest.mark.parametrize("seed", [-5, 2**63 + 1])
+    def test_picks_what_an_eager_step_picks(self, options, seed, data):
+        model = nn.Sequential(nn.Linear(5, 7), nn.Dropout(0.5), nn.Linear(7, C))
+        graphs: list[object] = []
+
+        def backend(graph, inputs):
+            graphs.append(graph)
+            return graph.forward
+
+        def step(selector: Selector, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+            batch = selector(x, y)
+            losses = F.cross_entropy(model(batch.x), batch.y, reduction="none")
+            return batch.mean(losses), batch.index
+
+        compiled = torch.compile(step, fullgraph=True, backend=backend)
+        selector, expected = (Selector(model, N, seed=seed, **options) for _ in range(2))
+        for _ in range(STEPS):
+            loss, index = compiled(selector, *data)
+            loss.backward()
+            assert torch.equal(index, expected(*data).index)
+        assert selector.state_dict() == expected.state_dict()
+        assert len(graphs) <= 4  # not one for each step
 
 
 class TestLastLayer:
