@@ -17,22 +17,31 @@ namespace isf {
 
 // How many bits a number has, up to its highest one.
 ISF_FN int bit_length(uint64_t x) {
-#if defined(__CUDA_ARCH__)
+#if defined(__METAL_VERSION__)
+  return 64 - static_cast<int>(metal::clz(x));
+#elif defined(__CUDA_ARCH__)
   return 64 - __clzll(static_cast<long long>(x));
 #else
-  int bits = 0;
-  for (; x; x >>= 1) ++bits;
-  return bits;
+  return x ? 64 - __builtin_clzll(x) : 0;
 #endif
 }
 
 // ceil(log2(count)) for count >= 1.
 ISF_FN int bits_for(uint64_t count) { return bit_length(count - 1); }
 
-// A positive finite number as mantissa * 2^exponent; zero has mantissa 0.
+// The nearest T of an integer below 2^63: processors convert signed integers without a branch.
+template <class T>
+ISF_FN T nearest(uint64_t x) {
+  return static_cast<T>(static_cast<int64_t>(x));
+}
+
+// A positive finite number as mantissa * 2^exponent, with a mantissa below 2^63; zero has 0.
 struct Decomposed {
   uint64_t mantissa;
   int exponent;
+
+  // The t with 2^(t - 1) <= number < 2^t; far below any other for zero.
+  ISF_MEMBER int top() const { return mantissa ? exponent + bit_length(mantissa) : -(1 << 20); }
 };
 
 ISF_FN Decomposed decompose(float w) {
@@ -62,23 +71,55 @@ ISF_FN auto weight_bits(T w) -> decltype(bits_of(w)) {
   return bits << 1 ? bits : 0;
 }
 
-// The shift s of the weights of `count` rows, the largest of which is `largest` > 0.
+// The shift s of `count` numbers, the largest of which has this top.
+ISF_FN int shift_for(int top, uint64_t count) { return 63 - bits_for(count) - top; }
+
+// The same for weights, the largest of which is `largest` > 0.
 template <class T>
 ISF_FN int fixed_point_shift(T largest, uint64_t count) {
-  const Decomposed d = decompose(largest);
-  const int e = d.exponent - 1 + bit_length(d.mantissa);
-  return 62 - bits_for(count) - e;
+  return shift_for(decompose(largest).top(), count);
 }
 
-template <class T>
-ISF_FN uint64_t to_fixed_point(T w, int shift) {
-  const Decomposed d = decompose(w);
+ISF_FN uint64_t to_fixed_point(Decomposed d, int shift) {
   const int move = d.exponent + shift;
   const uint64_t left = d.mantissa << (move & 63);
   const uint64_t right = d.mantissa >> (-move & 63);
   const uint64_t f = move >= 0 ? left : (move > -64 ? right : 0);
   const uint64_t at_least = d.mantissa != 0;
   return f > at_least ? f : at_least;
+}
+
+template <class T>
+ISF_FN uint64_t to_fixed_point(T w, int shift) {
+  return to_fixed_point(decompose(w), shift);
+}
+
+// mantissa * 2^exponent as the nearest T; what is too small for a normal T may be rounded twice.
+ISF_FN void compose(Decomposed d, float& x) {
+  // 1 <= mantissa < 2^63 and 2^-149 <= float < 2^128, so that the first product is exact.
+  const int e = d.exponent < -220 ? -220 : (d.exponent > 128 ? 128 : d.exponent), half = e / 2;
+  const float first = float_from(static_cast<uint32_t>(127 + half) << 23),
+              second = float_from(static_cast<uint32_t>(127 + e - half) << 23);
+  x = nearest<float>(d.mantissa) * first * second;
+}
+
+#if !defined(__METAL_VERSION__)
+ISF_FN void compose(Decomposed d, double& x) {
+  const int e = d.exponent < -1144 ? -1144 : (d.exponent > 1024 ? 1024 : d.exponent), half = e / 2;
+  const uint64_t parts[2] = {static_cast<uint64_t>(1023 + half) << 52,
+                             static_cast<uint64_t>(1023 + e - half) << 52};
+  double first, second;
+  memcpy(&first, &parts[0], sizeof first);
+  memcpy(&second, &parts[1], sizeof second);
+  x = nearest<double>(d.mantissa) * first * second;
+}
+#endif
+
+template <class T>
+ISF_FN T composed(Decomposed d) {
+  T x;
+  compose(d, x);
+  return x;
 }
 
 // Points in [0, total), from a uniform 64-bit number. A point x belongs to the row whose interval
@@ -89,18 +130,36 @@ ISF_FN uint64_t uniform_point(uint64_t random, uint64_t total) {
   return high_product(random, total);
 }
 
-// floor((i * total + offset) / n) for 0 <= i <= n < 2^31 and offset < 2^63, without the 128-bit
-// product.
-ISF_FN uint64_t systematic_point(uint64_t i, uint64_t offset, uint64_t total, uint64_t n) {
-  return i * (total / n) + (i * (total % n) + offset) / n;
-}
+// `count` < 2^31 points at equal distances, floor((i * total + offset) / count) for an
+// offset < 2^63, without the 128-bit product; the division that they share is done once. With
+// offset 0, the i-th of `count` strata of equal size is [at(i), at(i + 1)).
+struct SystematicPoints {
+  uint64_t step, remainder, offset, count;
 
-// The i-th of n strata of equal size is [systematic_point(i, 0), systematic_point(i + 1, 0)).
-ISF_FN uint64_t stratified_point(uint64_t i, uint64_t random, uint64_t total, uint64_t n) {
-  const uint64_t low = systematic_point(i, 0, total, n);
-  const uint64_t high = systematic_point(i + 1, 0, total, n);
-  return low + high_product(random, high - low);
-}
+  static ISF_MEMBER SystematicPoints of(uint64_t offset, uint64_t total, uint64_t count) {
+    const uint64_t step = total / count;
+    const SystematicPoints points = {step, total - step * count, offset, count};
+    return points;
+  }
+
+  ISF_MEMBER uint64_t at(uint64_t i) const { return i * step + (i * remainder + offset) / count; }
+
+  // How many lie below x: what floats say, set right by exact comparisons. Each correction leaves
+  // less than 2^-21 of the distance, so a few make it exact.
+  ISF_MEMBER uint64_t below(uint64_t x) const {
+    const float per_point = static_cast<float>(step ? step : 1);
+    int64_t i = 0;
+    for (int correction = 0; correction < 2; ++correction) {
+      const int64_t distance = static_cast<int64_t>(x - at(static_cast<uint64_t>(i)));
+      i += static_cast<int64_t>(static_cast<float>(distance) / per_point);
+      i = i < 0 ? 0 : (i > static_cast<int64_t>(count) ? static_cast<int64_t>(count) : i);
+    }
+    uint64_t below = static_cast<uint64_t>(i);
+    while (below < count && at(below) < x) ++below;
+    while (below > 0 && at(below - 1) >= x) --below;
+    return below;
+  }
+};
 
 // A unit exponential, -log1p(-x) with x = random / 2^64, from additions, multiplications and
 // divisions that every device rounds alike, so that races end alike everywhere.

@@ -4,6 +4,7 @@
 
 #include <stdint.h>
 
+#include "choice.h"
 #include "target.h"
 
 namespace isf {
@@ -34,22 +35,32 @@ struct Features {
   int64_t row_stride, width;
 };
 
-enum class Method { kMultinomial, kStratified, kSystematic, kRace, kPps, kTopk };
+// Rows that are no candidates for a draw: those whose target says so, or those of a mask.
+struct Ignored {
+  const void* target;  // [rows] class indices, or null if no row is ignored by them
+  bool is_int64;
+  int64_t stride;
+  IgnoreIndex index;
+  const bool* mask;  // [rows], or null
+};
 
-constexpr bool with_replacement(Method method) {
-  return method == Method::kMultinomial || method == Method::kStratified ||
-         method == Method::kSystematic;
+ISF_FN bool is_ignored(const Ignored& ignored, int64_t row) {
+  if (ignored.mask) return ignored.mask[row];
+  if (!ignored.target) return false;
+  const int64_t at = row * ignored.stride;
+  const int64_t y = ignored.is_int64 ? static_cast<const int64_t*>(ignored.target)[at]
+                                     : static_cast<const int32_t*>(ignored.target)[at];
+  return is_ignored(y, ignored.index) != 0;
 }
 
-enum class Correction { kNone, kUnbiased, kNormalized, kPower };
-
-// How a draw was made, which decides what its probabilities are.
-enum class DrawKind { kWithReplacement, kWithoutReplacement, kDeterministic };
-
-constexpr DrawKind kind_of(Method method) {
-  return with_replacement(method)  ? DrawKind::kWithReplacement
-         : method == Method::kTopk ? DrawKind::kDeterministic
-                                   : DrawKind::kWithoutReplacement;
+ISF_FN Ignored ignored_of(const RowProblem& rows) {
+  Ignored ignored = {};
+  if (rows.probability || !rows.ignore.any) return ignored;
+  ignored.target = rows.target;
+  ignored.is_int64 = rows.target_is_int64;
+  ignored.stride = rows.target_stride;
+  ignored.index = rows.ignore;
+  return ignored;
 }
 
 // From the probabilities of n rows among `rows` to their weights.
@@ -59,10 +70,9 @@ struct Correcting {
   Correction correction;
   double exponent;  // of kPower
 
-  // The unbiased weight is numerator / prob.
-  double numerator() const {
-    return (kind == DrawKind::kWithReplacement ? 1.0 : static_cast<double>(n)) /
-           static_cast<double>(rows);
+  // Whether all weights are 1.
+  ISF_MEMBER bool is_one() const {
+    return kind == DrawKind::kDeterministic || correction == Correction::kNone;
   }
 };
 

@@ -139,11 +139,24 @@ def select(
 
 
 def sampling_weights(scores: Tensor, ignored: Tensor, smoothing: float) -> Tensor:
-    """(1 - a) score + a mean(score) over the rows that count; equal where all scores are 0."""
+    """(1 - a) score + a mean(score) over the rows that count; equal where all scores are 0.
+
+    The last bits decide which row is drawn, so they are part of the definition. The mean is that of
+    the scores in fixed point, whose sum is exact, and every operation is rounded to the precision
+    of the scores. A chance is at least the smallest number, and at most the largest score.
+    """
     if not scores.any():
-        scores = torch.ones_like(scores)
-    smoothed = (1 - smoothing) * scores + smoothing * scores[~ignored].mean()
-    return smoothed.masked_fill(ignored, 0.0)
+        return (~ignored).to(scores.dtype)
+    scores = scores.masked_fill(ignored, 0.0)
+    if smoothing == 0:
+        return scores
+    largest = scores.max()
+    total = torch.tensor(sum(fixed_point(scores.tolist()))).to(scores.dtype)
+    mean = math.ldexp((total / (~ignored).sum()).item(), -fixed_point_shift(scores.tolist()))
+    keep, share = scores.new_tensor(1 - smoothing), scores.new_tensor(smoothing)
+    smoothed = keep * scores + share * torch.minimum(scores.new_tensor(mean), largest)
+    least = torch.nextafter(largest.new_zeros(()), largest)
+    return smoothed.clamp(min=least, max=largest).masked_fill(ignored, 0.0)
 
 
 def corrected(
@@ -177,10 +190,15 @@ def corrected(
 
 def fixed_point(weights: list[float]) -> list[int]:
     """Weights as integers with a sum below 2^63; a positive weight never rounds to 0."""
+    shift = fixed_point_shift(weights)
+    return [max(1, math.floor(math.ldexp(w, shift))) if w > 0 else 0 for w in weights]
+
+
+def fixed_point_shift(weights: list[float]) -> int:
+    """The power of two that they are multiplied by."""
     _, exponent = math.frexp(max(weights))  # floor(log2(max)) + 1
     row_bits = (len(weights) - 1).bit_length()  # ceil(log2(K))
-    shift = 62 - row_bits - (exponent - 1)
-    return [max(1, math.floor(math.ldexp(w, shift))) if w > 0 else 0 for w in weights]
+    return 62 - row_bits - (exponent - 1)
 
 
 def random_number(seed: int, i: int) -> int:

@@ -5,6 +5,7 @@
 #include <c10/util/FunctionRef.h>
 
 #include <cstdint>
+#include <memory>
 
 #include "kernels.h"
 
@@ -22,24 +23,33 @@ int64_t row_statistics(const RowProblem& problem, Element element, bool soft_tar
 // kNoFault.
 int64_t last_layer(const Features& features, void* score, int64_t rows);
 
-// What a look at all weights [rows] finds. `name` is for the error: a weight that is negative or
-// not finite.
+// What rows are drawn by.
 template <class T>
-WeightScan scan(const T* weights, int64_t rows, const char* name);
+struct DrawWeights {
+  const T* weight;  // [rows]
+  Sampling<T> sampling;
+  std::unique_ptr<T[]> made;  // where they are not the scores themselves
+};
 
-// Draws n rows by their weights [rows] into index [n] and prob [n]. All zero means uniform. `seed`
-// is asked only once nothing can go wrong any more, and not by "topk". `name` is for errors: a
-// weight that is negative or not finite, or fewer positive weights than a method without
-// replacement needs. Returns the largest weight.
+// Of scores [rows]. `name` is for errors: a score that is negative or not finite, no candidate, or
+// too few of them for a method without replacement.
 template <class T>
-T draw(const T* weights, int64_t rows, int64_t n, Method method, c10::function_ref<uint64_t()> seed,
-       int64_t* index, T* prob, const char* name);
+DrawWeights<T> weights_of(const T* scores, const DrawRules& rules, double smoothing,
+                          const Ignored& ignored, const char* name);
 
-// In a fixed order, so that the result does not depend on the threads.
+// Draws n rows into index [n] and prob [n]; fills tau [] unless it is null. `seed` is asked once,
+// when nothing can go wrong any more, and not by "topk".
 template <class T>
-Moments moments(const T* weights, double scale, int64_t count) {
-  return kernels().moments[sizeof(T) == sizeof(double)](weights, scale, count);
-}
+void draw(const DrawWeights<T>& weights, const DrawRules& rules, c10::function_ref<uint64_t()> seed,
+          int64_t* index, T* prob, T* tau);
+
+// The tau of weights.
+template <class T>
+T tau_of(const DrawWeights<T>& weights, int64_t rows);
+
+// prob [n] -> weight [n], in place; drawn_by(i) is what the i-th row was drawn by.
+template <class T>
+void correct(const Correcting& correcting, c10::function_ref<T(int64_t)> drawn_by, T* weight);
 
 }  // namespace cpu
 }  // namespace isf

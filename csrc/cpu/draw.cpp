@@ -7,9 +7,8 @@
 #include <memory>
 #include <vector>
 
-#include "../cdf.h"
 #include "../names.h"
-#include "../philox.h"
+#include "blocks.h"
 #include "cpu.h"
 
 namespace isf {
@@ -17,45 +16,8 @@ namespace cpu {
 
 namespace {
 
-// Rows, or draws, that one task handles at least; the results do not depend on it.
-constexpr int64_t kBlock = 16384;
-
 template <class T>
 constexpr int kType = sizeof(T) == sizeof(double);
-
-template <class Body>
-void for_each_block(int64_t count, const Body& body) {
-  const int64_t blocks = (count + kBlock - 1) / kBlock;
-  if (blocks == 1) return body(0, 0, count);  // the threads need not be asked
-  at::parallel_for(0, blocks, 2, [&](int64_t begin, int64_t end) {
-    for (int64_t b = begin; b < end; ++b) body(b, b * kBlock, std::min(count, (b + 1) * kBlock));
-  });
-}
-
-}  // namespace
-
-template <class T>
-WeightScan scan(const T* weights, int64_t rows, const char* name) {
-  std::vector<WeightScan> part((rows + kBlock - 1) / kBlock);
-  for_each_block(rows, [&](int64_t b, int64_t begin, int64_t end) {
-    part[b] = kernels().scan_weights[kType<T>](weights, begin, end);
-  });
-  WeightScan all = {0, 0, -1};
-  for (const WeightScan& p : part) {
-    all.largest = std::max(all.largest, p.largest);
-    all.positive += p.positive;
-    if (all.bad < 0) all.bad = p.bad;
-  }
-  TORCH_CHECK_VALUE(all.bad < 0, name, "[", all.bad, "] is ",
-                    weights[std::max<int64_t>(all.bad, 0)], ", but ", name,
-                    " must be finite and not negative");
-  return all;
-}
-
-template WeightScan scan(const float*, int64_t, const char*);
-template WeightScan scan(const double*, int64_t, const char*);
-
-namespace {
 
 // The weights in fixed point, and the sum of each block of them.
 struct FixedPoint {
@@ -64,9 +26,8 @@ struct FixedPoint {
   uint64_t total = 0;
 
   template <class T>
-  FixedPoint(const T* weights, int64_t rows, T largest)
+  FixedPoint(const T* weights, int64_t rows, int shift)
       : weight(new int64_t[rows]), block_sum((rows + kBlock - 1) / kBlock) {
-    const int shift = fixed_point_shift(largest, static_cast<uint64_t>(rows));
     for_each_block(rows, [&](int64_t b, int64_t begin, int64_t end) {
       block_sum[b] = kernels().to_fixed_point[kType<T>](weights, shift, weight.get(), begin, end);
     });
@@ -113,80 +74,70 @@ class Cumulative {
 };
 
 // The points of the kSearches draws from an even `begin`; those from n on are of no use.
-void fill_points(Method method, uint64_t seed, uint64_t offset, uint64_t total, int64_t n,
-                 int64_t begin, int64_t* point) {
+void fill_points(const DrawPoints& points, uint64_t seed, int64_t n, int64_t begin,
+                 int64_t* point) {
   static_assert(kSearches == kNumbers, "a group of searches takes one group of random numbers");
-  uint64_t random[kNumbers];
-  if (method != Method::kSystematic)
+  uint64_t random[kNumbers] = {};
+  if (points.method != Method::kSystematic)
     kernels().random_numbers(seed, static_cast<uint64_t>(begin), random);
   for (int k = 0; k < kSearches; ++k) {
     const auto i = static_cast<uint64_t>(std::min(begin + k, n - 1));
-    point[k] = static_cast<int64_t>(
-        method == Method::kSystematic   ? systematic_point(i, offset, total, n)
-        : method == Method::kStratified ? stratified_point(i, random[k], total, n)
-                                        : uniform_point(random[k], total));
+    point[k] = static_cast<int64_t>(points.at(i, random[k]));
   }
 }
 
 template <class T>
-void draw_with_replacement(FixedPoint fixed, int64_t rows, int64_t n, Method method, uint64_t seed,
-                           int64_t* index, T* prob) {
+void draw_with_replacement(FixedPoint fixed, const DrawRules& rules, uint64_t seed, int64_t* index,
+                           T* prob) {
   const uint64_t total = fixed.total;
-  const Cumulative cumulative(std::move(fixed), rows);
-  const uint64_t offset = uniform_point(random_number(seed, 0), total);
-  const double unit = 1.0 / static_cast<double>(total);
+  const int64_t n = rules.n;
+  const Cumulative cumulative(std::move(fixed), rules.rows);
+  const auto points =
+      DrawPoints::of(rules.method, random_number(seed, 0), total, static_cast<uint64_t>(n));
   const int64_t groups = (n + kSearches - 1) / kSearches;
   at::parallel_for(0, groups, kBlock / 4 / kSearches, [&](int64_t first, int64_t stop) {
     int64_t point[kSearches] = {}, row[kSearches];
     for (int64_t begin = first * kSearches; begin < std::min(n, stop * kSearches);
          begin += kSearches) {
       const int count = static_cast<int>(std::min<int64_t>(kSearches, n - begin));
-      fill_points(method, seed, offset, total, n, begin, point);
+      fill_points(points, seed, n, begin, point);
       cumulative.search(point, row);
       for (int k = 0; k < count; ++k) {
         index[begin + k] = row[k];
-        prob[begin + k] = static_cast<T>(static_cast<double>(cumulative.weight(row[k])) * unit);
+        prob[begin + k] =
+            draw_probability<T>(static_cast<uint64_t>(cumulative.weight(row[k])), total);
       }
     }
   });
 }
 
-// Systematic sampling with inclusion probability min(1, n' f / R): rows of at least R / n' are
-// certain, and leave R and n' until none is left that large (Saerndal, Swensson, Wretman 1992,
-// section 3.6.2; Madow 1949 for the systematic pass).
 template <class T>
-void draw_pps(const FixedPoint& fixed, int64_t rows, int64_t n, uint64_t seed, int64_t* index,
+void draw_pps(const FixedPoint& fixed, const DrawRules& rules, uint64_t seed, int64_t* index,
               T* prob) {
-  uint64_t certain_from = ~uint64_t{0}, rest = fixed.total, left = n;
-  for (;;) {
-    const uint64_t bound = left ? (rest + left - 1) / left : certain_from;
-    if (bound >= certain_from) break;
-    certain_from = bound;
-    rest = 0;
-    left = n;
+  const int64_t rows = rules.rows, n = rules.n;
+  CertainRows found = CertainRows::none();
+  found.rest = fixed.total;
+  while (found.lower(n)) {
+    found.rest = 0;
+    found.certain = 0;
     for (int64_t i = 0; i < rows; ++i) {
-      const bool certain = static_cast<uint64_t>(fixed.weight[i]) >= certain_from;
-      left -= certain;
-      rest += certain ? 0 : fixed.weight[i];
+      const auto size = static_cast<uint64_t>(fixed.weight[i]);
+      found.certain += size >= found.from;
+      found.rest += size >= found.from ? 0 : size;
     }
   }
-  const uint64_t offset = uniform_point(random_number(seed, 0), rest);
+  const uint64_t left = found.left(n);
+  const SystematicPoints points = found.points(random_number(seed, 0), n);
   uint64_t sum = 0, drawn = 0;
-  uint64_t point = left ? systematic_point(0, offset, rest, left) : 0;
+  uint64_t point = points.at(0);
   for (int64_t i = 0, k = 0; i < rows && k < n; ++i) {
-    const auto weight = static_cast<uint64_t>(fixed.weight[i]);
-    if (weight >= certain_from) {
-      index[k] = i;
-      prob[k++] = 1;
-      continue;
-    }
-    sum += weight;
-    if (drawn < left && point < sum) {
-      index[k] = i;
-      prob[k++] = static_cast<T>(static_cast<double>(left) * static_cast<double>(weight) /
-                                 static_cast<double>(rest));
-      point = systematic_point(++drawn, offset, rest, left);
-    }
+    const auto size = static_cast<uint64_t>(fixed.weight[i]);
+    const bool certain = size >= found.from;
+    sum += certain ? 0 : size;
+    if (!certain && (drawn == left || point >= sum)) continue;
+    index[k] = i;
+    prob[k++] = found.probability<T>(size, left);
+    if (!certain) point = points.at(++drawn);
   }
 }
 
@@ -214,43 +165,52 @@ void order_smallest(std::vector<Key>& keys, int64_t count) {
   sort_in_parallel(keys.data(), count);
 }
 
-// The first n arrivals of the exponential race (Efraimidis and Spirakis 2006). Given the time T of
-// the arrival after them, a row is among them with probability 1 - e^(-w T), independently
-// (Duffield, Lund, Thorup 2007: priority sampling).
+// Of up to kNumbers arrivals.
+void arrival_probabilities(const uint64_t* rate, float time, int64_t count, float* prob) {
+  float all[kNumbers];
+  kernels().arrival_probabilities(rate, time, all);
+  std::copy(all, all + count, prob);
+}
+void arrival_probabilities(const uint64_t* rate, float time, int64_t count, double* prob) {
+  for (int64_t k = 0; k < count; ++k) prob[k] = arrival_probability(rate[k], time, double());
+}
+
+// The first n arrivals of the exponential race.
 template <class T>
-void draw_race(const FixedPoint& fixed, int64_t rows, int64_t n, uint64_t seed, int64_t* index,
+void draw_race(const FixedPoint& fixed, const DrawRules& rules, uint64_t seed, int64_t* index,
                T* prob) {
-  constexpr uint64_t absent = ~uint64_t{0};
+  const int64_t rows = rules.rows, n = rules.n;
   std::vector<uint64_t> keys(rows);
   for_each_block(rows, [&](int64_t, int64_t begin, int64_t end) {
     kernels().race(fixed.weight.get(), seed, keys.data(), begin, end);
   });
   order_smallest(keys, n);
-  const uint64_t next = n < rows ? keys[n] : absent;
-  const double time = next == absent ? INFINITY : float_from(static_cast<uint32_t>(next >> 32));
+  const float time = arrival_time(n < rows ? static_cast<uint32_t>(keys[n] >> 32) : kNeverArrives);
   for_each_block(n, [&](int64_t, int64_t begin, int64_t end) {
-    for (int64_t k = begin; k < end; ++k) {
-      index[k] = static_cast<int64_t>(keys[k] & 0xffffffffu);
-      prob[k] = static_cast<T>(-std::expm1(-static_cast<double>(fixed.weight[index[k]]) * time));
+    uint64_t rate[kNumbers] = {};
+    for (; begin < end; begin += kNumbers) {
+      const int64_t count = std::min<int64_t>(kNumbers, end - begin);
+      for (int64_t k = 0; k < count; ++k) {
+        index[begin + k] = static_cast<int64_t>(keys[begin + k] & 0xffffffffu);
+        rate[k] = static_cast<uint64_t>(fixed.weight[index[begin + k]]);
+      }
+      arrival_probabilities(rate, time, count, prob + begin);
     }
   });
 }
 
-// A key that sorts by descending weight, ties by ascending row: positive floats order like their
-// bits.
-uint64_t descending(float weight, uint64_t row) {
-  return uint64_t{~weight_bits(weight)} << 32 | row;
-}
+// The order's key over the row.
+uint64_t ordered(uint32_t key, uint64_t row) { return uint64_t{key} << 32 | row; }
 
 __extension__ typedef unsigned __int128 WideKey;
-WideKey descending(double weight, uint64_t row) {
-  return WideKey{~weight_bits(weight)} << 64 | row;
-}
+WideKey ordered(uint64_t key, uint64_t row) { return WideKey{key} << 64 | row; }
 
 template <class T>
-void draw_topk(const T* weights, int64_t rows, int64_t n, int64_t* index, T* prob) {
-  std::vector<decltype(descending(T{}, 0))> keys(rows);
-  for (int64_t i = 0; i < rows; ++i) keys[i] = descending(weights[i], i);
+void draw_topk(const T* weights, const DrawRules& rules, int64_t* index, T* prob) {
+  const int64_t rows = rules.rows, n = rules.n;
+  std::vector<decltype(ordered(topk_key(T()), 0))> keys(rows);
+  for (int64_t i = 0; i < rows; ++i)
+    keys[i] = ordered(topk_key(weights[i]), static_cast<uint64_t>(i));
   order_smallest(keys, n);
   for (int64_t k = 0; k < n; ++k) {
     index[k] = static_cast<int64_t>(keys[k] & 0xffffffffu);
@@ -258,41 +218,47 @@ void draw_topk(const T* weights, int64_t rows, int64_t n, int64_t* index, T* pro
   }
 }
 
+template <class T>
+T tau_of(const FixedPoint& fixed, int64_t rows) {
+  const auto count = static_cast<uint64_t>(rows);
+  const TauSums sums = {fixed.total,
+                        kernels().squares[kType<T>](fixed.weight.get(), bits_for(count), rows)};
+  return isf::tau_of<T>(sums, count);
+}
+
 }  // namespace
 
 template <class T>
-T draw(const T* weights, int64_t rows, int64_t n, Method method, c10::function_ref<uint64_t()> seed,
-       int64_t* index, T* prob, const char* name) {
-  const WeightScan all = scan(weights, rows, name);
-  if (all.positive == 0) {
-    const std::vector<T> equal(rows, T(1));
-    return draw(equal.data(), rows, n, method, seed, index, prob, name);
-  }
-  TORCH_CHECK_VALUE(with_replacement(method) || n <= all.positive, "n is ", n, ", but only ",
-                    all.positive, " weights are positive and method \"", name_of(method),
-                    "\" draws without replacement");
-  const auto bits = static_cast<decltype(bits_of(T()))>(all.largest);
-  T largest;
-  std::memcpy(&largest, &bits, sizeof largest);
-  if (method == Method::kTopk) {
-    draw_topk(weights, rows, n, index, prob);
-    return largest;
-  }
-  FixedPoint fixed(weights, rows, largest);
-  if (method == Method::kPps) {
-    draw_pps(fixed, rows, n, seed(), index, prob);
-  } else if (method == Method::kRace) {
-    draw_race(fixed, rows, n, seed(), index, prob);
-  } else {
-    draw_with_replacement(std::move(fixed), rows, n, method, seed(), index, prob);
-  }
-  return largest;
+T tau_of(const DrawWeights<T>& weights, int64_t rows) {
+  return tau_of<T>(FixedPoint(weights.weight, rows, weights.sampling.shift), rows);
 }
 
-template float draw(const float*, int64_t, int64_t, Method, c10::function_ref<uint64_t()>, int64_t*,
-                    float*, const char*);
-template double draw(const double*, int64_t, int64_t, Method, c10::function_ref<uint64_t()>,
-                     int64_t*, double*, const char*);
+template <class T>
+void draw(const DrawWeights<T>& weights, const DrawRules& rules, c10::function_ref<uint64_t()> seed,
+          int64_t* index, T* prob, T* tau) {
+  const int64_t rows = rules.rows;
+  if (rules.method == Method::kTopk) {
+    draw_topk(weights.weight, rules, index, prob);
+    if (tau) *tau = tau_of(weights, rows);
+    return;
+  }
+  FixedPoint fixed(weights.weight, rows, weights.sampling.shift);
+  if (tau) *tau = tau_of<T>(fixed, rows);
+  if (rules.method == Method::kPps) {
+    draw_pps(fixed, rules, seed(), index, prob);
+  } else if (rules.method == Method::kRace) {
+    draw_race(fixed, rules, seed(), index, prob);
+  } else {
+    draw_with_replacement(std::move(fixed), rules, seed(), index, prob);
+  }
+}
+
+template float tau_of(const DrawWeights<float>&, int64_t);
+template double tau_of(const DrawWeights<double>&, int64_t);
+template void draw(const DrawWeights<float>&, const DrawRules&, c10::function_ref<uint64_t()>,
+                   int64_t*, float*, float*);
+template void draw(const DrawWeights<double>&, const DrawRules&, c10::function_ref<uint64_t()>,
+                   int64_t*, double*, double*);
 
 }  // namespace cpu
 }  // namespace isf

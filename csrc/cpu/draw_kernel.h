@@ -27,32 +27,13 @@ cpu::WeightScan scan_weights_kernel(const void* weights, int64_t begin, int64_t 
   return scan;
 }
 
-// The sum and the sum of squares of the scaled weights; the order of the additions is the same on
-// every instruction set.
 template <class T>
-cpu::Moments moments_kernel(const void* weights, double scale, int64_t count) {
-  constexpr int abreast = 16;
-  const T* w = static_cast<const T*>(weights);
-  double sum[abreast] = {}, square[abreast] = {};
-  int64_t i = 0;
-  for (; i + abreast <= count; i += abreast) {
-    for (int k = 0; k < abreast; ++k) {
-      const double x = static_cast<double>(w[i + k]) * scale;
-      sum[k] += x;
-      square[k] += x * x;
-    }
+uint64_t squares_kernel(const int64_t* fixed, int row_bits, int64_t count) {
+  uint64_t sum = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    sum += square_of(static_cast<uint64_t>(fixed[i]), row_bits, T());
   }
-  for (int k = 0; i < count; ++i, ++k) {
-    const double x = static_cast<double>(w[i]) * scale;
-    sum[k] += x;
-    square[k] += x * x;
-  }
-  cpu::Moments total = {0, 0};
-  for (int k = 0; k < abreast; ++k) {
-    total.sum += sum[k];
-    total.square += square[k];
-  }
-  return total;
+  return sum;
 }
 
 template <class T>
@@ -96,6 +77,10 @@ inline void race_kernel(const int64_t* fixed, uint64_t seed, uint64_t* key, int6
     }
     memcpy(key + begin, time, static_cast<size_t>(count) * sizeof *time);
   }
+}
+
+inline void arrival_probabilities_kernel(const uint64_t* rate, float time, float* prob) {
+  for (int k = 0; k < cpu::kNumbers; ++k) prob[k] = arrival_probability(rate[k], time, 0.0f);
 }
 
 inline void search_kernel(const int64_t* sums, int64_t length, const int64_t* point,

@@ -30,11 +30,8 @@ struct WeightScan {
 typedef WeightScan (*ScanKernel)(const void* weights, int64_t begin,
                                  int64_t end);  // fewer than 2^31 rows at a time
 
-// The sum of scale * weight over `count` weights, and of its square.
-struct Moments {
-  double sum, square;
-};
-typedef Moments (*MomentsKernel)(const void* weights, double scale, int64_t count);
+// The sum of choice.h's square_of() over `count` fixed points.
+typedef uint64_t (*SquaresKernel)(const int64_t* fixed, int row_bits, int64_t count);
 
 // fixed[i] = the fixed-point weight of row i, for the rows [begin, end). Returns their sum.
 typedef uint64_t (*FixedPointKernel)(const void* weights, int shift, int64_t* fixed, int64_t begin,
@@ -48,6 +45,9 @@ typedef void (*NumbersKernel)(uint64_t seed, uint64_t first, uint64_t* number);
 // come last. For the rows [begin, end), with an even begin.
 typedef void (*RaceKernel)(const int64_t* fixed, uint64_t seed, uint64_t* key, int64_t begin,
                            int64_t end);
+
+// prob[i] = choice.h's arrival_probability() of kNumbers rates.
+typedef void (*ArrivalKernel)(const uint64_t* rate, float time, float* prob);
 
 // How many searches advance together, which overlaps their cache misses.
 constexpr int kSearches = 32;
@@ -63,10 +63,11 @@ struct Kernels {
   RowKernel soft_target[kElements];  // everything else
   FeatureKernel last_layer[kElements];
   ScanKernel scan_weights[2];  // float, double
-  MomentsKernel moments[2];
+  SquaresKernel squares[2];
   FixedPointKernel to_fixed_point[2];
   NumbersKernel random_numbers;
   RaceKernel race;
+  ArrivalKernel arrival_probabilities;
   SearchKernel search;
 };
 

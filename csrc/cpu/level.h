@@ -8,6 +8,7 @@
 #include "../cdf.h"
 #include "../philox.h"
 #include "../target.h"
+#include "../choice.h"
 #include "kernels.h"
 #include "simd.h"
 #include "load.h"
@@ -31,10 +32,11 @@ const Kernels ISF_JOIN(kernels_, ISF_LEVEL) = {
     ISF_EACH_ELEMENT(soft_target_kernel),
     ISF_EACH_ELEMENT(last_layer_kernel),
     {ISF_LEVEL::scan_weights_kernel<float>, ISF_LEVEL::scan_weights_kernel<double>},
-    {ISF_LEVEL::moments_kernel<float>, ISF_LEVEL::moments_kernel<double>},
+    {ISF_LEVEL::squares_kernel<float>, ISF_LEVEL::squares_kernel<double>},
     {ISF_LEVEL::to_fixed_point_kernel<float>, ISF_LEVEL::to_fixed_point_kernel<double>},
     ISF_LEVEL::random_numbers_kernel,
     ISF_LEVEL::race_kernel,
+    ISF_LEVEL::arrival_probabilities_kernel,
     ISF_LEVEL::search_kernel,
 };
 

@@ -40,10 +40,13 @@ void score(const RowTask& task) {
 
 template <class T>
 void draw_typed(const DrawTask& task) {
-  cpu::draw(
-      task.weights.const_data_ptr<T>(), task.weights.size(0), task.n, task.method,
-      [&] { return number_of(task.seed); }, task.index.mutable_data_ptr<int64_t>(),
-      task.prob.mutable_data_ptr<T>(), "weights");
+  const DrawRules rules = {static_cast<int32_t>(task.weights.size(0)), static_cast<int32_t>(task.n),
+                           task.method};
+  const auto weights =
+      weights_of(task.weights.const_data_ptr<T>(), rules, 0.0, Ignored{}, "weights");
+  cpu::draw<T>(
+      weights, rules, [&] { return number_of(task.seed); }, task.index.mutable_data_ptr<int64_t>(),
+      task.prob.mutable_data_ptr<T>(), nullptr);
 }
 
 void draw(const DrawTask& task) {

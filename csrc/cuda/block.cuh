@@ -64,6 +64,11 @@ __device__ __forceinline__ Unsigned sums_of_warps(Unsigned x, Slots& slots) {
   return warp_scan(lane_index() < warp_count() ? slot[lane_index()] : Unsigned(0));
 }
 
+// The sum of all threads' numbers.
+__device__ __forceinline__ uint64_t block_sum(uint64_t x, Slots& slots) {
+  return __shfl_sync(kAllLanes, sums_of_warps(warp_scan(x), slots), kWarp - 1);
+}
+
 // What all lanes hold, merged by Part::merge; the parts are made of 32-bit words.
 template <class Part>
 __device__ __forceinline__ Part warp_merge(Part part) {

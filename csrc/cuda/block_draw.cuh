@@ -8,11 +8,10 @@
 #pragma once
 
 #include "block.cuh"
-#include "certainties.cuh"
-#include "points.cuh"
 #include "rescale.cuh"
 #include "sampling.cuh"
 #include "sort.cuh"
+#include "without_replacement.cuh"
 
 namespace isf {
 namespace cuda {
@@ -20,23 +19,23 @@ namespace cuda {
 template <class T, Way kWay>
 class BlockDraw {
  public:
-  __device__ __forceinline__ BlockDraw(const Drawing& drawing, const Layout& layout,
-                                       const T* scores, unsigned char* shared)
-      : drawing_(drawing),
+  __device__ __forceinline__ BlockDraw(const DrawPlan& plan, const Layout& layout, const T* scores,
+                                       unsigned char* shared)
+      : plan_(plan),
         layout_(layout),
-        seed_(drawing.seed),
+        seed_(plan.seed),
         slots_(shared),
-        moments_(reinterpret_cast<Moments*>(shared + Slots::kAllBytes)),
-        main_(shared + Slots::kAllBytes + (drawing.tau ? blockDim.x * sizeof(Moments) : 0)),
+        tau_sums_(reinterpret_cast<TauSums*>(shared + Slots::kAllBytes)),
+        main_(shared + Slots::kAllBytes + (plan.tau ? blockDim.x * sizeof(TauSums) : 0)),
         thread_(static_cast<int>(threadIdx.x)),
         threads_(static_cast<int>(blockDim.x)) {
     weights_.scores = scores;
-    weights_.ignored = &drawing.ignored;
+    weights_.ignored = &plan.ignored;
   }
 
   // Shared memory that is not in use before run() comes to its first barrier.
   __device__ __forceinline__ unsigned char* idle_memory() const {
-    return reinterpret_cast<unsigned char*>(moments_);
+    return reinterpret_cast<unsigned char*>(tau_sums_);
   }
 
   // For all threads, which have seen all scores among them; `largest` is the largest of the
@@ -44,58 +43,68 @@ class BlockDraw {
   __device__ __forceinline__ void run(BitsOf<T> largest) {
     const bool early = kWay == Way::kPoints && draws();
     const Randoms randoms =
-        early ? Randoms::of(drawing_.method, seed_.value(), static_cast<uint64_t>(thread_))
+        early ? Randoms::of(plan_.method, seed_.value(), static_cast<uint64_t>(thread_))
               : Randoms{0, 0};
     largest = block_max(largest, slots_);
     const bool plain = kWay == Way::kPoints && largest != 0 &&
-                       largest <= Numbers<T>::kLargestFinite && drawing_.smoothing == 0;
-    weights_.sampling = plain ? Sampling<T>::by_scores(largest, drawing_.rows)
-                              : Sampling<T>::of(summary(), drawing_);
-    if (thread_ == 0) *drawing_.status = weights_.sampling.status;
+                       largest <= largest_finite_bits(T()) && plan_.smoothing == 0;
+    weights_.sampling = plain ? Sampling<T>::by_scores(largest, plan_.rows) : sampling_of_all();
+    if (thread_ == 0) *plan_.status = weights_.sampling.status;
     if (weights_.sampling.status) {
-      return store_failure(drawing_, weights_.sampling, thread_, threads_);
+      return store_failure(plan_, weights_.sampling, thread_, threads_);
     }
-    if (drawing_.tau) gather_moments();
+    if (plan_.tau) gather_tau_sums();
     if constexpr (kWay == Way::kPoints) at_points(randoms);
     if constexpr (kWay == Way::kOrder) first_of_order();
     if constexpr (kWay == Way::kSize) proportional_to_size();
-    if (drawing_.tau) store_tau();
-    if (is_rescaled(drawing_.outcome)) {
+    if (plan_.tau) store_tau();
+    if (is_rescaled(plan_.outcome)) {
       __syncthreads();
-      const auto drawn_by = [&](int64_t i) { return weights_[drawing_.index[i]]; };
-      rescale<T>(drawing_, drawn_by, slots_);
+      Rescaling<T>(plan_, slots_).run([&](int64_t i) { return weights_[plan_.index[i]]; });
     }
   }
 
  private:
   // Whether the warp has draws to make.
-  __device__ __forceinline__ bool draws() const { return thread_ - lane_index() < drawing_.n; }
+  __device__ __forceinline__ bool draws() const { return thread_ - lane_index() < plan_.n; }
 
-  __device__ __forceinline__ Summary<T> summary() {
-    Summary<T> mine = Summary<T>::nothing();
-    for (int row = thread_; row < drawing_.rows; row += threads_) {
-      mine.add(weights_.scores[row], row, drawing_.ignored);
+  __device__ __forceinline__ Sampling<T> sampling_of_all() {
+    ScoreScan<T> mine = ScoreScan<T>::nothing();
+    for (int row = thread_; row < plan_.rows; row += threads_) {
+      mine.add(weights_.scores[row], row, weights_.is_candidate(row));
     }
-    return block_merge(mine, slots_);
+    const Mixture<T> mixture = mixture_of<T>(plan_.smoothing);
+    Sampling<T> sampling = Sampling<T>::of(block_merge(mine, slots_), plan_.rules(), mixture);
+    if (!sampling.needs_mean()) return sampling;
+    uint64_t sum = 0;
+    for (int row = thread_; row < plan_.rows; row += threads_) {
+      sum += to_fixed_point(weights_.scores[row], sampling.shift);
+    }
+    sampling.smooth(block_sum(sum, slots_), plan_.rules(), mixture);
+    return sampling;
   }
 
   // Each thread's part of tau goes to shared memory, and the last warp, which seldom has rows to
   // draw, adds the parts up behind the next barrier.
-  __device__ __forceinline__ void gather_moments() {
-    const double scale = weights_.sampling.scale(drawing_.rows);
-    Moments mine = Moments::nothing();
-    for (int row = thread_; row < drawing_.rows; row += threads_) {
-      mine.add(static_cast<double>(weights_[row]) * scale);
+  __device__ __forceinline__ void gather_tau_sums() {
+    const int row_bits = bits_for(static_cast<uint64_t>(plan_.rows));
+    TauSums mine = TauSums::nothing();
+    for (int row = thread_; row < plan_.rows; row += threads_) {
+      const uint64_t fixed = weights_.fixed(row);
+      mine.sum += fixed;
+      mine.squares += square_of(fixed, row_bits, T());
     }
-    moments_[thread_] = mine;
+    tau_sums_[thread_] = mine;
   }
 
   __device__ __forceinline__ void store_tau() const {
     if (thread_ < threads_ - kWarp) return;
-    Moments all = Moments::nothing();
-    for (int i = lane_index(); i < threads_; i += kWarp) all.merge(moments_[i]);
+    TauSums all = TauSums::nothing();
+    for (int i = lane_index(); i < threads_; i += kWarp) all.merge(tau_sums_[i]);
     all = warp_merge(all);
-    if (lane_index() == 0) *static_cast<T*>(drawing_.tau) = static_cast<T>(all.tau(drawing_.rows));
+    if (lane_index() == 0) {
+      *static_cast<T*>(plan_.tau) = tau_of<T>(all, static_cast<uint64_t>(plan_.rows));
+    }
   }
 
   __device__ __forceinline__ int first_row(int stripe) const {
@@ -103,10 +112,10 @@ class BlockDraw {
   }
   __device__ __forceinline__ int end_row(int stripe) const {
     const int begin = first_row(stripe), size = 1 << layout_.stripe_bits;
-    return drawing_.rows - begin < size ? drawing_.rows : begin + size;
+    return plan_.rows - begin < size ? plan_.rows : begin + size;
   }
 
-  // The sum of value(fixed point) over the rows of a stripe. Those of a long one are read four at a
+  // The sum of value(size) over the rows of a stripe. Those of a long one are read four at a
   // time, since neighbouring lanes read far from each other.
   template <class Sum, class Value>
   __device__ __forceinline__ Sum stripe_sum(int stripe, Value value) const {
@@ -154,14 +163,14 @@ class BlockDraw {
     const uint64_t warp_sum = scan_stripes(sums, [](uint64_t fixed) { return fixed; });
     const uint64_t total = __shfl_sync(kAllLanes, warp_sum, kWarp - 1);
     if (!draws()) return;
-    const double unit = 1.0 / static_cast<double>(total);
-    const Points points(drawing_.method, randoms, total, static_cast<uint64_t>(drawing_.n));
+    const DrawPoints points =
+        DrawPoints::of(plan_.method, randoms.first, total, static_cast<uint64_t>(plan_.n));
     // All lanes of a warp that draws search, since they hold the sums together.
     uint64_t random = randoms.first;
-    for (int first = thread_ - lane_index(); first < drawing_.n; first += threads_) {
+    for (int first = thread_ - lane_index(); first < plan_.n; first += threads_) {
       const int i = first + lane_index();
       if (first >= threads_) random = random_number(randoms.seed, static_cast<uint64_t>(i));
-      uint64_t point = points.of(static_cast<uint64_t>(i < drawing_.n ? i : 0), random);
+      uint64_t point = points.at(static_cast<uint64_t>(i < plan_.n ? i : 0), random);
       const int warp = search_warps(warp_sum, point);
       const uint64_t before = __shfl_sync(kAllLanes, warp_sum, warp ? warp - 1 : 0);
       point -= warp ? before : 0;
@@ -169,8 +178,8 @@ class BlockDraw {
       uint64_t fixed;
       search_stripes(sums + warp * kWarp * layout_.tiles, warp * kWarp * layout_.tiles, point, row,
                      fixed);
-      if (i < drawing_.n) {
-        store(drawing_, i, row, static_cast<T>(static_cast<double>(fixed) * unit));
+      if (i < plan_.n) {
+        store(plan_, i, row, draw_probability<T>(fixed, total));
       }
     }
   }
@@ -203,101 +212,92 @@ class BlockDraw {
     fixed = weights_.fixed(row);
   }
 
-  // The exponential race (Efraimidis and Spirakis 2006) and the largest weights: the first n keys,
-  // in order. Given the time of the arrival after them, a row is among them with probability
-  // 1 - e^(-w T), independently (Duffield, Lund, Thorup 2007).
+  // The race and the largest weights: the first n keys, in order.
   __device__ __forceinline__ void first_of_order() {
     typedef typename KeyOf<T>::Type Key;
     Key* const keys = reinterpret_cast<Key*>(main_);
-    const bool race = drawing_.method == Method::kRace;
+    const bool race = plan_.method == Method::kRace;
     const uint64_t seed = race ? seed_.value() : 0;
     int count = 2 * kWarp;
-    while (count < drawing_.rows) count *= 2;
+    while (count < plan_.rows) count *= 2;
     for (int row = thread_; row < count; row += threads_) {
-      keys[row] = row < drawing_.rows ? key_of<Key>(row, race, seed) : Key::last();
+      keys[row] = row < plan_.rows ? key_of<Key>(row, race, seed) : Key::last();
     }
     block_sort(keys, count);
-    const Key next = drawing_.n < drawing_.rows ? keys[drawing_.n] : Key::last();
-    const double time = next.is_last() ? static_cast<double>(INFINITY)
-                                       : float_from(static_cast<uint32_t>(next.bits()));
-    for (int i = thread_; i < drawing_.n; i += threads_) {
+    const Key next = plan_.n < plan_.rows ? keys[plan_.n] : Key::last();
+    const float time = arrival_time(static_cast<uint32_t>(next.bits()));
+    for (int i = thread_; i < plan_.n; i += threads_) {
       const int row = keys[i].row();
-      const double prob = race ? -expm1(-static_cast<double>(weights_.fixed(row)) * time) : 1.0;
-      store(drawing_, i, row, static_cast<T>(prob));
+      store(plan_, i, row, order_probability(weights_, race, row, time));
     }
   }
 
   template <class Key>
   __device__ __forceinline__ Key key_of(int row, bool race, uint64_t seed) const {
-    const auto at = static_cast<uint32_t>(row);
-    if (!race) return Key::of(static_cast<BitsOf<T>>(~weight_bits(weights_[row])), at);
-    const uint64_t fixed = weights_.fixed(row);
-    return fixed ? Key::of(bits_of(arrival(random_number(seed, at), fixed)), at) : Key::last();
+    return Key::of(order_key(weights_, race, row, seed), static_cast<uint32_t>(row));
   }
 
-  // Systematic sampling with inclusion probability min(1, n' f / R); see Certainties. The rows come
-  // in ascending order: before a row's place are the certain rows before it and the points of the
-  // comb below its part of the others' cumulative sum.
+  // In proportion to the size. The rows come in ascending order: before a row's place are the
+  // certain rows before it and the points below its part of the others' cumulative sum.
   __device__ __forceinline__ void proportional_to_size() {
     uint64_t* const sums = reinterpret_cast<uint64_t*>(main_);
     uint32_t* const certain = reinterpret_cast<uint32_t*>(sums + threads_ * layout_.tiles);
-    const Certainties found = certainties();
-    const uint64_t from = found.from, left = found.left(drawing_.n);
+    const CertainRows found = certain_rows();
+    const uint64_t from = found.from;
     const uint64_t warp_sum =
-        scan_stripes(sums, [=](uint64_t fixed) { return fixed < from ? fixed : 0; });
+        scan_stripes(sums, [=](uint64_t size) { return size < from ? size : 0; });
     const uint32_t warp_certain =
-        scan_stripes(certain, [=](uint64_t fixed) { return uint32_t{fixed >= from}; });
+        scan_stripes(certain, [=](uint64_t size) { return uint32_t{size >= from}; });
     const int warp = warp_index();
     const uint64_t sum_before = __shfl_sync(kAllLanes, warp_sum, warp ? warp - 1 : 0);
     const uint32_t certain_before = __shfl_sync(kAllLanes, warp_certain, warp ? warp - 1 : 0);
-    const uint64_t offset = uniform_point(random_number(seed_.value(), 0), found.rest);
-    const Comb comb(offset, found.rest ? found.rest : 1, left ? left : 1);
+    const SystematicPoints points = found.points(random_number(seed_.value(), 0), plan_.n);
     for (int tile = 0; tile < layout_.tiles; ++tile) {
       const int local = tile * kWarp + lane_index();
       const int stripe = warp * kWarp * layout_.tiles + local;
       const uint64_t sum = (warp ? sum_before : 0) + (local ? sums[stripe - 1] : 0);
       const uint64_t place = (warp ? certain_before : 0) + (local ? certain[stripe - 1] : 0);
-      store_stripe(stripe, found, left, comb, sum, place);
+      store_stripe(stripe, found, points, sum, place);
     }
   }
 
-  __device__ __forceinline__ void store_stripe(int stripe, const Certainties& found, uint64_t left,
-                                               const Comb& comb, uint64_t sum,
+  __device__ __forceinline__ void store_stripe(int stripe, const CertainRows& found,
+                                               const SystematicPoints& points, uint64_t sum,
                                                uint64_t certain) const {
-    uint64_t drawn = left ? comb.below(sum) : 0;
-    uint64_t point = drawn < left ? comb.point(drawn) : ~uint64_t{0};
+    const uint64_t left = found.left(plan_.n);
+    uint64_t drawn = left ? points.below(sum) : 0;
+    uint64_t point = drawn < left ? points.at(drawn) : ~uint64_t{0};
 #pragma unroll 1
     for (int row = first_row(stripe), end = end_row(stripe); row < end; ++row) {
-      const uint64_t fixed = weights_.fixed(row);
-      const bool is_certain = fixed >= found.from;
-      sum += is_certain ? 0 : fixed;
+      const uint64_t size = weights_.fixed(row);
+      const bool is_certain = size >= found.from;
+      sum += is_certain ? 0 : size;
       if (!is_certain && point >= sum) continue;
-      store(drawing_, static_cast<int64_t>(certain + drawn), row,
-            is_certain ? T(1) : found.prob<T>(fixed, left));
+      store(plan_, static_cast<int64_t>(certain + drawn), row, found.probability<T>(size, left));
       certain += is_certain;
       drawn += !is_certain;
-      if (!is_certain) point = drawn < left ? comb.point(drawn) : ~uint64_t{0};
+      if (!is_certain) point = drawn < left ? points.at(drawn) : ~uint64_t{0};
     }
   }
 
-  __device__ __forceinline__ Certainties certainties() {
-    Certainties found = Certainties::none();
+  __device__ __forceinline__ CertainRows certain_rows() {
+    CertainRows found = CertainRows::none();
     do {
-      Certainties::Rest mine = {0, 0, 0};
-      for (int row = thread_; row < drawing_.rows; row += threads_) {
+      CertainPart mine = CertainPart::nothing();
+      for (int row = thread_; row < plan_.rows; row += threads_) {
         mine.add(weights_.fixed(row), found.from);
       }
-      found.set(block_merge(mine, slots_));
-    } while (found.lower(drawing_.n));
+      block_merge(mine, slots_).store(found);
+    } while (found.lower(plan_.n));
     return found;
   }
 
-  const Drawing& drawing_;
+  const DrawPlan& plan_;
   const Layout& layout_;
   Weights<T> weights_;
   SeedWords seed_;
   Slots slots_;
-  Moments* moments_;
+  TauSums* tau_sums_;
   unsigned char* main_;
   int thread_, threads_;
 };

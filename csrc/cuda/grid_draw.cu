@@ -3,11 +3,10 @@
 // from device memory: the host decides nothing.
 #include "grid_draw.h"
 
-#include "certainties.cuh"
 #include "cub.cuh"
-#include "points.cuh"
 #include "rescale.cuh"
 #include "sampling.cuh"
+#include "without_replacement.cuh"
 
 namespace isf {
 namespace cuda {
@@ -20,13 +19,14 @@ constexpr int kRowsPerThread = 8;     // at least, where there are enough
 
 // What the launches hand on; all in device memory.
 template <class T>
-struct Work {
+struct GridMemory {
   const T* scores;
   int parts;
-  Summary<T>* summary;  // [parts]
-  Moments* moments;     // [parts]
+  ScoreScan<T>* scans;   // [parts]
+  uint64_t* score_sums;  // [parts] of scores in fixed point, for their mean
+  TauSums* tau_sums;     // [parts]
   Sampling<T>* sampling;
-  Certainties* certainties;
+  CertainRows* certain;
   uint64_t* sums;              // [rows] fixed points, then their prefix sums
   uint64_t* counts;            // [rows] of certain rows
   uint64_t *key, *sorted_key;  // [rows]
@@ -42,172 +42,200 @@ __device__ __forceinline__ int64_t threads_of_grid() {
 
 template <class T>
 __global__ void __launch_bounds__(kThreads)
-    summarize(const __grid_constant__ Drawing drawing, const __grid_constant__ Work<T> work) {
+    summarize(const __grid_constant__ DrawPlan plan, const __grid_constant__ GridMemory<T> memory) {
   ISF_DYNAMIC_SHARED(shared);
   Slots slots(shared);
-  Summary<T> mine = Summary<T>::nothing();
-  for (int64_t row = first_of_grid(); row < drawing.rows; row += threads_of_grid()) {
-    mine.add(work.scores[row], static_cast<int>(row), drawing.ignored);
+  ScoreScan<T> mine = ScoreScan<T>::nothing();
+  for (int64_t row = first_of_grid(); row < plan.rows; row += threads_of_grid()) {
+    mine.add(memory.scores[row], static_cast<int>(row), !is_ignored(plan.ignored, row));
   }
   mine = block_merge(mine, slots);
-  if (threadIdx.x == 0) work.summary[blockIdx.x] = mine;
+  if (threadIdx.x == 0) memory.scans[blockIdx.x] = mine;
 }
 
-// Fixed points of the weights, or the keys that their rows are ordered by. Every block merges the
-// summaries for itself.
+// What the scores become, as far as their scans tell. Every block merges those for itself.
+template <class T>
+__device__ __forceinline__ Sampling<T> sampling_of(const DrawPlan& plan,
+                                                   const GridMemory<T>& memory, Slots& slots) {
+  const int thread = static_cast<int>(threadIdx.x);
+  const ScoreScan<T> all =
+      block_merge(thread < memory.parts ? memory.scans[thread] : ScoreScan<T>::nothing(), slots);
+  return Sampling<T>::of(all, plan.rules(), mixture_of<T>(plan.smoothing));
+}
+
+// The sums of the scores, which smoothed ones need the mean of.
 template <class T>
 __global__ void __launch_bounds__(kThreads)
-    prepare(const __grid_constant__ Drawing drawing, const __grid_constant__ Work<T> work) {
+    sum_scores(const __grid_constant__ DrawPlan plan,
+               const __grid_constant__ GridMemory<T> memory) {
   ISF_DYNAMIC_SHARED(shared);
   Slots slots(shared);
-  const SeedWords words(drawing.seed);
+  const Sampling<T> sampling = sampling_of(plan, memory, slots);
+  if (!sampling.needs_mean()) return;
+  uint64_t sum = 0;
+  for (int64_t row = first_of_grid(); row < plan.rows; row += threads_of_grid()) {
+    sum += to_fixed_point(memory.scores[row], sampling.shift);
+  }
+  sum = block_sum(sum, slots);
+  if (threadIdx.x == 0) memory.score_sums[blockIdx.x] = sum;
+}
+
+// Fixed points of the weights, or the keys that their rows are ordered by.
+template <class T>
+__global__ void __launch_bounds__(kThreads)
+    prepare(const __grid_constant__ DrawPlan plan, const __grid_constant__ GridMemory<T> memory) {
+  ISF_DYNAMIC_SHARED(shared);
+  Slots slots(shared);
+  const SeedWords words(plan.seed);
   const int thread = static_cast<int>(threadIdx.x);
-  const Summary<T> all =
-      block_merge(thread < work.parts ? work.summary[thread] : Summary<T>::nothing(), slots);
-  const Weights<T> weights = {work.scores, &drawing.ignored, Sampling<T>::of(all, drawing)};
+  Sampling<T> sampling = sampling_of(plan, memory, slots);
+  if (sampling.needs_mean()) {
+    const uint64_t part = thread < memory.parts ? memory.score_sums[thread] : 0;
+    sampling.smooth(block_sum(part, slots), plan.rules(), mixture_of<T>(plan.smoothing));
+  }
+  const Weights<T> weights = {memory.scores, &plan.ignored, sampling};
   if (first_of_grid() == 0) {
-    *work.sampling = weights.sampling;
-    *drawing.status = weights.sampling.status;
+    *memory.sampling = weights.sampling;
+    *plan.status = weights.sampling.status;
   }
   if (weights.sampling.status) return;
   const uint64_t seed = words.value();
-  const double scale = weights.sampling.scale(drawing.rows);
-  Moments mine = Moments::nothing();
-  for (int64_t row = first_of_grid(); row < drawing.rows; row += threads_of_grid()) {
-    const T weight = weights[row];
-    const uint64_t fixed = to_fixed_point(weight, weights.sampling.shift);
-    mine.add(static_cast<double>(weight) * scale);
-    if (work.sums) {
-      work.sums[row] = fixed;
+  const int row_bits = bits_for(static_cast<uint64_t>(plan.rows));
+  const bool race = plan.method == Method::kRace;
+  TauSums mine = TauSums::nothing();
+  for (int64_t row = first_of_grid(); row < plan.rows; row += threads_of_grid()) {
+    const uint64_t fixed = weights.fixed(row);
+    mine.sum += fixed;
+    mine.squares += square_of(fixed, row_bits, T());
+    if (!memory.sums) {
+      memory.row[row] = static_cast<uint32_t>(row);
+      memory.key[row] = order_key(weights, race, row, seed);
     } else {
-      work.row[row] = static_cast<uint32_t>(row);
-      work.key[row] = drawing.method == Method::kTopk ? static_cast<BitsOf<T>>(~weight_bits(weight))
-                      : fixed
-                          ? bits_of(arrival(random_number(seed, static_cast<uint64_t>(row)), fixed))
-                          : 0xffffffffu;
+      memory.sums[row] = fixed;
     }
   }
   mine = block_merge(mine, slots);
-  if (thread == 0) work.moments[blockIdx.x] = mine;
+  if (thread == 0) memory.tau_sums[blockIdx.x] = mine;
 }
 
 // Which rows are certain, by one block.
 template <class T>
-__global__ void __launch_bounds__(1024) find_certainties(const __grid_constant__ Drawing drawing,
-                                                         const __grid_constant__ Work<T> work) {
+__global__ void __launch_bounds__(1024)
+    find_certain_rows(const __grid_constant__ DrawPlan plan,
+                      const __grid_constant__ GridMemory<T> memory) {
   ISF_DYNAMIC_SHARED(shared);
   Slots slots(shared);
-  if (work.sampling->status) return;
-  Certainties found = Certainties::none();
+  if (memory.sampling->status) return;
+  CertainRows found = CertainRows::none();
   do {
-    Certainties::Rest mine = {0, 0, 0};
-    for (int64_t row = threadIdx.x; row < drawing.rows; row += blockDim.x) {
-      mine.add(work.sums[row], found.from);
+    CertainPart mine = CertainPart::nothing();
+    for (int64_t row = threadIdx.x; row < plan.rows; row += blockDim.x) {
+      mine.add(memory.sums[row], found.from);
     }
-    found.set(block_merge(mine, slots));
-  } while (found.lower(drawing.n));
-  if (threadIdx.x == 0) *work.certainties = found;
+    block_merge(mine, slots).store(found);
+  } while (found.lower(plan.n));
+  if (threadIdx.x == 0) *memory.certain = found;
 }
 
 // Parts the certain rows from the others.
 template <class T>
 __global__ void __launch_bounds__(kThreads)
-    part_certain(const __grid_constant__ Drawing drawing, const __grid_constant__ Work<T> work) {
-  if (work.sampling->status) return;
-  const uint64_t from = work.certainties->from;
-  for (int64_t row = first_of_grid(); row < drawing.rows; row += threads_of_grid()) {
-    const uint64_t fixed = work.sums[row];
-    work.sums[row] = fixed < from ? fixed : 0;
-    work.counts[row] = fixed >= from;
+    part_certain(const __grid_constant__ DrawPlan plan,
+                 const __grid_constant__ GridMemory<T> memory) {
+  if (memory.sampling->status) return;
+  const uint64_t from = memory.certain->from;
+  for (int64_t row = first_of_grid(); row < plan.rows; row += threads_of_grid()) {
+    const uint64_t fixed = memory.sums[row];
+    memory.sums[row] = fixed < from ? fixed : 0;
+    memory.counts[row] = fixed >= from;
   }
 }
 
 template <class T>
-__device__ __forceinline__ void store_at_points(const Drawing& drawing, const Work<T>& work,
+__device__ __forceinline__ void store_at_points(const DrawPlan& plan, const GridMemory<T>& memory,
                                                 uint64_t seed) {
-  const uint64_t total = work.sums[drawing.rows - 1];
-  const double unit = 1.0 / static_cast<double>(total);
+  const uint64_t total = memory.sums[plan.rows - 1];
   const int64_t first = first_of_grid();
-  const Randoms randoms = Randoms::of(drawing.method, seed, static_cast<uint64_t>(first));
-  const Points points(drawing.method, randoms, total, static_cast<uint64_t>(drawing.n));
-  for (int64_t i = first; i < drawing.n; i += threads_of_grid()) {
+  const Randoms randoms = Randoms::of(plan.method, seed, static_cast<uint64_t>(first));
+  const DrawPoints points =
+      DrawPoints::of(plan.method, randoms.first, total, static_cast<uint64_t>(plan.n));
+  for (int64_t i = first; i < plan.n; i += threads_of_grid()) {
     const auto draw = static_cast<uint64_t>(i);
-    const uint64_t point = points.of(draw, i == first ? randoms.first : random_number(seed, draw));
+    const uint64_t point = points.at(draw, i == first ? randoms.first : random_number(seed, draw));
     int64_t row = 0;
-    for (int64_t length = drawing.rows; length > 1; length -= length / 2) {
-      row += work.sums[row + length / 2 - 1] <= point ? length / 2 : 0;
+    for (int64_t length = plan.rows; length > 1; length -= length / 2) {
+      row += memory.sums[row + length / 2 - 1] <= point ? length / 2 : 0;
     }
-    const uint64_t fixed = work.sums[row] - (row ? work.sums[row - 1] : 0);
-    store(drawing, i, row, static_cast<T>(static_cast<double>(fixed) * unit));
+    const uint64_t fixed = memory.sums[row] - (row ? memory.sums[row - 1] : 0);
+    store(plan, i, row, draw_probability<T>(fixed, total));
   }
 }
 
 template <class T>
-__device__ __forceinline__ void store_by_size(const Drawing& drawing, const Work<T>& work,
+__device__ __forceinline__ void store_by_size(const DrawPlan& plan, const GridMemory<T>& memory,
                                               uint64_t seed) {
-  const Certainties found = *work.certainties;
-  const uint64_t left = found.left(drawing.n);
-  const uint64_t offset = uniform_point(random_number(seed, 0), found.rest);
-  const Comb comb(offset, found.rest ? found.rest : 1, left ? left : 1);
-  for (int64_t row = first_of_grid(); row < drawing.rows; row += threads_of_grid()) {
-    const uint64_t sum = row ? work.sums[row - 1] : 0, certain = row ? work.counts[row - 1] : 0;
-    const uint64_t fixed = work.sums[row] - sum, drawn = left ? comb.below(sum) : 0;
-    if (work.counts[row] != certain) {
-      store(drawing, static_cast<int64_t>(certain + drawn), row, T(1));
-    } else if (drawn < left && comb.point(drawn) < sum + fixed) {
-      store(drawing, static_cast<int64_t>(certain + drawn), row, found.prob<T>(fixed, left));
+  const CertainRows found = *memory.certain;
+  const uint64_t left = found.left(plan.n);
+  const SystematicPoints points = found.points(random_number(seed, 0), plan.n);
+  for (int64_t row = first_of_grid(); row < plan.rows; row += threads_of_grid()) {
+    const uint64_t sum = row ? memory.sums[row - 1] : 0, certain = row ? memory.counts[row - 1] : 0;
+    const uint64_t fixed = memory.sums[row] - sum, drawn = left ? points.below(sum) : 0;
+    if (memory.counts[row] != certain) {
+      store(plan, static_cast<int64_t>(certain + drawn), row, T(1));
+    } else if (drawn < left && points.at(drawn) < sum + fixed) {
+      store(plan, static_cast<int64_t>(certain + drawn), row, found.probability<T>(fixed, left));
     }
   }
 }
 
 template <class T>
-__device__ __forceinline__ void store_first(const Drawing& drawing, const Work<T>& work,
+__device__ __forceinline__ void store_first(const DrawPlan& plan, const GridMemory<T>& memory,
                                             const Weights<T>& weights) {
-  constexpr uint64_t kAbsent = 0xffffffffu;
-  const bool race = drawing.method == Method::kRace;
-  const uint64_t next = race && drawing.n < drawing.rows ? work.sorted_key[drawing.n] : kAbsent;
-  const double time =
-      next == kAbsent ? static_cast<double>(INFINITY) : float_from(static_cast<uint32_t>(next));
-  for (int64_t i = first_of_grid(); i < drawing.n; i += threads_of_grid()) {
-    const int64_t row = work.sorted_row[i];
-    const double prob = race ? -expm1(-static_cast<double>(weights.fixed(row)) * time) : 1.0;
-    store(drawing, i, row, static_cast<T>(prob));
+  const bool race = plan.method == Method::kRace;
+  const float time =
+      arrival_time(race && plan.n < plan.rows ? static_cast<uint32_t>(memory.sorted_key[plan.n])
+                                              : kNeverArrives);
+  for (int64_t i = first_of_grid(); i < plan.n; i += threads_of_grid()) {
+    const int64_t row = memory.sorted_row[i];
+    store(plan, i, row, order_probability(weights, race, row, time));
   }
 }
 
 template <class T>
 __global__ void __launch_bounds__(kThreads)
-    pick(const __grid_constant__ Drawing drawing, const __grid_constant__ Work<T> work) {
+    pick(const __grid_constant__ DrawPlan plan, const __grid_constant__ GridMemory<T> memory) {
   ISF_DYNAMIC_SHARED(shared);
   Slots slots(shared);
-  const Weights<T> weights = {work.scores, &drawing.ignored, *work.sampling};
+  const Weights<T> weights = {memory.scores, &plan.ignored, *memory.sampling};
   if (weights.sampling.status) {
-    return store_failure(drawing, weights.sampling, first_of_grid(), threads_of_grid());
+    return store_failure(plan, weights.sampling, first_of_grid(), threads_of_grid());
   }
-  if (drawing.tau && blockIdx.x == 0) {
+  if (plan.tau && blockIdx.x == 0) {
     const int thread = static_cast<int>(threadIdx.x);
-    const Moments all =
-        block_merge(thread < work.parts ? work.moments[thread] : Moments::nothing(), slots);
-    if (thread == 0) *static_cast<T*>(drawing.tau) = static_cast<T>(all.tau(drawing.rows));
+    const TauSums all =
+        block_merge(thread < memory.parts ? memory.tau_sums[thread] : TauSums::nothing(), slots);
+    if (thread == 0) {
+      *static_cast<T*>(plan.tau) = tau_of<T>(all, static_cast<uint64_t>(plan.rows));
+    }
   }
-  const uint64_t seed = SeedWords(drawing.seed).value();
-  if (!work.sums) {
-    store_first(drawing, work, weights);
-  } else if (work.counts) {
-    store_by_size(drawing, work, seed);
+  const uint64_t seed = SeedWords(plan.seed).value();
+  if (!memory.sums) {
+    store_first(plan, memory, weights);
+  } else if (memory.counts) {
+    store_by_size(plan, memory, seed);
   } else {
-    store_at_points(drawing, work, seed);
+    store_at_points(plan, memory, seed);
   }
 }
 
 template <class T>
-__global__ void __launch_bounds__(1024)
-    rescale_all(const __grid_constant__ Drawing drawing, const __grid_constant__ Work<T> work) {
+__global__ void __launch_bounds__(1024) rescale_all(const __grid_constant__ DrawPlan plan,
+                                                    const __grid_constant__ GridMemory<T> memory) {
   ISF_DYNAMIC_SHARED(shared);
   Slots slots(shared);
-  const Weights<T> weights = {work.scores, &drawing.ignored, *work.sampling};
+  const Weights<T> weights = {memory.scores, &plan.ignored, *memory.sampling};
   if (weights.sampling.status) return;
-  rescale<T>(drawing, [&](int64_t i) { return weights[drawing.index[i]]; }, slots);
+  Rescaling<T>(plan, slots).run([&](int64_t i) { return weights[plan.index[i]]; });
 }
 
 template <class Value>
@@ -242,56 +270,58 @@ class Launches {
 };
 
 template <class T>
-int grid_draw_typed(const Drawing& drawing, const T* scores, const Queue& queue) {
-  const int64_t rows = drawing.rows;
-  const bool sorts = drawing.way == Way::kOrder, by_size = drawing.way == Way::kSize;
-  Work<T> work = {};
-  work.scores = scores;
-  work.parts = blocks_for((rows + kRowsPerThread - 1) / kRowsPerThread, kMostParts);
-  work.summary = allocate<Summary<T>>(queue, work.parts);
-  work.moments = allocate<Moments>(queue, work.parts);
-  work.sampling = allocate<Sampling<T>>(queue, 1);
+int grid_draw_typed(const DrawPlan& plan, const T* scores, const Queue& queue) {
+  const int64_t rows = plan.rows;
+  const bool sorts = plan.way == Way::kOrder, by_size = plan.way == Way::kSize;
+  GridMemory<T> memory = {};
+  memory.scores = scores;
+  memory.parts = blocks_for((rows + kRowsPerThread - 1) / kRowsPerThread, kMostParts);
+  memory.scans = allocate<ScoreScan<T>>(queue, memory.parts);
+  memory.tau_sums = allocate<TauSums>(queue, memory.parts);
+  if (plan.smoothing != 0) memory.score_sums = allocate<uint64_t>(queue, memory.parts);
+  memory.sampling = allocate<Sampling<T>>(queue, 1);
   if (sorts) {
-    work.key = allocate<uint64_t>(queue, rows);
-    work.sorted_key = allocate<uint64_t>(queue, rows);
-    work.row = allocate<uint32_t>(queue, rows);
-    work.sorted_row = allocate<uint32_t>(queue, rows);
+    memory.key = allocate<uint64_t>(queue, rows);
+    memory.sorted_key = allocate<uint64_t>(queue, rows);
+    memory.row = allocate<uint32_t>(queue, rows);
+    memory.sorted_row = allocate<uint32_t>(queue, rows);
   } else {
-    work.sums = allocate<uint64_t>(queue, rows);
+    memory.sums = allocate<uint64_t>(queue, rows);
   }
   if (by_size) {
-    work.certainties = allocate<Certainties>(queue, 1);
-    work.counts = allocate<uint64_t>(queue, rows);
+    memory.certain = allocate<CertainRows>(queue, 1);
+    memory.counts = allocate<uint64_t>(queue, rows);
   }
   Launches launches(queue);
-  launches.run(summarize<T>, work.parts, kThreads, drawing, work);
-  launches.run(prepare<T>, work.parts, kThreads, drawing, work);
+  launches.run(summarize<T>, memory.parts, kThreads, plan, memory);
+  if (memory.score_sums) launches.run(sum_scores<T>, memory.parts, kThreads, plan, memory);
+  launches.run(prepare<T>, memory.parts, kThreads, plan, memory);
   if (by_size) {
-    launches.run(find_certainties<T>, 1, 1024, drawing, work);
-    launches.run(part_certain<T>, work.parts, kThreads, drawing, work);
+    launches.run(find_certain_rows<T>, 1, 1024, plan, memory);
+    launches.run(part_certain<T>, memory.parts, kThreads, plan, memory);
   }
-  const bool wide = drawing.method == Method::kTopk && sizeof(T) == sizeof(double);
-  if (work.sums && launches.error == cudaSuccess) {
-    launches.error = prefix_sums(work.sums, rows, queue);
+  const bool wide = plan.method == Method::kTopk && sizeof(T) == sizeof(double);
+  if (memory.sums && launches.error == cudaSuccess) {
+    launches.error = prefix_sums(memory.sums, rows, queue);
   }
-  if (work.counts && launches.error == cudaSuccess) {
-    launches.error = prefix_sums(work.counts, rows, queue);
+  if (memory.counts && launches.error == cudaSuccess) {
+    launches.error = prefix_sums(memory.counts, rows, queue);
   }
   if (sorts && launches.error == cudaSuccess) {
-    launches.error = sort_by_key(work.key, work.sorted_key, work.row, work.sorted_row, rows,
+    launches.error = sort_by_key(memory.key, memory.sorted_key, memory.row, memory.sorted_row, rows,
                                  wide ? 64 : 32, queue);
   }
-  const int64_t stores = by_size ? rows : drawing.n;
-  launches.run(pick<T>, blocks_for(stores, 8 * queue.multiprocessors), kThreads, drawing, work);
-  if (is_rescaled(drawing.outcome)) launches.run(rescale_all<T>, 1, 1024, drawing, work);
+  const int64_t stores = by_size ? rows : plan.n;
+  launches.run(pick<T>, blocks_for(stores, 8 * queue.multiprocessors), kThreads, plan, memory);
+  if (is_rescaled(plan.outcome)) launches.run(rescale_all<T>, 1, 1024, plan, memory);
   return launches.error;
 }
 
 }  // namespace
 
-int grid_draw(const Drawing& drawing, const void* scores, bool is_double, const Queue& queue) {
-  return is_double ? grid_draw_typed(drawing, static_cast<const double*>(scores), queue)
-                   : grid_draw_typed(drawing, static_cast<const float*>(scores), queue);
+int grid_draw(const DrawPlan& plan, const void* scores, bool is_double, const Queue& queue) {
+  return is_double ? grid_draw_typed(plan, static_cast<const double*>(scores), queue)
+                   : grid_draw_typed(plan, static_cast<const float*>(scores), queue);
 }
 
 }  // namespace cuda

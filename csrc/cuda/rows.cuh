@@ -7,9 +7,6 @@
 namespace isf {
 namespace cuda {
 
-__device__ __forceinline__ float not_a_number(float) { return nanf(""); }
-__device__ __forceinline__ double not_a_number(double) { return nan(""); }
-
 // The class index of a row.
 struct Target {
   int column;  // 0 unless the row is fine so far

@@ -16,7 +16,7 @@ constexpr int kMostFusedRows = 4096, kMostFusedClasses = 64;
 constexpr int64_t kMostFusedLogits = 65536;
 
 // How a block scores the rows: in rounds of one row for each group of lanes.
-struct Scoring {
+struct BlockScoring {
   RowProblem rows;
   RowProblem round;  // what the rows of a round have in common, where they are read
   Statistic statistic;
@@ -40,7 +40,7 @@ constexpr int kUnit = is_wide<Element> ? 8 : 4;
 // Copies rows to shared memory. A warp reads neighbouring units, and no read waits for another.
 // The quotient of i and a row's units is the upper half of a product.
 template <int kBytes>
-__device__ __forceinline__ void copy_logits(const Scoring& scoring, const unsigned char* from,
+__device__ __forceinline__ void copy_logits(const BlockScoring& scoring, const unsigned char* from,
                                             int rows, unsigned char* to) {
   const uint32_t count = static_cast<uint32_t>(rows) * scoring.row_units;
   const uint32_t padding = scoring.pitch_units - scoring.row_units;
@@ -54,7 +54,7 @@ __device__ __forceinline__ void copy_logits(const Scoring& scoring, const unsign
 // The rows from `first` on as a problem of their own. Their targets and logits are brought to
 // shared memory together.
 template <class Element>
-__device__ __forceinline__ RowProblem round_from(const Scoring& scoring, int first,
+__device__ __forceinline__ RowProblem round_from(const BlockScoring& scoring, int first,
                                                  unsigned char* stage) {
   const int thread = static_cast<int>(threadIdx.x);
   const int abreast = static_cast<int>(blockDim.x) / scoring.lanes;
@@ -90,20 +90,20 @@ __device__ __forceinline__ RowProblem round_from(const Scoring& scoring, int fir
 
 template <class Element, Way kWay>
 __global__ void __launch_bounds__(most_threads(kWay, is_wide<Element>), 1)
-    select_kernel(const __grid_constant__ Scoring scoring, const __grid_constant__ Drawing drawing,
-                  const __grid_constant__ Layout layout) {
+    select_kernel(const __grid_constant__ BlockScoring scoring,
+                  const __grid_constant__ DrawPlan plan, const __grid_constant__ Layout layout) {
   typedef ResultOf<Element> T;
   ISF_DYNAMIC_SHARED(shared);
   T* const scores = reinterpret_cast<T*>(shared);
-  BlockDraw<T, kWay> draw(drawing, layout, scores, shared + scoring.score_bytes);
+  BlockDraw<T, kWay> draw(plan, layout, scores, shared + scoring.score_bytes);
   BitsOf<T> largest = 0;
   const int thread = static_cast<int>(threadIdx.x), lanes = scoring.lanes;
 #pragma unroll 1
-  for (int first = 0; first < drawing.rows; first += static_cast<int>(blockDim.x) / lanes) {
+  for (int first = 0; first < plan.rows; first += static_cast<int>(blockDim.x) / lanes) {
     const RowProblem round = round_from<Element>(scoring, first, draw.idle_memory());
     const int at = thread / lanes, row = first + at;
     const ScoredRow<T> scored = score_row<Element>(round, scoring.statistic, at, lanes);
-    if (row >= drawing.rows || thread % lanes) continue;
+    if (row >= plan.rows || thread % lanes) continue;
     static_cast<T*>(scoring.loss)[row] = scored.loss;
     static_cast<T*>(scoring.score)[row] = scored.score;
     scores[row] = scored.score;
@@ -113,38 +113,32 @@ __global__ void __launch_bounds__(most_threads(kWay, is_wide<Element>), 1)
   draw.run(largest);
 }
 
-Drawing drawing_of(const SelectProblem& problem) {
+DrawPlan plan_of(const SelectProblem& problem) {
   const Choice& choice = problem.choice;
   const RowProblem& rows = problem.rows;
-  Drawing drawing = {};
-  drawing.rows = static_cast<int>(rows.rows);
-  drawing.n = static_cast<int>(choice.n);
-  drawing.method = choice.method;
-  drawing.way = way_of(choice.method);
-  drawing.smoothing = choice.smoothing;
-  if (!rows.probability && rows.ignore.any) {
-    drawing.ignored = {rows.target, rows.target_is_int64, rows.target_stride, rows.ignore.index,
-                       nullptr};
-  }
-  drawing.seed = problem.seed;
-  const Correcting correcting = correcting_of(choice, rows.rows);
-  drawing.outcome = outcome_of(correcting);
-  drawing.numerator = correcting.numerator();
-  drawing.exponent = correcting.exponent;
-  drawing.index = problem.index;
-  drawing.result = problem.weight;
-  drawing.tau = problem.tau;
-  drawing.status = problem.status;
-  return drawing;
+  DrawPlan plan = {};
+  plan.rows = static_cast<int>(rows.rows);
+  plan.n = static_cast<int>(choice.n);
+  plan.method = choice.method;
+  plan.way = way_of(choice.method);
+  plan.smoothing = choice.smoothing;
+  plan.ignored = ignored_of(rows);
+  plan.seed = problem.seed;
+  set_correcting(plan, correcting_of(choice, rows.rows), problem.element == kDouble);
+  plan.index = problem.index;
+  plan.result = problem.weight;
+  plan.tau = problem.tau;
+  plan.status = problem.status;
+  return plan;
 }
 
-bool fits_one_launch(const SelectProblem& problem, const Drawing& drawing) {
+bool fits_one_launch(const SelectProblem& problem, const DrawPlan& plan) {
   const int64_t rows = problem.rows.rows, classes = problem.rows.classes;
   const bool is_double = problem.element == kDouble;
   const int64_t most = is_double ? 2 : 1;
   return !problem.soft_target && !problem.features.rows && rows * most <= kMostFusedRows &&
          classes <= kMostFusedClasses && rows * classes * most <= kMostFusedLogits &&
-         fits_block(drawing, is_double);
+         fits_block(plan, is_double);
 }
 
 // As many lanes for a row as leave each 16 classes, or 8 where there are threads to spare.
@@ -155,9 +149,9 @@ int lanes_of(int64_t rows, int64_t classes, int threads) {
 }
 
 template <class Element>
-Scoring scoring_of(const SelectProblem& problem, int threads) {
+BlockScoring scoring_of(const SelectProblem& problem, int threads) {
   const RowProblem& rows = problem.rows;
-  Scoring scoring = {};
+  BlockScoring scoring = {};
   scoring.rows = scoring.round = rows;
   scoring.statistic = problem.score;
   scoring.loss = rows.statistic[kLoss];
@@ -181,14 +175,14 @@ Scoring scoring_of(const SelectProblem& problem, int threads) {
 
 // False if it takes more shared memory than there is; otherwise `error` is the launch's.
 template <class Element>
-bool select_fused(const SelectProblem& problem, const Drawing& drawing, const Queue& queue,
+bool select_fused(const SelectProblem& problem, const DrawPlan& plan, const Queue& queue,
                   int& error) {
-  const auto scoring = scoring_of<Element>(problem, most_threads(drawing.way, is_wide<Element>));
-  const int busy = drawing.rows * scoring.lanes;
-  const Layout layout = layout_of(drawing, is_wide<Element>, busy > drawing.n ? busy : drawing.n);
-  const auto kernel = drawing.way == Way::kPoints  ? select_kernel<Element, Way::kPoints>
-                      : drawing.way == Way::kOrder ? select_kernel<Element, Way::kOrder>
-                                                   : select_kernel<Element, Way::kSize>;
+  const auto scoring = scoring_of<Element>(problem, most_threads(plan.way, is_wide<Element>));
+  const int busy = plan.rows * scoring.lanes;
+  const Layout layout = layout_of(plan, is_wide<Element>, busy > plan.n ? busy : plan.n);
+  const auto kernel = plan.way == Way::kPoints  ? select_kernel<Element, Way::kPoints>
+                      : plan.way == Way::kOrder ? select_kernel<Element, Way::kOrder>
+                                                : select_kernel<Element, Way::kSize>;
   // Rows are staged where the draw's memory will be.
   const size_t stage = static_cast<size_t>(layout.threads / scoring.lanes) *
                        (sizeof(int64_t) + scoring.pitch_units * kUnit<Element>);
@@ -196,32 +190,32 @@ bool select_fused(const SelectProblem& problem, const Drawing& drawing, const Qu
   const size_t shared =
       static_cast<size_t>(scoring.score_bytes) + Slots::kAllBytes + (stage > draw ? stage : draw);
   if (shared > queue.shared_memory) return false;
-  error = launch(kernel, dim3(1), layout.threads, shared, queue.stream, scoring, drawing, layout);
+  error = launch(kernel, dim3(1), layout.threads, shared, queue.stream, scoring, plan, layout);
   return true;
 }
 
 // False if one launch cannot do it.
-bool select_at_once(const SelectProblem& problem, const Drawing& drawing, const Queue& queue,
+bool select_at_once(const SelectProblem& problem, const DrawPlan& plan, const Queue& queue,
                     int& error) {
-  if (!fits_one_launch(problem, drawing)) return false;
+  if (!fits_one_launch(problem, plan)) return false;
   switch (problem.element) {
     case kDouble:
-      return select_fused<double>(problem, drawing, queue, error);
+      return select_fused<double>(problem, plan, queue, error);
     case kHalf:
-      return select_fused<Half>(problem, drawing, queue, error);
+      return select_fused<Half>(problem, plan, queue, error);
     case kBFloat16:
-      return select_fused<BFloat16>(problem, drawing, queue, error);
+      return select_fused<BFloat16>(problem, plan, queue, error);
     default:
-      return select_fused<float>(problem, drawing, queue, error);
+      return select_fused<float>(problem, plan, queue, error);
   }
 }
 
 }  // namespace
 
 int select(const SelectProblem& problem, const Queue& queue) {
-  const Drawing drawing = drawing_of(problem);
+  const DrawPlan plan = plan_of(problem);
   int error = cudaSuccess;
-  if (select_at_once(problem, drawing, queue, error)) return error;
+  if (select_at_once(problem, plan, queue, error)) return error;
   const bool is_double = problem.element == kDouble;
   void* const scores = problem.rows.statistic[problem.score];
   error = row_statistics(problem.rows, problem.element, problem.soft_target, queue);
@@ -234,7 +228,7 @@ int select(const SelectProblem& problem, const Queue& queue) {
         cudaMemcpyAsync(problem.score_copy, scores, static_cast<size_t>(problem.rows.rows) * bytes,
                         cudaMemcpyDeviceToDevice, queue.stream);
   }
-  return error == cudaSuccess ? draw_by(drawing, scores, is_double, queue) : error;
+  return error == cudaSuccess ? draw_by(plan, scores, is_double, queue) : error;
 }
 
 }  // namespace cuda

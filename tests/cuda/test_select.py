@@ -2,7 +2,7 @@
 
 Scores may differ from the CPU's in the last bits (tests/cuda/test_rows.py says by how much), so
 that a draw is compared with the CPU's draw by the scores that the kernels returned: the same rows,
-and weights from the same probabilities.
+weights and tau, bit for bit.
 """
 
 from collections.abc import Iterator
@@ -14,10 +14,10 @@ from torch import Tensor
 
 import impsamp_fast as isf
 from impsamp_fast import Selection
-from tests import reference
 from tests.cuda.shim_device import ShimDevice, result_type
 from tests.dtypes import DTYPES
-from tests.methods import METHODS, WITH_REPLACEMENT
+from tests.methods import METHODS
+from tests.ops.test_corrected import KINDS
 from tests.ops.test_select import CORRECTIONS
 
 SCORES = ["loss", "grad_norm", "last_layer", "p_wrong", "margin", "entropy"]
@@ -37,15 +37,6 @@ def problem(rows: int, classes: int, dtype: torch.dtype = torch.float32) -> tupl
     return (2 * torch.randn(rows, classes)).to(dtype), torch.randint(classes, (rows,))
 
 
-def sampling_weights(score: Tensor, ignored: Tensor, smoothing: float) -> Tensor:
-    """What rows are drawn by, in the scores' own precision; a positive chance stays positive."""
-    weights = reference.sampling_weights(score.double(), ignored, smoothing).to(score.dtype)
-    smallest = torch.nextafter(
-        torch.zeros((), dtype=score.dtype), torch.ones((), dtype=score.dtype)
-    )
-    return weights if smoothing == 0 else weights.clamp(min=smallest).masked_fill(ignored, 0)
-
-
 def assert_drawn_as_on_the_cpu(
     actual: Selection,
     target: Tensor,
@@ -61,26 +52,13 @@ def assert_drawn_as_on_the_cpu(
     assert actual.status == 0
     hard = not target.is_floating_point()
     ignored = target == ignore_index if hard else torch.zeros(rows, dtype=torch.bool)
-    weights = sampling_weights(actual.score, ignored, smoothing)
+    weights, tau = isf.smoothed(actual.score, smoothing, ignored)
     drawn = isf.draw(weights, n, method, seed)
-    if smoothing == 0:
-        assert torch.equal(actual.index, drawn.index)
-    else:  # the mean may differ in its last bit
-        assert (actual.index == drawn.index).double().mean() > 0.95
-    tight = 1e-12 if weights.dtype == torch.float64 else 2e-7
-    tau = (rows * weights.double().square().sum()).sqrt() / weights.double().sum()
-    torch.testing.assert_close(actual.tau.double(), tau, rtol=tight, atol=0.0)
-    if torch.equal(actual.index, drawn.index):
-        by = weights.double()[drawn.index]
-        expected = reference.corrected(drawn.prob.double(), by, rows, method, correction)
-        if correction == "unbiased" and method != "topk":
-            numerator = torch.tensor(
-                (1 if method in WITH_REPLACEMENT else n) / rows, dtype=torch.float64
-            )
-            exact = (numerator / drawn.prob.double()).to(weights.dtype)
-            assert smoothing != 0 or torch.equal(actual.weight, exact)
-        tolerance = 10 * tight if smoothing == 0 else 1e3 * tight
-        torch.testing.assert_close(actual.weight.double(), expected, rtol=tolerance, atol=0.0)
+    by = weights[drawn.index]
+    assert torch.equal(actual.index, drawn.index)
+    assert torch.equal(actual.tau, tau)
+    weight = isf.corrected(drawn.prob, by, rows, KINDS[method], correction)
+    assert torch.equal(actual.weight, weight)
 
 
 def assert_selects(

@@ -9,12 +9,9 @@ import pytest
 
 CSRC = Path(__file__).resolve().parents[2] / "csrc"
 COMPILER = (sysconfig.get_config_var("CXX") or "c++").split()[0]
-for_metal = pytest.mark.parametrize(
-    "header", ["rowmath.h", "twofloat.h", "target.h", "philox.h", "cdf.h"]
-)
-shared = pytest.mark.parametrize(
-    "header", ["rowmath.h", "twofloat.h", "target.h", "philox.h", "cdf.h", "problem.h"]
-)
+FOR_METAL = ["rowmath.h", "twofloat.h", "target.h", "philox.h", "cdf.h", "power.h", "choice.h"]
+for_metal = pytest.mark.parametrize("header", FOR_METAL)
+shared = pytest.mark.parametrize("header", [*FOR_METAL, "problem.h"])
 
 
 def includes(header: str) -> set[str]:

@@ -7,14 +7,6 @@
 namespace isf {
 namespace cuda {
 
-// Which rows are never drawn: those whose target is ignore_index, or those of a mask.
-struct Ignored {
-  const void* target;  // [rows] class indices, or null if no row is ignored by them
-  bool is_int64;
-  int64_t stride, ignore_index;
-  const bool* mask;  // [rows], or null
-};
-
 // How a method finds its rows: at points of the cumulative sum, as the first of an order, or in
 // proportion to their size.
 enum class Way { kPoints, kOrder, kSize };
@@ -29,7 +21,7 @@ constexpr Way way_of(Method method) {
 enum class Outcome { kProb, kOne, kUnbiased, kNormalized, kPower };
 
 inline Outcome outcome_of(const Correcting& correcting) {
-  if (correcting.kind == DrawKind::kDeterministic) return Outcome::kOne;
+  if (correcting.is_one()) return Outcome::kOne;
   switch (correcting.correction) {
     case Correction::kUnbiased:
       return Outcome::kUnbiased;
@@ -42,7 +34,7 @@ inline Outcome outcome_of(const Correcting& correcting) {
   }
 }
 
-struct Drawing {
+struct DrawPlan {
   int rows, n;
   Method method;
   Way way;
@@ -51,17 +43,31 @@ struct Drawing {
   SeedSource seed;
 
   Outcome outcome;
-  double numerator;  // the unbiased weight is numerator / prob
-  double exponent;   // of kPower
+  double numerator;   // the unbiased weight is numerator / prob, in the scores' type
+  Exponent exponent;  // of kPower
 
   int64_t* index;   // [n]
   void* result;     // [n] of the scores' type: prob, or weight
   void* tau;        // [] of the scores' type, or null
   int64_t* status;  // []
+
+  ISF_MEMBER DrawRules rules() const {
+    const DrawRules rules = {rows, n, method};
+    return rules;
+  }
 };
 
+// What becomes of the probabilities.
+inline void set_correcting(DrawPlan& plan, const Correcting& correcting, bool is_double) {
+  const auto [n, rows, kind, correction, exponent] = correcting;
+  plan.outcome = outcome_of(correcting);
+  plan.numerator = is_double ? unbiased_numerator<double>(kind, n, rows)
+                             : unbiased_numerator<float>(kind, n, rows);
+  plan.exponent = exponent_of(exponent);
+}
+
 // Draws by scores [rows] in global memory.
-int draw_by(const Drawing& drawing, const void* scores, bool is_double, const Queue& queue);
+int draw_by(const DrawPlan& plan, const void* scores, bool is_double, const Queue& queue);
 
 // How a block shares out the rows of a draw. Prefix sums are kept for stripes of 2^stripe_bits
 // rows: at most 4096 of them, in shared memory. Warp w has the stripes [w, w + 1) * 32 * tiles.
@@ -82,9 +88,9 @@ constexpr int kMostBlockDraws = 8192;  // by one block; more are quicker by many
 constexpr int kMostStripes = 4096;
 constexpr int kMostSortedBytes = 32768;  // of keys that one block sorts
 
-bool fits_block(const Drawing& drawing, bool is_double);
+bool fits_block(const DrawPlan& plan, bool is_double);
 // With at least `busy` threads, if a block can have them.
-Layout layout_of(const Drawing& drawing, bool is_double, int busy);
+Layout layout_of(const DrawPlan& plan, bool is_double, int busy);
 
 }  // namespace cuda
 }  // namespace isf

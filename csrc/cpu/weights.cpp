@@ -1,0 +1,159 @@
+// From scores to the weights that rows are drawn by, and from probabilities to the weights of
+// losses.
+#include <c10/util/Exception.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "../names.h"
+#include "blocks.h"
+#include "cpu.h"
+
+namespace isf {
+namespace cpu {
+
+namespace {
+
+template <class T>
+constexpr int kType = sizeof(T) == sizeof(double);
+
+template <class T>
+WeightScan scan(const T* scores, int64_t rows, const char* name) {
+  std::vector<WeightScan> part((rows + kBlock - 1) / kBlock);
+  for_each_block(rows, [&](int64_t b, int64_t begin, int64_t end) {
+    part[b] = kernels().scan_weights[kType<T>](scores, begin, end);
+  });
+  WeightScan all = {0, 0, -1};
+  for (const WeightScan& p : part) {
+    all.largest = std::max(all.largest, p.largest);
+    all.positive += p.positive;
+    if (all.bad < 0) all.bad = p.bad;
+  }
+  TORCH_CHECK_VALUE(all.bad < 0, name, "[", all.bad, "] is ", scores[std::max<int64_t>(all.bad, 0)],
+                    ", but ", name, " must be finite and not negative");
+  return all;
+}
+
+bool may_be_ignored(const Ignored& ignored) { return ignored.target || ignored.mask; }
+
+int32_t candidates_of(int64_t rows, const Ignored& ignored) {
+  if (!may_be_ignored(ignored)) return static_cast<int32_t>(rows);
+  int32_t candidates = 0;
+  for (int64_t i = 0; i < rows; ++i) candidates += !is_ignored(ignored, i);
+  return candidates;
+}
+
+[[noreturn]] void explain(int64_t status, const DrawRules& rules, const Ignored& ignored) {
+  if (ignored.mask) {
+    TORCH_CHECK_VALUE(status != -1, "ignored is true in every row, so none can be drawn");
+  }
+  TORCH_CHECK_VALUE(status != -1, "target is ignore_index (", ignored.index.index,
+                    ") in every row, so none can be drawn");
+  TORCH_CHECK_VALUE(false, "n is ", rules.n, ", but only ", -1 - status,
+                    " weights are positive and method \"", name_of(rules.method),
+                    "\" draws without replacement");
+}
+
+// The sum of scores in fixed point.
+template <class T>
+uint64_t sum_of(const T* scores, int64_t rows, int shift) {
+  const std::unique_ptr<int64_t[]> fixed(new int64_t[rows]);
+  std::vector<uint64_t> part((rows + kBlock - 1) / kBlock);
+  for_each_block(rows, [&](int64_t b, int64_t begin, int64_t end) {
+    part[b] = kernels().to_fixed_point[kType<T>](scores, shift, fixed.get(), begin, end);
+  });
+  uint64_t sum = 0;
+  for (const uint64_t p : part) sum += p;
+  return sum;
+}
+
+}  // namespace
+
+template <class T>
+DrawWeights<T> weights_of(const T* scores, const DrawRules& rules, double smoothing,
+                          const Ignored& ignored, const char* name) {
+  const int64_t rows = rules.rows;
+  const WeightScan found = scan(scores, rows, name);
+  ScoreScan<T> all = ScoreScan<T>::nothing();
+  all.largest = static_cast<BitsOf<T>>(found.largest);
+  all.positive = static_cast<int32_t>(found.positive);
+  const bool enough = with_replacement(rules.method) || rules.n <= all.positive;
+  all.candidates = enough && smoothing == 0 && all.positive > 0 ? static_cast<int32_t>(rows)
+                                                                : candidates_of(rows, ignored);
+  const auto mixture = mixture_of<T>(smoothing);
+  DrawWeights<T> weights = {scores, Sampling<T>::of(all, rules, mixture), nullptr};
+  Sampling<T>& sampling = weights.sampling;
+  if (sampling.status) explain(sampling.status, rules, ignored);
+  if (sampling.needs_mean()) sampling.smooth(sum_of(scores, rows, sampling.shift), rules, mixture);
+  if (sampling.basis == Basis::kScores) return weights;
+  weights.made.reset(new T[rows]);
+  weights.weight = weights.made.get();
+  for_each_block(rows, [&](int64_t, int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      weights.made[i] = sampling.weight(scores[i], !is_ignored(ignored, i));
+    }
+  });
+  return weights;
+}
+
+template <class T>
+void correct(const Correcting& correcting, c10::function_ref<T(int64_t)> drawn_by, T* weight) {
+  const int64_t n = correcting.n;
+  if (correcting.is_one()) {
+    std::fill(weight, weight + n, T(1));
+    return;
+  }
+  const auto numerator = unbiased_numerator<T>(correcting.kind, n, correcting.rows);
+  for (int64_t i = 0; i < n; ++i) weight[i] = numerator / weight[i];
+  if (correcting.correction == Correction::kUnbiased) return;
+
+  const auto count = static_cast<uint64_t>(n);
+  WeightExtremes<T> extremes = WeightExtremes<T>::nothing();
+  if (correcting.correction == Correction::kNormalized) {
+    for (int64_t i = 0; i < n; ++i) extremes.most = std::max(extremes.most, weight[i]);
+    const int shift = fixed_point_shift(extremes.most, count);
+    uint64_t sum = 0;
+    for (int64_t i = 0; i < n; ++i) sum += to_fixed_point(weight[i], shift);
+    const T mean = mean_of(sum, count, shift, extremes.most);
+    for (int64_t i = 0; i < n; ++i) weight[i] = weight[i] / mean;
+    return;
+  }
+  struct Row {
+    Decomposed by, kept, power, raised;
+    int64_t log;
+  };
+  const std::unique_ptr<Row[]> rows(new Row[n]);
+  for (int64_t i = 0; i < n; ++i) {
+    const Decomposed u = decompose(weight[i]);
+    rows[i].by = decompose(drawn_by(i));
+    rows[i].kept = product(u, rows[i].by);
+    rows[i].log = scaled_log2(u);
+    extremes.merge({weight[i], weight[i], rows[i].kept.top()});
+  }
+  const auto power = PowerOf::of(extremes, exponent_of(correcting.exponent));
+  int raised_top = WeightExtremes<T>::nothing().kept_top;
+  for (int64_t i = 0; i < n; ++i) {
+    rows[i].power = power(rows[i].log);
+    rows[i].raised = product(rows[i].power, rows[i].by);
+    raised_top = std::max(raised_top, rows[i].raised.top());
+  }
+  const int kept_shift = shift_for(extremes.kept_top, count),
+            raised_shift = shift_for(raised_top, count);
+  PowerSums sums = {0, 0};
+  for (int64_t i = 0; i < n; ++i) {
+    sums.kept += to_fixed_point(rows[i].kept, kept_shift);
+    sums.raised += to_fixed_point(rows[i].raised, raised_shift);
+  }
+  const Decomposed factor = power_factor<T>(sums, kept_shift, raised_shift);
+  for (int64_t i = 0; i < n; ++i) weight[i] = composed<T>(product(rows[i].power, factor));
+}
+
+template DrawWeights<float> weights_of(const float*, const DrawRules&, double, const Ignored&,
+                                       const char*);
+template DrawWeights<double> weights_of(const double*, const DrawRules&, double, const Ignored&,
+                                        const char*);
+template void correct(const Correcting&, c10::function_ref<float(int64_t)>, float*);
+template void correct(const Correcting&, c10::function_ref<double(int64_t)>, double*);
+
+}  // namespace cpu
+}  // namespace isf
