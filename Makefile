@@ -64,7 +64,8 @@ CUDA_UNTESTED := bench cuda packaging/test_build.py packaging/test_readme.py
 cuda-check: $(CUDA_COPY)/log
 	$(CUDA_PYTHON) tests/cuda/cuda_resources.py $<
 	$(CUDA_PYTHON) -c 'import torchvision'  # beside which the data sets of bench can be loaded
-	rm -rf $(CUDA_COPY)/tests
+	rm -rf $(CUDA_COPY)/bench $(CUDA_COPY)/tests  # files that were moved since the last time
+	find $(CUDA_COPY)/impsamp_fast -name '*.py' -not -name _built_with.py -delete
 	$(COPY)
 	cd $(CUDA_COPY) && $(CUDA_PYTHON) -m pytest \
 		$(addprefix --ignore=tests/,$(CUDA_UNTESTED))
