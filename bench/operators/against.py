@@ -110,12 +110,12 @@ class Build:
 
 def compare(name: str, here: Build, there: Build) -> dict[str, Any]:
     """Microseconds of a call of both builds, and quartiles of this one's by the other's."""
-    calls = max(build.ask("prepare", name) for build in (here, there))
+    calls = {build: build.ask("prepare", name) for build in (here, there)}
     times: dict[Build, list[float]] = {here: [], there: []}
     for turn in range(timing.TURNS):
         timing.wait_until_quiet()
         for build in (here, there) if turn % 2 else (there, here):
-            times[build].append(1e6 * build.ask("time", calls) / calls)
+            times[build].append(1e6 * build.ask("time", calls[build]) / calls[build])
     ours, theirs = times.values()
     return {
         "name": name,
