@@ -89,6 +89,8 @@ class BlockDraw {
   __device__ __forceinline__ void gather_tau_sums() {
     const int row_bits = bits_for(static_cast<uint64_t>(plan_.rows));
     TauSums mine = TauSums::nothing();
+    // Unrolled, this would spill: the registers of 1024 threads are few.
+#pragma unroll 1
     for (int row = thread_; row < plan_.rows; row += threads_) {
       const uint64_t fixed = weights_.fixed(row);
       mine.sum += fixed;
