@@ -1,5 +1,6 @@
 """What cannot be scored, found out in the first call and not when scoring begins, hours later."""
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -8,6 +9,7 @@ from torch import Tensor
 
 from impsamp_fast.batch._nested import split
 from impsamp_fast.batch._trained_loss import TrainedLoss
+from impsamp_fast.batch.start import After, StartRule
 from impsamp_fast.ops import row_stats
 
 
@@ -16,12 +18,15 @@ class FirstCall:
 
     Args:
         loss: whose targets they are; None if they need not be those of a cross-entropy.
+        start: from when the model scores. With ``After(sys.maxsize)`` it never does, and nothing is
+            looked at.
     """
 
-    def __init__(self, loss: TrainedLoss | None) -> None:
-        self._loss = loss
+    def __init__(self, loss: TrainedLoss | None, start: StartRule) -> None:
+        never = isinstance(start, After) and start.steps >= sys.maxsize
+        self._loss = None if never else loss
         self._kind: tuple[torch.dtype, torch.Size] | None = None  # of the last targets
-        self._has_scored = False
+        self._has_scored = never
 
     def check_target(self, y: Tensor) -> None:
         """Raises what scoring says of targets of this dtype and shape."""

@@ -124,7 +124,7 @@ class Queue(WithTrainedLoss, BatchStrategy):
         self._found = Found()  # in this raw batch
         self._watch = StatusWatch()
         self._skipped = Tally()
-        self._first_call = FirstCall(self._loss)
+        self._first_call = FirstCall(self._loss, self._rule)
         # The operator knows what fits: an error comes now, not in a later step.
         logits, y = self._loss.example()
         row_stats(logits, y, **self._loss.options(y.device))

@@ -183,7 +183,7 @@ class Selector(WithTrainedLoss, BatchStrategy):
         self._watch = StatusWatch()
         self._skipped = Tally()
         by_class = isinstance(score, str) or filter is not None
-        self._first_call = FirstCall(self._loss if by_class else None)
+        self._first_call = FirstCall(self._loss if by_class else None, self._rule)
         self._drawer().check()
 
     @property
