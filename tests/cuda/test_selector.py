@@ -10,10 +10,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from impsamp_fast import (
+    Accumulator,
+    AccuracyFilter,
     After,
     LossRatio,
     LossSplit,
     PickCounts,
+    SelectiveBackprop,
     Selector,
     VarianceReduction,
     select,
@@ -173,17 +176,51 @@ FAULTS = {
 }
 
 
+STRATEGIES: dict[str, Callable[..., Any]] = {
+    "plain": Selector,
+    "filter": lambda model, n, **options: Selector(model, n, filter=AccuracyFilter(1.0), **options),
+    "last layer": lambda model, n, **options: Selector(model, n, score="last_layer", **options),
+    "own rule": lambda model, n, **options: Selector(model, n, method=LossSplit(), **options),
+    "scored uniform steps": lambda model, n, **options: Selector(
+        model, K, start=VarianceReduction(1e9), **options
+    ),
+    "accumulator": lambda model, n, **options: Accumulator(
+        model, n, AccuracyFilter(1.0), **options
+    ),
+    "selective backprop": SelectiveBackprop,
+}
+
+
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_is_told_soon(here: Here, fault: str) -> None:
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_fault_is_told_soon(here: Here, strategy: str, fault: str) -> None:
     """At once on the CPU; elsewhere without waiting, and while training goes on."""
     model, x, y = here
-    selector = Selector(model, N, seed=0)
+    selector = STRATEGIES[strategy](model, N, seed=0)
     for _ in range(3):
         selector(x, y)
     with pytest.raises((ValueError, IndexError)):
         selector(*FAULTS[fault](x, y))
         for _ in range(SOON):
             selector(x, y)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_row_that_is_skipped_counts_as_ignored(here: Here, strategy: str) -> None:
+    model, x, y = here
+    if strategy == "scored uniform steps":
+        pytest.skip("it draws all rows")
+    selector = STRATEGIES[strategy](model, N, seed=0, on_fault="skip")
+    expected = STRATEGIES[strategy](model, N, seed=0)
+    faulty, ignored = x.clone(), y.clone()
+    faulty[5], ignored[5] = torch.nan, -100
+    for _ in range(3):
+        found, wanted = selector(faulty, y), expected(x, ignored)
+        assert (found is None) == (wanted is None)
+        if found is not None:
+            assert torch.equal(found.index, wanted.index)
+            torch.testing.assert_close(found.weight, wanted.weight)
+    assert selector.faulty_rows == 3
 
 
 WITHOUT_WAITING: dict[str, Callable[[], dict[str, Any]]] = {
@@ -197,6 +234,7 @@ WITHOUT_WAITING: dict[str, Callable[[], dict[str, Any]]] = {
     "own score": lambda: {"score": lambda logits, y: logits.square().sum(-1)},
     "own rule": lambda: {"method": LossSplit()},
     "counts": lambda: {"counts": PickCounts(5000)},
+    "faults are skipped": lambda: {"on_fault": "skip"},
 }
 
 
