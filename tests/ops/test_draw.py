@@ -158,7 +158,7 @@ def test_pps_probabilities_are_proportional_with_a_cap() -> None:
 
 
 def test_a_small_weight_beside_a_large_one_can_be_drawn() -> None:
-    """Seed 117390 has a first number so small that the systematic comb starts in row 0."""
+    """Seed 117390 has a first number so small that the first systematic point is in row 0."""
     weights = torch.tensor([1.0, 1e12])
     drawn = isf.draw(weights, 10**6, "systematic", seed=117390)
     assert drawn.index[0] == 0

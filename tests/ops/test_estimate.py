@@ -90,7 +90,7 @@ def test_stratified_never_varies_more_than_multinomial(score: str, sort: bool) -
 
 
 def test_what_the_other_methods_save_on_sorted_rows() -> None:
-    """Rows in order of difficulty: a systematic comb and pps spread the draws evenly over it.
+    """Rows in order of difficulty: systematic points and pps spread the draws evenly over it.
 
     A race does not: its sum of weights varies with the last arrival, which "normalized" undoes.
     """
