@@ -15,7 +15,7 @@ class Readback:
     """A copy of a tensor to the host that is under way.
 
     On CUDA the copy goes to pinned memory, in the order of the current stream, and the host learns
-    by an event that it has arrived: whoever asks for it some steps later does not wait. On other
+    by an event that it has arrived: asking for it some steps later waits for nothing. On other
     devices the value is copied when it is asked for.
 
     Args:

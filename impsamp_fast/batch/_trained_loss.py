@@ -8,7 +8,7 @@ from torch import Tensor
 
 from impsamp_fast._checks import to_integer, to_number
 
-# An ignore_index that no target has.
+# An ignore_index that no target has, for torch's cross entropy, which takes no None.
 _NO_CLASS = -(1 << 63)
 
 
@@ -42,7 +42,7 @@ class TrainedLoss:
         return {
             "label_smoothing": self.label_smoothing,
             "class_weight": self.class_weight_on(device),
-            "ignore_index": _NO_CLASS if self.ignore_index is None else self.ignore_index,
+            "ignore_index": self.ignore_index,
         }
 
     def class_weight_on(self, device: torch.device) -> Tensor | None:
@@ -70,6 +70,8 @@ class TrainedLoss:
         """The cross entropy of each row, [K]."""
         options = self.options(logits.device)
         weight = options.pop("class_weight")
+        if self.ignore_index is None:
+            options["ignore_index"] = _NO_CLASS
         return F.cross_entropy(logits, y, weight=weight, reduction="none", **options)
 
     def example(self) -> tuple[Tensor, Tensor]:

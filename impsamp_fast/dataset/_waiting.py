@@ -7,7 +7,6 @@ from torch import Tensor
 
 from impsamp_fast._checks import check_index
 from impsamp_fast._readback import Updates
-from impsamp_fast.dataset.sample_memory import IGNORE_NOTHING
 from impsamp_fast.ops import RowStats, row_stats
 
 
@@ -67,4 +66,4 @@ def statistics(index: Tensor, logits: Tensor | None, target: Tensor | None) -> R
             )
     assert logits is not None
     assert target is not None
-    return row_stats(logits, target, ignore_index=IGNORE_NOTHING)
+    return row_stats(logits, target, ignore_index=None)

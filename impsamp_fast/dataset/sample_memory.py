@@ -18,9 +18,6 @@ __all__ = ["SampleMemory"]
 _SHOWN = ("loss", "p_true", "labels")
 _TRACKS = (*_SHOWN, "picks")
 
-# No class has this index: there is nothing to learn from a row that the loss ignores.
-IGNORE_NOTHING = -(1 << 63)
-
 
 # What the operator takes for the predicted label of a faulty row.
 _NO_LABEL = -(1 << 63)
@@ -314,7 +311,7 @@ class SampleMemory:
             return _Step(index, loss, None, labels.masked_fill(faulty, _NO_LABEL))
         if target is None:
             raise ValueError(f"target is None, but is needed for {wanted[0]!r}")
-        stats = row_stats(logits, target, ignore_index=IGNORE_NOTHING)
+        stats = row_stats(logits, target, ignore_index=None)
         if "loss" in wanted:
             loss = stats.loss
         return _Step(index, loss, stats.p_true if "p_true" in wanted else None, labels)
