@@ -1,6 +1,11 @@
 """The host never waits for the device, and kernels run on the stream that is current."""
 
+import random
+import subprocess
+import sys
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -71,8 +76,15 @@ def test_kernels_run_on_the_current_stream(rows: int, method: str, cuda: torch.d
     assert stats.loss.count_nonzero() == 1
 
 
+def shuffled(values: Iterable[Any]) -> list[Any]:
+    values = list(values)
+    random.shuffle(values)
+    return values
+
+
 def test_streams_do_not_share_memory(cuda: torch.device) -> None:
-    """What a call needs for a while is not given to another stream's call meanwhile."""
+    """What a call needs for a while is not given to another stream's call, however they overlap."""
+    random.seed(0)
     for rows, classes in SIZES:
         n = max(1, rows // 8)
         for method in METHODS:
@@ -82,8 +94,9 @@ def test_streams_do_not_share_memory(cuda: torch.device) -> None:
             torch.cuda.synchronize()
             found: list[list[Any]] = [[] for _ in batches]
             for _ in range(5):
-                for i, (logits, target) in enumerate(batches):
+                for i, (logits, target) in shuffled(enumerate(batches)):
                     with torch.cuda.stream(streams[i]):
+                        torch.cuda._sleep(random.randrange(PAUSE // 1000))
                         found[i].append(isf.select(logits, target, n, method=method, seed=i))
             torch.cuda.synchronize()
             for results, truth in zip(found, expected, strict=True):
@@ -112,3 +125,36 @@ def test_threads_with_streams_of_their_own(cuda: torch.device) -> None:
         together = list(pool.map(work, jobs * 5))
     for expected, result in zip(alone * 5, together, strict=True):
         assert all(map(torch.equal, expected, result))
+
+
+LAUNCHES = """
+import threading
+import torch
+import impsamp_fast as isf
+from tests.methods import METHODS
+
+rows = [500, 8_000, 13_000, 20_000, 33_000, 50_000, 64_000]
+weights = [torch.arange(1.0, K + 1, device="cuda").sqrt() for K in rows]
+begin, found = threading.Barrier(len(rows)), {}
+
+def draw(method, i):
+    begin.wait()
+    with torch.cuda.stream(torch.cuda.Stream()):
+        found[method, i] = isf.draw(weights[i], 50, method, 3).index.cpu()
+
+for method in METHODS:
+    threads = [threading.Thread(target=draw, args=(method, i)) for i in range(len(rows))]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    for i, w in enumerate(weights):
+        assert torch.equal(found[method, i], isf.draw(w.cpu(), 50, method, 3).index), (method, i)
+"""
+
+
+def test_first_launches_of_every_size_by_several_threads(cuda: torch.device) -> None:
+    """Each raises the limit of shared memory as far as the largest needs it, whoever is first."""
+    root = Path(__file__).parents[2]
+    for _ in range(3):
+        command = [sys.executable, "-c", LAUNCHES]
+        done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr

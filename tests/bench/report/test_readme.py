@@ -16,10 +16,7 @@ def test_readme_parts_are_replaced_between_their_marks() -> None:
         readme.replace_part(text, "y", "new\n")
 
 
-def test_the_readme_says_that_nothing_was_measured(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_part_shows_the_committed_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(readme, "RESULTS", tmp_path)
-    assert readme.PARTS["gpu"]() == readme.GPU_NOT_MEASURED
     (tmp_path / "gpu.json").write_text(json.dumps(made_up.gpu_result()))
     assert readme.PARTS["gpu"]() == gpu_table.markdown(made_up.gpu_result())
