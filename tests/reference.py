@@ -72,7 +72,7 @@ def score(
     class_weight: Tensor | None = None,
     ignore_index: int | None = -100,
 ) -> Tensor:
-    """What each row is worth, float64, in the leading shape of ``logits``; 0 for an ignored row.
+    """The score of each row, float64, in the leading shape of ``logits``; 0 for an ignored row.
 
     ``"last_layer"`` is the Frobenius norm of the gradient of a last linear layer (weight and bias)
     whose input is ``features`` h: grad_norm * sqrt(1 + sum(h^2)).

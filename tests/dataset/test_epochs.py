@@ -10,7 +10,6 @@ import io
 import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
-from torchdata.stateful_dataloader import StatefulDataLoader
 
 from impsamp_fast import InfoBatch, strategies
 from impsamp_fast.dataset import DatasetSampler, WithIndex
@@ -293,13 +292,21 @@ def test_a_look_behind_a_loaded_state_does_not_skip_what_was_looked_at(name):
     assert before + train(resumed, 1, 2) == expected
 
 
+@pytest.fixture
+def stateful_loader():
+    """torchdata's; a machine that runs the GPU suite may be without it."""
+    from torchdata.stateful_dataloader import StatefulDataLoader
+
+    return StatefulDataLoader
+
+
 @either_argument
 @pytest.mark.parametrize("own_state", [False, True])
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_stateful_loader_resumes_exactly(argument, own_state, workers):
+def test_a_stateful_loader_resumes_exactly(stateful_loader, argument, own_state, workers):
     def made():
         sampler = InfoBatch(SIZE, 4, seed=0)
-        return sampler, loader_of(sampler, argument, StatefulDataLoader, num_workers=workers)
+        return sampler, loader_of(sampler, argument, stateful_loader, num_workers=workers)
 
     def go_on(sampler, loader, stop=None):
         seen = []
@@ -329,10 +336,12 @@ def test_a_stateful_loader_resumes_exactly(argument, own_state, workers):
 
 @either_argument
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_stateful_loader_that_ended_goes_on_with_the_next_epoch(argument, workers):
+def test_a_stateful_loader_that_ended_goes_on_with_the_next_epoch(
+    stateful_loader, argument, workers
+):
     def made():
         sampler = make("online-batch", warm_up=9)
-        return loader_of(sampler, argument, StatefulDataLoader, num_workers=workers)
+        return loader_of(sampler, argument, stateful_loader, num_workers=workers)
 
     def epoch(loader):
         return [index.tolist() for _, index in loader]

@@ -39,8 +39,8 @@ def assert_entropy(
 ) -> None:
     """Relative where the target leads (a confident row is told from a more confident one).
 
-    Where another class leads, the row is worth much by any other measure, and the bound holds for
-    the absolute error.
+    Where another class leads, the row scores high by any other kind, and the bound holds for the
+    absolute error.
     """
     leads = p_true > 0.5
     assert_relative(actual[leads], truth[leads], bound, f"entropy, {what}")
