@@ -15,6 +15,7 @@ from impsamp_fast.batch.filters import AccuracyFilter, Filter
 from impsamp_fast.batch.graph_step import GraphStep
 from impsamp_fast.batch.minibatch import MiniBatch
 from impsamp_fast.batch.queue import Queue
+from impsamp_fast.batch.scoring_pass import ScoringPass
 from impsamp_fast.batch.selective_backprop import SelectiveBackprop
 from impsamp_fast.batch.selector import Selector
 from impsamp_fast.batch.start import After, Always, LossRatio, StartRule, VarianceReduction
@@ -75,6 +76,7 @@ __all__ = [
     "RecencyBias",
     "RowStats",
     "SampleMemory",
+    "ScoringPass",
     "Selection",
     "SelectiveBackprop",
     "Selector",

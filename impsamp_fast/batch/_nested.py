@@ -1,6 +1,6 @@
 """Batches as the model takes them: tensors, or tuples, lists and mappings of such, nested."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -54,6 +54,36 @@ def gather(x: Any, row: Tensor) -> Any:
 def split(x: Any, n: int) -> tuple[Any, Any]:
     """The first n rows and the others, without a copy."""
     return _map(lambda part: part[:n], x), _map(lambda part: part[n:], x)
+
+
+def narrow(x: Any, begin: int, end: int) -> Any:
+    """The rows from one to another, without a copy."""
+    return _map(lambda part: part[begin:end], x)
+
+
+def with_format(x: Any, memory_format: torch.memory_format) -> Any:
+    """The tensors that have as many dimensions as the memory format is for, in that format."""
+    dimensions = 4 if memory_format == torch.channels_last else 5
+
+    def change(part: Tensor) -> Tensor:
+        fits = part.dim() == dimensions
+        return part.contiguous(memory_format=memory_format) if fits else part
+
+    return _map(change, x)
+
+
+def tensors_of(x: Any) -> Iterator[Tensor]:
+    """All tensors of a batch."""
+    if isinstance(x, Tensor):
+        yield x
+        return
+    for part in x.values() if isinstance(x, Mapping) else x:
+        yield from tensors_of(part)
+
+
+def numbers_per_row(x: Any) -> int:
+    """How many numbers a row has, in all tensors."""
+    return sum(part.numel() // max(1, part.shape[0]) for part in tensors_of(x))
 
 
 def join(x: Any, other: Any) -> Any:

@@ -12,6 +12,7 @@ from impsamp_fast._uniform import fill
 from impsamp_fast.batch._faults import OnFault
 from impsamp_fast.batch.filters import Filter, rows_that_pass
 from impsamp_fast.batch.queue import Queue
+from impsamp_fast.batch.scoring_pass import ScoringPass
 from impsamp_fast.batch.start import StartRule
 from impsamp_fast.dataset.pick_counts import PickCounts
 from impsamp_fast.ops import row_stats
@@ -45,6 +46,7 @@ class Accumulator(Queue):
             is missing is filled with random rows of it that did not pass.
         largest_raw_size: the bound of ``raw_size``, at least 1; None is 8 n.
         start: see :class:`~impsamp_fast.Queue`, as all that follow.
+        scoring: likewise.
         dropout: likewise.
         on_fault: likewise.
         counts: likewise.
@@ -66,6 +68,7 @@ class Accumulator(Queue):
         patience: int = 16,
         largest_raw_size: int | None = None,
         start: StartRule | None = None,
+        scoring: ScoringPass | None = None,
         dropout: bool = False,
         on_fault: OnFault = "raise",
         counts: PickCounts | None = None,
@@ -83,6 +86,7 @@ class Accumulator(Queue):
             model,
             n,
             start=start,
+            scoring=scoring,
             dropout=dropout,
             on_fault=on_fault,
             counts=counts,

@@ -22,10 +22,10 @@ from impsamp_fast.batch._graphs import (
     recorder_for,
     settings_of,
 )
+from impsamp_fast.batch._logits import call_model, logits_of
 from impsamp_fast.batch._nested import copied, copy_into, layout
 from impsamp_fast.batch._row_drawer import Drawn
 from impsamp_fast.batch._user_score import UserScore
-from impsamp_fast.batch.scoring import call_model
 from impsamp_fast.batch.selector import Selector
 
 # Settings that change so many times in a row after no more than so many steps cost more to capture
@@ -200,7 +200,8 @@ class GraphStep:
         x, y, drawn = self.selector._draw(x, y, index, importance, seed)
         weight = drawn.weight
         self.optimizer.zero_grad(set_to_none=True)
-        losses = (self.loss or self.selector._loss.losses)(call_model(self.selector.model, x), y)
+        logits = logits_of(call_model(self.selector.model, x))
+        losses = (self.loss or self.selector._loss.losses)(logits, y)
         if losses.shape != weight.shape:
             raise ValueError(
                 f"loss returned shape {list(losses.shape)}, expected {list(weight.shape)}, one "

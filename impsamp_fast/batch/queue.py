@@ -19,7 +19,7 @@ from impsamp_fast.batch._nested import check_alike, copied, gather, join, moved,
 from impsamp_fast.batch._states import check_seed_and_step, load_rule_and_counts
 from impsamp_fast.batch._trained_loss import TrainedLoss, WithTrainedLoss
 from impsamp_fast.batch.minibatch import MiniBatch
-from impsamp_fast.batch.scoring import check_logits, forward_without_trace
+from impsamp_fast.batch.scoring_pass import Scorer, ScoringPass
 from impsamp_fast.batch.start import Always, StartRule
 from impsamp_fast.batch.strategy import BatchStrategy
 from impsamp_fast.dataset.pick_counts import PickCounts
@@ -68,6 +68,7 @@ class Queue(WithTrainedLoss, BatchStrategy):
         n: rows per mini-batch, at least 1.
         start: from which raw batch on rows are chosen; None is :class:`~impsamp_fast.Always`. Its
             steps are raw batches, and it may learn from the loss but not from tau.
+        scoring: how the model is called to score, as in a Selector.
         dropout: whether to score in the mode that the model is in, as in a Selector.
         on_fault: what to do with a row that cannot be scored, since it has a logit that is NaN or
             +inf, or -inf in every class, or a target that is no class. "raise" raises an error: at
@@ -90,6 +91,7 @@ class Queue(WithTrainedLoss, BatchStrategy):
         n: int,
         *,
         start: StartRule | None = None,
+        scoring: ScoringPass | None = None,
         dropout: bool = False,
         on_fault: OnFault = "raise",
         counts: PickCounts | None = None,
@@ -110,6 +112,7 @@ class Queue(WithTrainedLoss, BatchStrategy):
         self.model = model
         self.n = n
         self.start = start
+        self.scoring = scoring
         self.dropout = dropout
         self.on_fault = on_fault
         self.counts = counts
@@ -125,6 +128,7 @@ class Queue(WithTrainedLoss, BatchStrategy):
         self._watch = StatusWatch()
         self._skipped = Tally()
         self._first_call = FirstCall(self._loss, self._rule)
+        self._scorer = Scorer(scoring, n, dropout)
         # The operator knows what fits: an error comes now, not in a later step.
         logits, y = self._loss.example()
         row_stats(logits, y, **self._loss.options(y.device))
@@ -193,7 +197,7 @@ class Queue(WithTrainedLoss, BatchStrategy):
         if importance:
             self._first_call.note_scoring()
         else:
-            self._first_call.try_model(self._logits, x, y, self.n)
+            self._first_call.try_model(lambda x, y: self._logits(x, y, K), x, y, self.n)
         if importance:
             rows = gather(rows, self._select(x, y, seed_of_step(self._seed, self._step)))
         elif self._rows is None and self.n != K:
@@ -342,8 +346,5 @@ class Queue(WithTrainedLoss, BatchStrategy):
         self._found = rows.found
         return rows
 
-    def _logits(self, x: Any, y: Tensor) -> Tensor:
-        logits = forward_without_trace(self.model, x, y, self.dropout)
-        check_logits(logits, y)
-        assert isinstance(logits, Tensor)
-        return logits
+    def _logits(self, x: Any, y: Tensor, raw: int | None = None) -> Tensor:
+        return self._scorer(self.model, x, y, raw)[0]

@@ -10,6 +10,7 @@ from impsamp_fast._checks import check_integer, check_number, kind_of
 from impsamp_fast.batch._faults import OnFault
 from impsamp_fast.batch.draw_rules import keep_each
 from impsamp_fast.batch.queue import Queue
+from impsamp_fast.batch.scoring_pass import ScoringPass
 from impsamp_fast.batch.start import StartRule
 from impsamp_fast.dataset.pick_counts import PickCounts
 from impsamp_fast.ops import score
@@ -34,6 +35,7 @@ class SelectiveBackprop(Queue):
         beta: the selectivity, at least 0, where 0 selects all rows that have a target.
         history: how many losses F is taken from, at least 1.
         start: see :class:`~impsamp_fast.Queue`, as all that follow.
+        scoring: likewise.
         dropout: likewise.
         on_fault: likewise.
         counts: likewise.
@@ -54,6 +56,7 @@ class SelectiveBackprop(Queue):
         beta: float = 1.0,
         history: int = 1024,
         start: StartRule | None = None,
+        scoring: ScoringPass | None = None,
         dropout: bool = False,
         on_fault: OnFault = "raise",
         counts: PickCounts | None = None,
@@ -68,6 +71,7 @@ class SelectiveBackprop(Queue):
             model,
             n,
             start=start,
+            scoring=scoring,
             dropout=dropout,
             on_fault=on_fault,
             counts=counts,

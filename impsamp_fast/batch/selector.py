@@ -21,6 +21,7 @@ from impsamp_fast.batch._arguments import (
 )
 from impsamp_fast.batch._faults import OnFault
 from impsamp_fast.batch._first_call import FirstCall
+from impsamp_fast.batch._last_layer import LastLayer
 from impsamp_fast.batch._nested import gather
 from impsamp_fast.batch._row_drawer import Drawn, RowDrawer
 from impsamp_fast.batch._states import check_seed_and_step, load_rule_and_counts
@@ -29,7 +30,7 @@ from impsamp_fast.batch._user_score import Scored, ScoreFunction, UserScore
 from impsamp_fast.batch.draw_rules import DrawRule
 from impsamp_fast.batch.filters import Filter
 from impsamp_fast.batch.minibatch import MiniBatch
-from impsamp_fast.batch.scoring import LastLayer, check_logits, forward_without_trace
+from impsamp_fast.batch.scoring_pass import Scorer, ScoringPass
 from impsamp_fast.batch.start import Always, StartRule
 from impsamp_fast.batch.strategy import BatchStrategy
 from impsamp_fast.dataset.pick_counts import PickCounts
@@ -84,7 +85,8 @@ class Selector(WithTrainedLoss, BatchStrategy):
 
     Args:
         model: called as ``model(x)`` for a tensor, ``model(*x)`` for a tuple or list and
-            ``model(**x)`` for a dict. It must return logits [K, C].
+            ``model(**x)`` for a dict. It must return logits [K, C], or an object, a dict or a tuple
+            that has them, see :class:`~impsamp_fast.ScoringPass`.
         n: rows per mini-batch, at least 1.
         score: what rows are drawn by, see :func:`~impsamp_fast.score`; or a function of the logits
             [K, C] and ``y`` that returns the scores [K], floating point and finite. Negative ones
@@ -104,6 +106,8 @@ class Selector(WithTrainedLoss, BatchStrategy):
         layer: for "last_layer": the last layer, or its qualified name in the model. None is the
             ``nn.Linear`` that was registered last.
         start: from when to draw by importance; None is :class:`~impsamp_fast.Always`.
+        scoring: how the model is called to score, a :class:`~impsamp_fast.ScoringPass`; None is one
+            with its defaults.
         dropout: True scores in the mode that the model is in, so that dropout is on while scoring
             if it is on in training; only batch norm and instance norm are switched to evaluation.
             Modules that keep other statistics while training (spectral norm) then update them.
@@ -144,6 +148,7 @@ class Selector(WithTrainedLoss, BatchStrategy):
         filter: Filter | None = None,
         layer: str | nn.Module | None = None,
         start: StartRule | None = None,
+        scoring: ScoringPass | None = None,
         dropout: bool = False,
         small_batch: SmallBatch = "raise",
         on_fault: OnFault = "raise",
@@ -173,6 +178,7 @@ class Selector(WithTrainedLoss, BatchStrategy):
         self.filter = filter
         self.layer = layer
         self.start = start
+        self.scoring = scoring
         self.dropout = dropout
         self.small_batch = small_batch
         self.on_fault = on_fault
@@ -184,6 +190,8 @@ class Selector(WithTrainedLoss, BatchStrategy):
         self._skipped = Tally()
         by_class = isinstance(score, str) or filter is not None
         self._first_call = FirstCall(self._loss if by_class else None, self._rule)
+        watched = LastLayer(layer) if score == "last_layer" else None
+        self._scorer = Scorer(scoring, n, dropout, watched)
         self._drawer().check()
 
     @property
@@ -288,7 +296,7 @@ class Selector(WithTrainedLoss, BatchStrategy):
         if importance or self._rule.learns_from == "tau":
             self._first_call.note_scoring()
         else:
-            self._first_call.try_model(lambda x, y: self._forward(x, y).logits, x, y, self.n)
+            self._first_call.try_model(lambda x, y: self._forward(x, y, K).logits, x, y, self.n)
         return importance
 
     def _check_batch(self, x: Any, y: Tensor, index: Tensor | None) -> int:
@@ -354,16 +362,10 @@ class Selector(WithTrainedLoss, BatchStrategy):
             scored = self._score.with_what_it_takes(scored, x, index)
         return self._drawer().draw(scored, n, seed)
 
-    def _forward(self, x: Any, y: Tensor) -> Scored:
+    def _forward(self, x: Any, y: Tensor, large: int | None = None) -> Scored:
         """The logits of the rows, and the input of the last layer where the score needs it."""
-        tap = LastLayer(self.model, self.layer) if self._score == "last_layer" else None
-        try:
-            logits = forward_without_trace(self.model, x, y, self.dropout)
-        finally:
-            if tap is not None:
-                tap.remove()
-        check_logits(logits, y)
-        return Scored(logits, y, None if tap is None else tap.input_that_gave(logits))
+        logits, features = self._scorer(self.model, x, y, large)
+        return Scored(logits, y, features)
 
     def _drawer(self) -> RowDrawer:
         return RowDrawer(

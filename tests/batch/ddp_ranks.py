@@ -52,6 +52,7 @@ def train(rank: int, folder: str, kind: str) -> None:
             optimizer.step()
     state = [value.tolist() for value in model.state_dict().values()]
     torch.save((importance, state), Path(folder) / str(rank))
+    dist.barrier()  # a rank that is gone while the other still ends its group makes that one abort
     dist.destroy_process_group()
 
 

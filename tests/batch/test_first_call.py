@@ -35,7 +35,7 @@ class Returns(nn.Module):
 
 
 WRONG = {
-    "a dict": (lambda logits: {"logits": logits}, TypeError, "the model returned dict"),
+    "a dict": (lambda logits: {"scores": logits}, TypeError, "the model returned dict"),
     "a sequence": (lambda logits: logits.unsqueeze(1), ValueError, r"expected \[\d+, C\]"),
     "integers": (lambda logits: logits.long(), TypeError, "logits has dtype Long"),
 }

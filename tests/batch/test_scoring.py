@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from impsamp_fast.batch import scoring
+from impsamp_fast.batch import _without_trace
 from impsamp_fast.batch.draw_rules import LossSplit
-from impsamp_fast.batch.scoring import forward_without_trace
+from impsamp_fast.batch.scoring_pass import Scorer
 from impsamp_fast.batch.selector import Selector
 from impsamp_fast.batch.start import After
 from impsamp_fast.ops import select
@@ -185,7 +185,7 @@ class TestRandomStates:
         }
         for name, function in cuda.items():
             monkeypatch.setattr(torch.cuda, name, function)
-        monkeypatch.setattr(scoring, "_HAS_MPS", True)
+        monkeypatch.setattr(_without_trace, "_HAS_MPS", True)
         monkeypatch.setattr(torch.mps, "get_rng_state", lambda: states["mps"].clone())
         monkeypatch.setattr(torch.mps, "set_rng_state", lambda state: states.update(mps=state))
         return states
@@ -204,7 +204,7 @@ class TestRandomStates:
         part._parameters["bias"] = part._buffers["none"] = None
         model.part = part
         x, y = data
-        forward_without_trace(model, {"x": x, "elsewhere": Elsewhere(x)}, y, dropout=False)
+        Scorer(None, N, dropout=False)(model, {"x": x, "elsewhere": Elsewhere(x)}, y)
         assert {name: int(state) for name, state in states.items()} == {
             "cuda:0": 0,
             "cuda:1": 0,
@@ -218,7 +218,7 @@ class TestRandomStates:
         model = nn.Linear(5, C)
         model.register_buffer("there", None)
         model._buffers["there"] = SimpleNamespace(device=torch.device("cuda", 0))
-        forward_without_trace(model, *data, dropout=False)
+        Scorer(None, N, dropout=False)(model, *data)
 
 
 STEPS = 20

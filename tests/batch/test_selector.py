@@ -831,7 +831,11 @@ class TestBadInput:
             ),
             (lambda x: x.unsqueeze(1), ValueError, r"shape \[64, 1, 5\], expected \[64, C\]"),
             (lambda x: x[:9], ValueError, r"logits of shape \[9, 5\], expected \[64, C\]"),
-            (lambda x: (x, x), TypeError, "the model returned tuple, expected a tensor of logits"),
+            (
+                lambda x: (x[0], 1),
+                TypeError,
+                "the model returned tuple, expected a tensor of logits",
+            ),
             (lambda x: x * torch.nan, ValueError, "logits"),
         ],
     )
