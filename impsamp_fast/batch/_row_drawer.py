@@ -68,6 +68,12 @@ class RowDrawer:
             found = found._replace(skipped=found.skipped + drawn.found.skipped)
         return _with_faults(drawn, found)
 
+    def scores(self, scored: Scored) -> Tensor:
+        """The scores [K] that rows are drawn by, before they are smoothed."""
+        if isinstance(self.score, str):
+            return self._scores(scored.logits, scored.y, scored.features)
+        return self.score(scored)
+
     def check(self) -> None:
         """The operator knows what fits: an error comes now, not after a uniform phase."""
         logits, y = self.loss.example()
@@ -83,13 +89,12 @@ class RowDrawer:
         if isinstance(self.score, str) and isinstance(self.method, str):
             return self._select(scored, n, self.score, self.method, seed)
         ignored = self.loss.ignored(scored.y)
+        scores = self.scores(scored)
         if isinstance(self.score, str):
-            scores = self._scores(scored.logits, scored.y, scored.features)
             explain = self._explainer(
                 self._draw_scored, n, scored.logits, scored.y, scored.features
             )
         else:
-            scores = self.score(scored)
             explain = self._explainer(self._draw_by, n, scores, ignored)
         drawn = self._draw_by(scores, ignored, n, seed)
         return drawn._replace(found=drawn.found._replace(explain=explain))

@@ -1,6 +1,7 @@
 """From a large batch to the mini-batch to train on, for any model that gives logits."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any, Literal, final, get_args
 
 import torch
@@ -26,6 +27,7 @@ from impsamp_fast.batch._nested import gather
 from impsamp_fast.batch._row_drawer import Drawn, RowDrawer
 from impsamp_fast.batch._states import check_seed_and_step, load_rule_and_counts
 from impsamp_fast.batch._trained_loss import TrainedLoss, WithTrainedLoss
+from impsamp_fast.batch._tuning import Tuning, axes_of
 from impsamp_fast.batch._user_score import Scored, ScoreFunction, UserScore
 from impsamp_fast.batch.draw_rules import DrawRule
 from impsamp_fast.batch.filters import Filter
@@ -190,8 +192,7 @@ class Selector(WithTrainedLoss, BatchStrategy):
         self._skipped = Tally()
         by_class = isinstance(score, str) or filter is not None
         self._first_call = FirstCall(self._loss if by_class else None, self._rule)
-        watched = LastLayer(layer) if score == "last_layer" else None
-        self._scorer = Scorer(scoring, n, dropout, watched)
+        self._scorer = self._scorer_of(scoring)
         self._drawer().check()
 
     @property
@@ -237,6 +238,44 @@ class Selector(WithTrainedLoss, BatchStrategy):
         self._watch.add(step, drawn.found.status, drawn.found.explain)
         listener = self._rule if self._rule.learns_from == "loss" else None
         return MiniBatch(x, y, drawn.weight, numbers, importance, listener)
+
+    def tune(
+        self,
+        x: Any,
+        y: Tensor,
+        index: Tensor | None = None,
+        *,
+        tolerance: float = 0.02,
+        seconds: float = 60.0,
+    ) -> ScoringPass:
+        """Takes the fastest scoring pass for such batches on this machine, and prints all it tried.
+
+        It tries sizes of a chunk, memory formats, compilation and half precision, one after the
+        other from the present setting, which is the reference that scores are compared with. No
+        step is counted. A run that is to be reproduced should name the setting that is returned.
+
+        Args:
+            x: a large batch, as in a call.
+            y: its targets.
+            index: its samples' numbers, for a score function that takes them.
+            tolerance: the largest change of a score that is accepted, in units of the mean score.
+            seconds: after so many no other setting is tried; compiling takes most of it.
+
+        Raises:
+            TypeError, ValueError: what a call raises for such a batch.
+        """
+        K = self._check_batch(x, y, index)
+        tuning = Tuning(
+            lambda scoring: partial(self._scores_by, self._scorer_of(scoring), x, y, index),
+            y.device,
+            to_number("tolerance", tolerance),
+            to_number("seconds", seconds),
+        )
+        first = ScoringPass() if self.scoring is None else self.scoring
+        self.scoring = tuning.best_of(first, axes_of(x, K, self.n, y.device))
+        self._scorer = self._scorer_of(self.scoring)
+        print(f"{tuning.table(K)}\ntaken: {self.scoring}")
+        return self.scoring
 
     def batches(self, loader: Iterable[Any]) -> Iterator[MiniBatch]:
         """The mini-batch of each large batch of a loader, ``(x, y)`` or ``(x, y, index)`` each.
@@ -357,15 +396,28 @@ class Selector(WithTrainedLoss, BatchStrategy):
         self, x: Any, y: Tensor, index: Tensor | None, n: int, seed: int | Tensor
     ) -> Drawn:
         """Scores the rows and draws n of them."""
-        scored = self._forward(x, y)
-        if isinstance(self._score, UserScore):
-            scored = self._score.with_what_it_takes(scored, x, index)
+        scored = self._with_what_it_takes(self._forward(x, y), x, index)
         return self._drawer().draw(scored, n, seed)
 
     def _forward(self, x: Any, y: Tensor, large: int | None = None) -> Scored:
         """The logits of the rows, and the input of the last layer where the score needs it."""
         logits, features = self._scorer(self.model, x, y, large)
         return Scored(logits, y, features)
+
+    def _with_what_it_takes(self, scored: Scored, x: Any, index: Tensor | None) -> Scored:
+        if not isinstance(self._score, UserScore):
+            return scored
+        return self._score.with_what_it_takes(scored, x, index)
+
+    def _scores_by(self, scorer: Scorer, x: Any, y: Tensor, index: Tensor | None) -> Tensor:
+        """The scores of rows by another scoring pass."""
+        logits, features = scorer(self.model, x, y)
+        scored = self._with_what_it_takes(Scored(logits, y, features), x, index)
+        return self._drawer().scores(scored)
+
+    def _scorer_of(self, scoring: ScoringPass | None) -> Scorer:
+        watched = LastLayer(self.layer) if self._score == "last_layer" else None
+        return Scorer(scoring, self.n, self.dropout, watched)
 
     def _drawer(self) -> RowDrawer:
         return RowDrawer(
