@@ -1,5 +1,7 @@
 """Seeds: one for a run, and from it one for each of its steps."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -31,10 +33,11 @@ def seed_of_step(seed: int, step: int) -> int:
     return (seed + step * SEED_INCREMENT) & _MASK
 
 
-def second_seed(seed: int) -> int:
-    """Another seed for the same step, where it draws twice."""
+def second_seed(seed: Any) -> Any:
+    """Another seed, an int or a tensor like this one, for the same step, where it draws twice."""
     # Half a period of the Weyl sequence away: no step of a real run comes there.
-    return seed ^ (1 << 63)
+    half = 1 << 63
+    return seed ^ (half if isinstance(seed, int) else _signed(half))
 
 
 def seed_of_traced_step(seed: int, step: int, device: torch.device) -> Tensor:

@@ -146,6 +146,11 @@ def check_selector(selector: Selector) -> None:
             f"selector has {what}, but a graph cannot wait for the number of rows that come of it: "
             "call the selector itself"
         )
+    if selector.batches_per_pool > 1:
+        raise ValueError(
+            f"selector has batches_per_pool={selector.batches_per_pool}, but a graph is one whole "
+            "training step: call the selector itself"
+        )
     if selector.dropout:
         raise ValueError(
             "selector has dropout=True, but a graph cannot set the random state back after "

@@ -31,12 +31,17 @@ from impsamp_fast.ops._status import first_fault, status_error
 
 
 class Drawn(NamedTuple):
-    """Drawn rows: ``row`` [n], ``weight`` [n], ``tau`` [] where rows were scored, and faults."""
+    """Drawn rows: ``row`` [n], ``weight`` [n], ``tau`` [] where rows were scored, and faults.
+
+    ``sizes`` are those of the mini-batches that they are, one after the other; None of a single
+    one.
+    """
 
     row: Tensor
     weight: Tensor
     tau: Tensor | None = None
     found: Found = Found()
+    sizes: list[int] | None = None
 
 
 @dataclass(slots=True)
@@ -67,6 +72,15 @@ class RowDrawer:
         if found.skipped is not None and drawn.found.skipped is not None:
             found = found._replace(skipped=found.skipped + drawn.found.skipped)
         return _with_faults(drawn, found)
+
+    @property
+    def kind(self) -> str:
+        """How the rows are drawn, see :class:`~impsamp_fast.DrawRule`."""
+        return self._rule.kind
+
+    @property
+    def _rule(self) -> DrawRule:
+        return self.method if isinstance(self.method, DrawRule) else rules.Method(self.method)
 
     def scores(self, scored: Scored) -> Tensor:
         """The scores [K] that rows are drawn by, before they are smoothed."""
@@ -151,7 +165,7 @@ class RowDrawer:
         may_be_negative = not isinstance(self.score, str) and self.score.negative
         weights = positive_if_negative(scores, left_out) if may_be_negative else scores
         weights, tau = smoothed(weights, self.smoothing, left_out)
-        rule = self.method if isinstance(self.method, DrawRule) else rules.Method(self.method)
+        rule = self._rule
         drawn = self._draw_or_fill_up(rule, weights, left_out, n, seed)
         drawn_by = weights.index_select(0, drawn.index)
         weight = corrected(drawn.prob, drawn_by, weights.numel(), rule.kind, self.correction)

@@ -3,8 +3,17 @@
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+from torch import nn
+
 from impsamp_fast.batch.start import StartRule
 from impsamp_fast.dataset.pick_counts import PickCounts
+
+
+def device_of(model: nn.Module, otherwise: torch.device) -> torch.device:
+    """That of a model's parameters; of a model without any, the other."""
+    parameter = next(model.parameters(), None)
+    return otherwise if parameter is None else parameter.device
 
 
 def load_rule_and_counts(

@@ -197,7 +197,7 @@ class GraphStep:
         self, x: Any, y: Tensor, index: Tensor | None, importance: bool, seed: int | Tensor
     ) -> tuple[Drawn, Tensor]:
         """The step itself: what is captured, and what runs eagerly until then."""
-        x, y, drawn = self.selector._draw(x, y, index, importance, seed)
+        x, y, drawn = self.selector._draw(x, y, index, importance, [seed])
         weight = drawn.weight
         self.optimizer.zero_grad(set_to_none=True)
         logits = logits_of(call_model(self.selector.model, x))

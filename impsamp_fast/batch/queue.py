@@ -16,7 +16,7 @@ from impsamp_fast.batch._arguments import check_batch, check_choice, check_parts
 from impsamp_fast.batch._faults import Examined, Found, OnFault, examined
 from impsamp_fast.batch._first_call import FirstCall
 from impsamp_fast.batch._nested import check_alike, copied, gather, join, moved, plain, split
-from impsamp_fast.batch._states import check_seed_and_step, load_rule_and_counts
+from impsamp_fast.batch._states import check_seed_and_step, device_of, load_rule_and_counts
 from impsamp_fast.batch._trained_loss import TrainedLoss, WithTrainedLoss
 from impsamp_fast.batch.minibatch import MiniBatch
 from impsamp_fast.batch.scoring_pass import Scorer, ScoringPass
@@ -288,8 +288,7 @@ class Queue(WithTrainedLoss, BatchStrategy):
         rows = state["rows"]
         if rows is not None:
             check_batch(*rows)
-            parameter = next(self.model.parameters(), rows[1])
-            rows = moved(rows, parameter.device)
+            rows = moved(rows, device_of(self.model, rows[1].device))
         load_rule_and_counts(type(self).__name__, self._rule, self.counts, state)
         self._load_memory(state["memory"])
         self._rows = rows

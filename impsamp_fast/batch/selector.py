@@ -1,6 +1,6 @@
 """From a large batch to the mini-batch to train on, for any model that gives logits."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, final, get_args
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.compiler import is_compiling
 
-from impsamp_fast._checks import to_number
+from impsamp_fast._checks import check_integer, to_number
 from impsamp_fast._readback import Tally
 from impsamp_fast._seeds import seed_of_run, seed_of_step, seed_of_traced_step
 from impsamp_fast._uniform import uniform_rows
@@ -23,9 +23,10 @@ from impsamp_fast.batch._arguments import (
 from impsamp_fast.batch._faults import OnFault
 from impsamp_fast.batch._first_call import FirstCall
 from impsamp_fast.batch._last_layer import LastLayer
-from impsamp_fast.batch._nested import gather
+from impsamp_fast.batch._nested import gather, narrow
+from impsamp_fast.batch._pool import Pool, Rows, draw_pool
 from impsamp_fast.batch._row_drawer import Drawn, RowDrawer
-from impsamp_fast.batch._states import check_seed_and_step, load_rule_and_counts
+from impsamp_fast.batch._states import check_seed_and_step, device_of, load_rule_and_counts
 from impsamp_fast.batch._trained_loss import TrainedLoss, WithTrainedLoss
 from impsamp_fast.batch._tuning import Tuning, axes_of
 from impsamp_fast.batch._user_score import Scored, ScoreFunction, UserScore
@@ -85,6 +86,20 @@ class Selector(WithTrainedLoss, BatchStrategy):
     The rows drawn depend on the seed, the step and the scores only: step t is drawn with the seed
     (seed + t * 0x9E3779B97F4A7C15) mod 2^64, where t counts the calls that returned a batch.
 
+    With ``batches_per_pool`` m, each large batch gives m mini-batches, and is scored once for all
+    of them. ``batches`` yields them one by one; a loop of your own takes the others by ``pop``::
+
+        for x, y in loader:
+            batch = selector(x, y)
+            while batch is not None:
+                ...                               # a training step
+                batch = selector.pop()
+
+    With replacement they are drawn independently of each other, otherwise m n rows at once, which
+    are shared out at random, so that no row comes twice. All weights are as right as that of the
+    first: scores that are some steps old cost variance, and are no bias. They pay where scoring
+    takes long.
+
     Args:
         model: called as ``model(x)`` for a tensor, ``model(*x)`` for a tuple or list and
             ``model(**x)`` for a dict. It must return logits [K, C], or an object, a dict or a tuple
@@ -110,6 +125,7 @@ class Selector(WithTrainedLoss, BatchStrategy):
         start: from when to draw by importance; None is :class:`~impsamp_fast.Always`.
         scoring: how the model is called to score, a :class:`~impsamp_fast.ScoringPass`; None is one
             with its defaults.
+        batches_per_pool: mini-batches from each large batch, at least 1.
         dropout: True scores in the mode that the model is in, so that dropout is on while scoring
             if it is on in training; only batch norm and instance norm are switched to evaluation.
             Modules that keep other statistics while training (spectral norm) then update them.
@@ -151,6 +167,7 @@ class Selector(WithTrainedLoss, BatchStrategy):
         layer: str | nn.Module | None = None,
         start: StartRule | None = None,
         scoring: ScoringPass | None = None,
+        batches_per_pool: int = 1,
         dropout: bool = False,
         small_batch: SmallBatch = "raise",
         on_fault: OnFault = "raise",
@@ -181,6 +198,7 @@ class Selector(WithTrainedLoss, BatchStrategy):
         self.layer = layer
         self.start = start
         self.scoring = scoring
+        self.batches_per_pool = check_integer("batches_per_pool", batches_per_pool, 1)
         self.dropout = dropout
         self.small_batch = small_batch
         self.on_fault = on_fault
@@ -190,6 +208,7 @@ class Selector(WithTrainedLoss, BatchStrategy):
         self._step = 0
         self._watch = StatusWatch()
         self._skipped = Tally()
+        self._pool = Pool()
         by_class = isinstance(score, str) or filter is not None
         self._first_call = FirstCall(self._loss if by_class else None, self._rule)
         self._scorer = self._scorer_of(scoring)
@@ -199,6 +218,11 @@ class Selector(WithTrainedLoss, BatchStrategy):
     def raw_size(self) -> None:
         """None: the large batch may have any size from n."""
         return None
+
+    @property
+    def waiting(self) -> int:
+        """How many mini-batches of the last large batch have not been taken out."""
+        return len(self._pool)
 
     @property
     def faulty_rows(self) -> int:
@@ -227,17 +251,23 @@ class Selector(WithTrainedLoss, BatchStrategy):
         importance = self._begin(x, y, index)
         if importance is None:
             return None
-        seed: int | Tensor = (
-            seed_of_traced_step(self._seed, self._step, y.device)
-            if is_compiling()
-            else seed_of_step(self._seed, self._step)
-        )
-        x, y, drawn = self._draw(x, y, index, importance, seed)
-        step = self._step
-        numbers = self._end(drawn, index)
-        self._watch.add(step, drawn.found.status, drawn.found.explain)
-        listener = self._rule if self._rule.learns_from == "loss" else None
-        return MiniBatch(x, y, drawn.weight, numbers, importance, listener)
+        x, y, drawn = self._draw(x, y, index, importance, self._seeds(y.device))
+        self._watch.add(self._step, drawn.found.status, drawn.found.explain)
+        if drawn.sizes is None:
+            numbers = self._end(drawn, index)
+            return self._made(Rows(x, y, drawn.weight, numbers), importance)
+        self._learn(drawn)
+        rows = Rows(x, y, drawn.weight, _numbers(drawn, index))
+        self._pool.fill(rows, drawn.sizes, importance)
+        return self.pop()
+
+    def pop(self) -> MiniBatch | None:
+        """The next mini-batch of the last large batch; None if there is none."""
+        if not self._pool:
+            return None
+        rows = self._pool.next()
+        self._count(rows.numbers)
+        return self._made(rows, self._pool.importance)
 
     def tune(
         self,
@@ -284,18 +314,20 @@ class Selector(WithTrainedLoss, BatchStrategy):
         """
         for item in loader:
             batch = self(*unpack(item))
-            if batch is not None:
+            while batch is not None:
                 yield batch
+                batch = self.pop()
 
     def state_dict(self) -> dict[str, Any]:
-        """``seed``, ``step``, ``faulty_rows`` and the states of ``start`` and ``counts``.
+        """``seed``, ``step``, ``faulty_rows``, ``pool`` and the states of ``start`` and ``counts``.
 
-        The model's is not in it.
+        The pool is the mini-batches that wait. The model's state is not in it.
         """
         return {
             "seed": self._seed,
             "step": self._step,
             "faulty_rows": self._skipped.read(),
+            "pool": self._pool.state(),
             "start": self._rule.state_dict(),
             "counts": None if self.counts is None else self.counts.state_dict(),
         }
@@ -311,27 +343,35 @@ class Selector(WithTrainedLoss, BatchStrategy):
 
         After an error the selector is as it was.
         """
-        if set(state) != {"seed", "step", "faulty_rows", "start", "counts"}:
+        if set(state) != {"seed", "step", "faulty_rows", "pool", "start", "counts"}:
             raise KeyError(
-                f"the state has the keys {sorted(state)}, expected seed, step, faulty_rows, start "
-                "and counts"
+                f"the state has the keys {sorted(state)}, expected seed, step, faulty_rows, pool, "
+                "start and counts"
             )
         check_seed_and_step(state, "faulty_rows")
+        pool = Pool.of(state["pool"], device_of(self.model, torch.device("cpu")))
         load_rule_and_counts("selector", self._rule, self.counts, state)
         self._seed = state["seed"]
         self._step = state["step"]
         self._skipped.set(state["faulty_rows"])
+        self._pool = pool
         self._watch = StatusWatch()
 
     def _begin(self, x: Any, y: Tensor, index: Tensor | None) -> bool | None:
         """Checks the large batch; whether this step is by importance, None if it is left out."""
+        if self._pool:
+            raise RuntimeError(
+                f"{self.waiting} mini-batches of the last large batch wait: take them out with "
+                "pop() until it returns None, or use batches(loader)"
+            )
         K = self._check_batch(x, y, index)
         self._watch.look()
         if self.counts is not None:
             self.counts.look()
-        if self.n > K and self.small_batch == "skip":
+        if self._wanted > K and self.small_batch == "skip":
             return None
-        importance = self.n <= K and self._rule.decide(self._step, K, self.n)
+        scored = K // self.batches_per_pool  # rows for each mini-batch
+        importance = self._wanted <= K and self._rule.decide(self._step, scored, self.n)
         if importance or self._rule.learns_from == "tau":
             self._first_call.note_scoring()
         else:
@@ -353,51 +393,96 @@ class Selector(WithTrainedLoss, BatchStrategy):
             )
         if K == 0 and self.small_batch == "all":
             raise ValueError("the large batch has no rows, expected at least 1")
-        if self.n > K and self.small_batch == "raise":
+        if self._wanted > K and self.small_batch == "raise":
+            m = self.batches_per_pool
+            wanted = f"n is {self.n}" + (f" and batches_per_pool {m}" if m > 1 else "")
             raise ValueError(
-                f"n is {self.n}, but the large batch has only {K} rows: give larger batches "
+                f"{wanted}, but the large batch has only {K} rows: give larger batches "
                 "(drop_last=True makes a DataLoader leave out a small last one), or make the "
                 'selector with small_batch="skip" or small_batch="all"'
             )
         return K
 
+    @property
+    def _wanted(self) -> int:
+        """Rows of all mini-batches of a large batch."""
+        return int(self.n) * self.batches_per_pool
+
+    def _seeds(self, device: torch.device) -> list[int | Tensor]:
+        """Those of this step and of the others that share its large batch."""
+        steps = [self._step + i for i in range(self.batches_per_pool)]
+        if is_compiling():
+            return [seed_of_traced_step(self._seed, step, device) for step in steps]
+        return [seed_of_step(self._seed, step) for step in steps]
+
     def _draw(
-        self, x: Any, y: Tensor, index: Tensor | None, importance: bool, seed: int | Tensor
+        self,
+        x: Any,
+        y: Tensor,
+        index: Tensor | None,
+        importance: bool,
+        seeds: Sequence[int | Tensor],
     ) -> tuple[Any, Tensor, Drawn]:
         """The rows of a step, x and y and how they were drawn: what a CUDA graph captures."""
         K = y.shape[0]
         if importance:
-            drawn = self._score_and_draw(x, y, index, self.n, seed)
+            scored = self._scored(x, y, index)
+            if len(seeds) == 1:
+                drawn = self._drawer().draw(scored, self.n, seeds[0])
+            else:
+                drawn = draw_pool(self._drawer(), scored, self.n, seeds)
         else:
-            row = uniform_rows(K, min(self.n, K), seed, y.device)
+            row = uniform_rows(K, min(self._wanted, K), seeds[0], y.device)
             weight = torch.ones(row.numel(), dtype=torch.float32, device=y.device)
-            drawn = Drawn(row, weight)
+            drawn = Drawn(row, weight, sizes=self._sizes(row.numel()))
         x, y = gather(x, drawn.row), y.index_select(0, drawn.row)
-        learns_tau = self._rule.learns_from == "tau" and not importance and self.n <= K
+        learns_tau = self._rule.learns_from == "tau" and not importance and self._wanted <= K
         # Where an accelerator's rows are all ignored tau is NaN, which no rule learns.
         if learns_tau and not self._loss.ignores_all(y):
-            index = None if index is None else index.index_select(0, drawn.row)
-            drawn = _with_tau_of(self._score_and_draw(x, y, index, 1, seed), drawn)
+            drawn = self._with_tau(drawn, x, y, index, seeds[0])
         return x, y, drawn
+
+    def _sizes(self, rows: int) -> list[int] | None:
+        """The mini-batches that so many rows drawn uniformly are."""
+        if self.batches_per_pool == 1:
+            return None
+        return [min(self.n, rows - begin) for begin in range(0, rows, self.n)]
+
+    def _with_tau(
+        self, drawn: Drawn, x: Any, y: Tensor, index: Tensor | None, seed: int | Tensor
+    ) -> Drawn:
+        """Rows that were drawn uniformly, with what the scores of n of them say."""
+        (x, y), row = narrow((x, y), 0, self.n), drawn.row[: self.n]
+        index = None if index is None else index.index_select(0, row)
+        scored = self._drawer().draw(self._scored(x, y, index), 1, seed)
+        return _with_tau_of(scored, drawn)
 
     def _end(self, drawn: Drawn, index: Tensor | None) -> Tensor:
         """Counts the step; the numbers of its samples."""
-        numbers = drawn.row if index is None else index.index_select(0, drawn.row)
+        numbers = _numbers(drawn, index)
+        self._count(numbers)
+        self._learn(drawn)
+        return numbers
+
+    def _count(self, numbers: Tensor) -> None:
         if self.counts is not None:
             self.counts.update(numbers)
+        self._step += 1
+
+    def _learn(self, drawn: Drawn) -> None:
+        """Takes in what a large batch has shown."""
         if self._rule.learns_from == "tau" and drawn.tau is not None:
             self._rule.learn(drawn.tau)
         if drawn.found.skipped is not None:
             self._skipped.add(drawn.found.skipped)
-        self._step += 1
-        return numbers
 
-    def _score_and_draw(
-        self, x: Any, y: Tensor, index: Tensor | None, n: int, seed: int | Tensor
-    ) -> Drawn:
-        """Scores the rows and draws n of them."""
-        scored = self._with_what_it_takes(self._forward(x, y), x, index)
-        return self._drawer().draw(scored, n, seed)
+    def _made(self, rows: Rows, importance: bool) -> MiniBatch:
+        listener = self._rule if self._rule.learns_from == "loss" else None
+        return MiniBatch(*rows, importance, listener)
+
+    def _scored(self, x: Any, y: Tensor, index: Tensor | None) -> Scored:
+        """The rows with all that their scores are made of."""
+        return self._with_what_it_takes(self._forward(x, y), x, index)
 
     def _forward(self, x: Any, y: Tensor, large: int | None = None) -> Scored:
         """The logits of the rows, and the input of the last layer where the score needs it."""
@@ -431,6 +516,11 @@ class Selector(WithTrainedLoss, BatchStrategy):
         )
 
 
+def _numbers(drawn: Drawn, index: Tensor | None) -> Tensor:
+    """The samples' numbers of drawn rows."""
+    return drawn.row if index is None else index.index_select(0, drawn.row)
+
+
 def _with_tau_of(scored: Drawn, drawn: Drawn) -> Drawn:
     """Rows that were drawn uniformly, and then scored."""
     found = scored.found
@@ -438,4 +528,4 @@ def _with_tau_of(scored: Drawn, drawn: Drawn) -> Drawn:
         return drawn._replace(tau=scored.tau, found=found)
     status = found.status.clamp(min=0)  # that all of them are ignored is no fault
     weight = drawn.weight.masked_fill(status != 0, 0)
-    return Drawn(drawn.row, weight, scored.tau, found._replace(status=status))
+    return drawn._replace(weight=weight, tau=scored.tau, found=found._replace(status=status))

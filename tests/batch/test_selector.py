@@ -706,7 +706,7 @@ class TestResuming:
 
         with pytest.raises(ValueError, match="this selector counts picks and the state does not"):
             selector.load_state_dict(make().state_dict())
-        with pytest.raises(KeyError, match="expected seed, step, faulty_rows, start and counts"):
+        with pytest.raises(KeyError, match="expected seed, step, faulty_rows, pool, start and "):
             selector.load_state_dict(model.state_dict())
 
     @pytest.mark.parametrize(
