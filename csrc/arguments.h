@@ -99,6 +99,28 @@ struct CorrectOptions {
   std::optional<double> exponent;  // as in SelectOptions
 };
 
+// The weights of some of the rows that are drawn from, and what is known of all of them.
+struct PartWeights {
+  static constexpr const char* schema = "Tensor weights, Tensor largest, Tensor rows";
+  using Fields = List<const Tensor&, const Tensor&, const Tensor&>;
+
+  const Tensor& weights;  // [k]
+  const Tensor& largest;  // [] of the result type: the largest weight of all
+  const Tensor& rows;     // int64 []: how many there are in all
+};
+
+struct PartOptions {
+  static constexpr const char* schema =
+      "Tensor total, Tensor before, SymInt n, str method, Tensor seed";
+  using Fields = List<const Tensor&, const Tensor&, int64_t, const std::string&, const Tensor&>;
+
+  const Tensor& total;   // int64 []: of all rows
+  const Tensor& before;  // int64 []: of the rows before these
+  int64_t n;
+  const std::string& method;
+  const Tensor& seed;  // int64 []
+};
+
 // What decides a draw. At most one is given; with none, the device's default generator. The tensor
 // is read where the draw is made: a graph that is captured with it draws anew when it changes.
 struct Seed {

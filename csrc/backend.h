@@ -29,6 +29,36 @@ struct DrawTask {
   const Tensor& prob;   // [n] of the weights' type
 };
 
+// Some of the rows that are drawn from, and what is known of all of them.
+struct Part {
+  Tensor weights;         // [k] float32 or float64, contiguous; k may be 0
+  const Tensor& largest;  // [] of the weights' type
+  const Tensor& rows;     // [] int64
+};
+
+struct ScanTask {
+  const Tensor& weights;   // [k] as a part's
+  const Tensor& largest;   // [] of the weights' type
+  const Tensor& positive;  // [] int64
+  const Tensor& status;    // [] int64
+};
+
+struct TotalTask {
+  const Part& part;
+  const Tensor& total;  // [] int64
+};
+
+struct PartTask {
+  const Part& part;
+  int64_t n;
+  Method method;         // with replacement
+  const Tensor& total;   // [] int64
+  const Tensor& before;  // [] int64
+  const Tensor& seed;    // [] int64
+  const Tensor& index;   // [n] int64
+  const Tensor& prob;    // [n] of the weights' type
+};
+
 struct SelectTask {
   const RowTask& scores;
   Choice choice;
@@ -67,6 +97,9 @@ struct Backend {
   void (*select)(const SelectTask& task);
   void (*smooth)(const SmoothTask& task);
   void (*correct)(const CorrectTask& task);
+  void (*draw_scan)(const ScanTask& task);
+  void (*draw_total)(const TotalTask& task);
+  void (*draw_part)(const PartTask& task);
 };
 
 // Adds a device when the library is loaded.

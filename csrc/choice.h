@@ -146,10 +146,12 @@ struct Sampling {
   T largest;           // score
   int32_t candidates;  // for smooth()
 
-  // By the scores as they are; `largest` are the bits of the largest, which is positive and finite.
+  // By the scores as they are, or equally where all are zero; `largest` are the bits of the
+  // largest, which is finite.
   static ISF_MEMBER Sampling by_scores(BitsOf<T> largest, int32_t rows) {
     Sampling s = {};
-    s.largest = number_from(largest);
+    s.basis = largest ? Basis::kScores : Basis::kEqual;
+    s.largest = largest ? number_from(largest) : T(1);
     s.shift = fixed_point_shift(s.largest, static_cast<uint64_t>(rows));
     return s;
   }
@@ -165,11 +167,9 @@ struct Sampling {
       s.status = -1;
       return s;
     }
-    s = by_scores(scan.largest ? scan.largest : bits_of(T(1)), rules.rows);
+    s = by_scores(scan.largest, rules.rows);
     s.candidates = scan.candidates;
-    if (scan.largest == 0) {
-      s.basis = Basis::kEqual;
-    } else if (mixture.share != T(0)) {
+    if (s.basis == Basis::kScores && mixture.share != T(0)) {
       s.basis = Basis::kSmoothed;
       s.keep = mixture.keep;
     }
@@ -234,6 +234,14 @@ struct DrawPoints {
     return low + high_product(random, high - low);
   }
 };
+
+// Where a part of the rows is among all: `before` is the sum of those before it.
+struct Share {
+  uint64_t total, before;
+};
+
+// The index of a draw whose row is in another part.
+ISF_CONSTANT int64_t kElsewhere = -1;
 
 // The probability of a row in one draw; relative error below 2^-22.
 template <class T>

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "backend.h"
+#include "checks.h"
 #include "names.h"
 
 namespace isf {
@@ -51,13 +52,6 @@ void ask_for(RowTask& task, Statistic statistic, const Tensor& result) {
   task.problem.statistic[statistic] = result.mutable_data_ptr();
 }
 
-void check_count(int64_t n, int64_t rows, const char* name) {
-  TORCH_CHECK_VALUE(n >= 1 && n <= INT32_MAX, "n is ", n, ", but must be between 1 and 2^31 - 1");
-  TORCH_CHECK_VALUE(rows >= 1, name, " has no rows to draw from");
-  TORCH_CHECK_VALUE(rows <= INT32_MAX, name, " has ", rows,
-                    " rows, but at most 2^31 - 1 can be drawn from");
-}
-
 void check_seed(const Seed& seed, at::Device device) {
   const bool given = seed.number || seed.tensor;
   TORCH_CHECK_VALUE(!given || !seed.generator,
@@ -73,17 +67,6 @@ void check_seed(const Seed& seed, at::Device device) {
                    seed.tensor->scalar_type(), ", but must be an integer or an int64 tensor");
   TORCH_CHECK_VALUE(seed.tensor->dim() == 0 && seed.tensor->layout() == at::kStrided,
                     "seed has shape ", seed.tensor->sizes(), ", but a tensor must be a scalar");
-}
-
-// Numbers in one dimension, as float32 or float64 and contiguous.
-Tensor check_numbers(const Tensor& numbers, const char* name, const char* shape) {
-  check_device(numbers, name);
-  TORCH_CHECK_TYPE(at::isFloatingType(numbers.scalar_type()), name, " has dtype ",
-                   numbers.scalar_type(), ", but must be float32, float64, float16 or bfloat16");
-  TORCH_CHECK_VALUE(numbers.dim() == 1, name, " has shape ", numbers.sizes(), ", but must be ",
-                    shape);
-  const at::ScalarType type = numbers.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-  return (numbers.scalar_type() == type ? numbers : numbers.to(type)).contiguous();
 }
 
 Tensor check_ignored(const std::optional<Tensor>& ignored, const Tensor& score) {

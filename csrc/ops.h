@@ -5,6 +5,7 @@
 #include <array>
 
 #include "operator.h"
+#include "stages.h"
 
 namespace isf {
 
@@ -65,6 +66,7 @@ struct Corrected {
   static void run(const CorrectOptions& correct, Results& results);
 };
 
-using Operators = List<RowStats, Score, Draw, Select, Smoothed, Corrected>;
+using Operators =
+    List<RowStats, Score, Draw, Select, Smoothed, Corrected, DrawScan, DrawTotal, DrawPart>;
 
 }  // namespace isf

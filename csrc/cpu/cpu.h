@@ -23,6 +23,10 @@ int64_t row_statistics(const RowProblem& problem, Element element, bool soft_tar
 // kNoFault.
 int64_t last_layer(const Features& features, void* score, int64_t rows);
 
+// What a look at scores [rows] finds.
+template <class T>
+WeightScan scan_weights(const T* scores, int64_t rows);
+
 // What rows are drawn by.
 template <class T>
 struct DrawWeights {
@@ -31,8 +35,13 @@ struct DrawWeights {
   std::unique_ptr<T[]> made;  // where they are not the scores themselves
 };
 
-// Of scores [rows]. `name` is for errors: a score that is negative or not finite, no candidate, or
-// too few of them for a method without replacement.
+// Of scores [rows], once it is known how they become weights.
+template <class T>
+DrawWeights<T> weights_of(const T* scores, int64_t rows, const Sampling<T>& sampling,
+                          const Ignored& ignored);
+
+// The same from a scan of them. `name` is for errors: a score that is negative or not finite, no
+// candidate, or too few of them for a method without replacement.
 template <class T>
 DrawWeights<T> weights_of(const T* scores, const DrawRules& rules, double smoothing,
                           const Ignored& ignored, const char* name);
@@ -46,6 +55,16 @@ void draw(const DrawWeights<T>& weights, const DrawRules& rules, c10::function_r
 // The tau of weights.
 template <class T>
 T tau_of(const DrawWeights<T>& weights, int64_t rows);
+
+// The sum of weights in fixed point.
+template <class T>
+uint64_t total_of(const DrawWeights<T>& weights, int64_t rows);
+
+// The share of these rows in a draw with replacement from these and others: index [n] is kElsewhere
+// and prob [n] is 0 where another part has the row. rules.rows are those here.
+template <class T>
+void draw_part(const DrawWeights<T>& weights, const DrawRules& rules, const Share& share,
+               uint64_t seed, int64_t* index, T* prob);
 
 // prob [n] -> weight [n], in place; drawn_by(i) is what the i-th row was drawn by.
 template <class T>

@@ -73,8 +73,9 @@ class Cumulative {
   int64_t rows_;
 };
 
-// The points of the kSearches draws from an even `begin`; those from n on are of no use.
-void fill_points(const DrawPoints& points, uint64_t seed, int64_t n, int64_t begin,
+// The points of the kSearches draws from an even `begin`, counted from `before`; those from n on
+// are of no use.
+void fill_points(const DrawPoints& points, uint64_t before, uint64_t seed, int64_t n, int64_t begin,
                  int64_t* point) {
   static_assert(kSearches == kNumbers, "a group of searches takes one group of random numbers");
   uint64_t random[kNumbers] = {};
@@ -82,30 +83,31 @@ void fill_points(const DrawPoints& points, uint64_t seed, int64_t n, int64_t beg
     kernels().random_numbers(seed, static_cast<uint64_t>(begin), random);
   for (int k = 0; k < kSearches; ++k) {
     const auto i = static_cast<uint64_t>(std::min(begin + k, n - 1));
-    point[k] = static_cast<int64_t>(points.at(i, random[k]));
+    point[k] = static_cast<int64_t>(points.at(i, random[k]) - before);
   }
 }
 
 template <class T>
-void draw_with_replacement(FixedPoint fixed, const DrawRules& rules, uint64_t seed, int64_t* index,
-                           T* prob) {
-  const uint64_t total = fixed.total;
+void draw_at_points(FixedPoint fixed, const DrawRules& rules, const Share& share, uint64_t seed,
+                    int64_t* index, T* prob) {
   const int64_t n = rules.n;
+  const uint64_t own = fixed.total;
   const Cumulative cumulative(std::move(fixed), rules.rows);
   const auto points =
-      DrawPoints::of(rules.method, random_number(seed, 0), total, static_cast<uint64_t>(n));
+      DrawPoints::of(rules.method, random_number(seed, 0), share.total, static_cast<uint64_t>(n));
   const int64_t groups = (n + kSearches - 1) / kSearches;
   at::parallel_for(0, groups, kBlock / 4 / kSearches, [&](int64_t first, int64_t stop) {
     int64_t point[kSearches] = {}, row[kSearches];
     for (int64_t begin = first * kSearches; begin < std::min(n, stop * kSearches);
          begin += kSearches) {
       const int count = static_cast<int>(std::min<int64_t>(kSearches, n - begin));
-      fill_points(points, seed, n, begin, point);
+      fill_points(points, share.before, seed, n, begin, point);
       cumulative.search(point, row);
       for (int k = 0; k < count; ++k) {
-        index[begin + k] = row[k];
-        prob[begin + k] =
-            draw_probability<T>(static_cast<uint64_t>(cumulative.weight(row[k])), total);
+        const bool here = static_cast<uint64_t>(point[k]) < own;
+        const auto weight = static_cast<uint64_t>(here ? cumulative.weight(row[k]) : 0);
+        index[begin + k] = here ? row[k] : kElsewhere;
+        prob[begin + k] = draw_probability<T>(weight, share.total);
       }
     }
   });
@@ -234,6 +236,18 @@ T tau_of(const DrawWeights<T>& weights, int64_t rows) {
 }
 
 template <class T>
+uint64_t total_of(const DrawWeights<T>& weights, int64_t rows) {
+  return FixedPoint(weights.weight, rows, weights.sampling.shift).total;
+}
+
+template <class T>
+void draw_part(const DrawWeights<T>& weights, const DrawRules& rules, const Share& share,
+               uint64_t seed, int64_t* index, T* prob) {
+  draw_at_points(FixedPoint(weights.weight, rules.rows, weights.sampling.shift), rules, share, seed,
+                 index, prob);
+}
+
+template <class T>
 void draw(const DrawWeights<T>& weights, const DrawRules& rules, c10::function_ref<uint64_t()> seed,
           int64_t* index, T* prob, T* tau) {
   const int64_t rows = rules.rows;
@@ -249,12 +263,19 @@ void draw(const DrawWeights<T>& weights, const DrawRules& rules, c10::function_r
   } else if (rules.method == Method::kRace) {
     draw_race(fixed, rules, seed(), index, prob);
   } else {
-    draw_with_replacement(std::move(fixed), rules, seed(), index, prob);
+    const Share all = {fixed.total, 0};
+    draw_at_points(std::move(fixed), rules, all, seed(), index, prob);
   }
 }
 
 template float tau_of(const DrawWeights<float>&, int64_t);
 template double tau_of(const DrawWeights<double>&, int64_t);
+template uint64_t total_of(const DrawWeights<float>&, int64_t);
+template uint64_t total_of(const DrawWeights<double>&, int64_t);
+template void draw_part(const DrawWeights<float>&, const DrawRules&, const Share&, uint64_t,
+                        int64_t*, float*);
+template void draw_part(const DrawWeights<double>&, const DrawRules&, const Share&, uint64_t,
+                        int64_t*, double*);
 template void draw(const DrawWeights<float>&, const DrawRules&, c10::function_ref<uint64_t()>,
                    int64_t*, float*, float*);
 template void draw(const DrawWeights<double>&, const DrawRules&, c10::function_ref<uint64_t()>,

@@ -8,6 +8,7 @@
 #include "../backend.h"
 #include "cpu.h"
 #include "select.h"
+#include "stages.h"
 
 namespace isf {
 namespace cpu {
@@ -66,7 +67,8 @@ void select(const SelectTask& task) {
   *task.status.mutable_data_ptr<int64_t>() = 0;
 }
 
-const Backend backend = {empty, score, draw, select, smooth, correct};
+const Backend backend = {empty,   score,     draw,       select,   smooth,
+                         correct, draw_scan, draw_total, draw_part};
 const AddBackend add(at::kCPU, backend);
 
 }  // namespace

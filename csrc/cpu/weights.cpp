@@ -17,23 +17,6 @@ namespace {
 template <class T>
 constexpr int kType = sizeof(T) == sizeof(double);
 
-template <class T>
-WeightScan scan(const T* scores, int64_t rows, const char* name) {
-  std::vector<WeightScan> part((rows + kBlock - 1) / kBlock);
-  for_each_block(rows, [&](int64_t b, int64_t begin, int64_t end) {
-    part[b] = kernels().scan_weights[kType<T>](scores, begin, end);
-  });
-  WeightScan all = {0, 0, -1};
-  for (const WeightScan& p : part) {
-    all.largest = std::max(all.largest, p.largest);
-    all.positive += p.positive;
-    if (all.bad < 0) all.bad = p.bad;
-  }
-  TORCH_CHECK_VALUE(all.bad < 0, name, "[", all.bad, "] is ", scores[std::max<int64_t>(all.bad, 0)],
-                    ", but ", name, " must be finite and not negative");
-  return all;
-}
-
 bool may_be_ignored(const Ignored& ignored) { return ignored.target || ignored.mask; }
 
 int32_t candidates_of(int64_t rows, const Ignored& ignored) {
@@ -70,21 +53,24 @@ uint64_t sum_of(const T* scores, int64_t rows, int shift) {
 }  // namespace
 
 template <class T>
-DrawWeights<T> weights_of(const T* scores, const DrawRules& rules, double smoothing,
-                          const Ignored& ignored, const char* name) {
-  const int64_t rows = rules.rows;
-  const WeightScan found = scan(scores, rows, name);
-  ScoreScan<T> all = ScoreScan<T>::nothing();
-  all.largest = static_cast<BitsOf<T>>(found.largest);
-  all.positive = static_cast<int32_t>(found.positive);
-  const bool enough = with_replacement(rules.method) || rules.n <= all.positive;
-  all.candidates = enough && smoothing == 0 && all.positive > 0 ? static_cast<int32_t>(rows)
-                                                                : candidates_of(rows, ignored);
-  const auto mixture = mixture_of<T>(smoothing);
-  DrawWeights<T> weights = {scores, Sampling<T>::of(all, rules, mixture), nullptr};
-  Sampling<T>& sampling = weights.sampling;
-  if (sampling.status) explain(sampling.status, rules, ignored);
-  if (sampling.needs_mean()) sampling.smooth(sum_of(scores, rows, sampling.shift), rules, mixture);
+WeightScan scan_weights(const T* scores, int64_t rows) {
+  std::vector<WeightScan> part((rows + kBlock - 1) / kBlock);
+  for_each_block(rows, [&](int64_t b, int64_t begin, int64_t end) {
+    part[b] = kernels().scan_weights[kType<T>](scores, begin, end);
+  });
+  WeightScan all = {0, 0, -1};
+  for (const WeightScan& p : part) {
+    all.largest = std::max(all.largest, p.largest);
+    all.positive += p.positive;
+    if (all.bad < 0) all.bad = p.bad;
+  }
+  return all;
+}
+
+template <class T>
+DrawWeights<T> weights_of(const T* scores, int64_t rows, const Sampling<T>& sampling,
+                          const Ignored& ignored) {
+  DrawWeights<T> weights = {scores, sampling, nullptr};
   if (sampling.basis == Basis::kScores) return weights;
   weights.made.reset(new T[rows]);
   weights.weight = weights.made.get();
@@ -94,6 +80,27 @@ DrawWeights<T> weights_of(const T* scores, const DrawRules& rules, double smooth
     }
   });
   return weights;
+}
+
+template <class T>
+DrawWeights<T> weights_of(const T* scores, const DrawRules& rules, double smoothing,
+                          const Ignored& ignored, const char* name) {
+  const int64_t rows = rules.rows;
+  const WeightScan found = scan_weights(scores, rows);
+  TORCH_CHECK_VALUE(found.bad < 0, name, "[", found.bad, "] is ",
+                    scores[std::max<int64_t>(found.bad, 0)], ", but ", name,
+                    " must be finite and not negative");
+  ScoreScan<T> all = ScoreScan<T>::nothing();
+  all.largest = static_cast<BitsOf<T>>(found.largest);
+  all.positive = static_cast<int32_t>(found.positive);
+  const bool enough = with_replacement(rules.method) || rules.n <= all.positive;
+  all.candidates = enough && smoothing == 0 && all.positive > 0 ? static_cast<int32_t>(rows)
+                                                                : candidates_of(rows, ignored);
+  const auto mixture = mixture_of<T>(smoothing);
+  auto sampling = Sampling<T>::of(all, rules, mixture);
+  if (sampling.status) explain(sampling.status, rules, ignored);
+  if (sampling.needs_mean()) sampling.smooth(sum_of(scores, rows, sampling.shift), rules, mixture);
+  return weights_of(scores, rows, sampling, ignored);
 }
 
 template <class T>
@@ -148,6 +155,12 @@ void correct(const Correcting& correcting, c10::function_ref<T(int64_t)> drawn_b
   for (int64_t i = 0; i < n; ++i) weight[i] = composed<T>(product(rows[i].power, factor));
 }
 
+template WeightScan scan_weights(const float*, int64_t);
+template WeightScan scan_weights(const double*, int64_t);
+template DrawWeights<float> weights_of(const float*, int64_t, const Sampling<float>&,
+                                       const Ignored&);
+template DrawWeights<double> weights_of(const double*, int64_t, const Sampling<double>&,
+                                        const Ignored&);
 template DrawWeights<float> weights_of(const float*, const DrawRules&, double, const Ignored&,
                                        const char*);
 template DrawWeights<double> weights_of(const double*, const DrawRules&, double, const Ignored&,

@@ -57,6 +57,37 @@ struct DrawProblem {
   int64_t* status;  // []
 };
 
+struct ScanProblem {
+  const void* weights;  // [rows], float or double
+  bool is_double;
+  int64_t rows;
+  void* largest;      // [] of the weights' type; NaN where the status is not 0
+  int64_t* positive;  // []
+  int64_t* status;    // []: 1 + row, or 0
+};
+
+// Some of the rows that are drawn from, and what is known of all of them.
+struct PartProblem {
+  const void* weights;  // [rows], float or double; rows may be 0
+  bool is_double;
+  int64_t rows;
+  const void* largest;      // [] of the weights' type
+  const int64_t* all_rows;  // []
+};
+
+// index and prob are kElsewhere and 0 where another part has the row. Where a weight of any part is
+// faulty they mean nothing.
+struct PartDrawProblem {
+  PartProblem part;
+  int64_t n;
+  Method method;          // with replacement
+  const int64_t* total;   // []
+  const int64_t* before;  // []
+  const int64_t* seed;    // []
+  int64_t* index;         // [n]
+  void* prob;             // [n] of the weights' type
+};
+
 struct SelectProblem {
   // statistic[kLoss] and statistic[score] are the outputs for loss and score. Other statistics are
   // null.
@@ -99,6 +130,9 @@ int row_statistics(const RowProblem& problem, Element element, bool soft_target,
 int last_layer(const Features& features, void* score, bool score_is_double, int64_t rows,
                const Queue& queue);
 int draw(const DrawProblem& problem, const Queue& queue);
+int draw_scan(const ScanProblem& problem, const Queue& queue);
+int draw_total(const PartProblem& part, int64_t* total, const Queue& queue);
+int draw_part(const PartDrawProblem& problem, const Queue& queue);
 int select(const SelectProblem& problem, const Queue& queue);
 int smooth(const SmoothProblem& problem, const Queue& queue);
 int correct(const CorrectProblem& problem, const Queue& queue);

@@ -4,8 +4,8 @@
 #include "grid_draw.h"
 
 #include "cub.cuh"
+#include "grid.cuh"
 #include "rescale.cuh"
-#include "sampling.cuh"
 #include "without_replacement.cuh"
 
 namespace isf {
@@ -13,7 +13,6 @@ namespace cuda {
 
 namespace {
 
-constexpr int kThreads = 256;
 constexpr int kMostParts = kThreads;  // parts of a summary, so that a thread reads one
 constexpr int kRowsPerThread = 8;     // at least, where there are enough
 
@@ -32,13 +31,6 @@ struct GridMemory {
   uint64_t *key, *sorted_key;  // [rows]
   uint32_t *row, *sorted_row;  // [rows]
 };
-
-__device__ __forceinline__ int64_t first_of_grid() {
-  return static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-}
-__device__ __forceinline__ int64_t threads_of_grid() {
-  return static_cast<int64_t>(gridDim.x) * blockDim.x;
-}
 
 template <class T>
 __global__ void __launch_bounds__(kThreads)
@@ -152,26 +144,6 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 template <class T>
-__device__ __forceinline__ void store_at_points(const DrawPlan& plan, const GridMemory<T>& memory,
-                                                uint64_t seed) {
-  const uint64_t total = memory.sums[plan.rows - 1];
-  const int64_t first = first_of_grid();
-  const Randoms randoms = Randoms::of(plan.method, seed, static_cast<uint64_t>(first));
-  const DrawPoints points =
-      DrawPoints::of(plan.method, randoms.first, total, static_cast<uint64_t>(plan.n));
-  for (int64_t i = first; i < plan.n; i += threads_of_grid()) {
-    const auto draw = static_cast<uint64_t>(i);
-    const uint64_t point = points.at(draw, i == first ? randoms.first : random_number(seed, draw));
-    int64_t row = 0;
-    for (int64_t length = plan.rows; length > 1; length -= length / 2) {
-      row += memory.sums[row + length / 2 - 1] <= point ? length / 2 : 0;
-    }
-    const uint64_t fixed = memory.sums[row] - (row ? memory.sums[row - 1] : 0);
-    store(plan, i, row, draw_probability<T>(fixed, total));
-  }
-}
-
-template <class T>
 __device__ __forceinline__ void store_by_size(const DrawPlan& plan, const GridMemory<T>& memory,
                                               uint64_t seed) {
   const CertainRows found = *memory.certain;
@@ -224,7 +196,8 @@ __global__ void __launch_bounds__(kThreads)
   } else if (memory.counts) {
     store_by_size(plan, memory, seed);
   } else {
-    store_at_points(plan, memory, seed);
+    const Share all = {memory.sums[plan.rows - 1], 0};
+    store_at_points<T>(plan, memory.sums, all, seed);
   }
 }
 
@@ -237,37 +210,6 @@ __global__ void __launch_bounds__(1024) rescale_all(const __grid_constant__ Draw
   if (weights.sampling.status) return;
   Rescaling<T>(plan, slots).run([&](int64_t i) { return weights[plan.index[i]]; });
 }
-
-template <class Value>
-Value* allocate(const Queue& queue, int64_t count) {
-  return static_cast<Value*>(
-      queue.allocate(queue.owner, static_cast<size_t>(count) * sizeof(Value)));
-}
-
-int blocks_for(int64_t threads, int most) {
-  const int64_t blocks = (threads + kThreads - 1) / kThreads;
-  return static_cast<int>(blocks < 1 ? 1 : (blocks < most ? blocks : most));
-}
-
-// Launches in order, until one fails.
-class Launches {
- public:
-  explicit Launches(const Queue& queue) : queue_(queue) {}
-
-  template <class Kernel, class... Arguments>
-  void run(Kernel kernel, int blocks, int threads, const Arguments&... arguments) {
-    constexpr size_t shared = Slots::kAllBytes;
-    if (error == cudaSuccess) {
-      error = launch(kernel, dim3(static_cast<unsigned>(blocks)), threads, shared, queue_.stream,
-                     arguments...);
-    }
-  }
-
-  cudaError_t error = cudaSuccess;
-
- private:
-  const Queue& queue_;
-};
 
 template <class T>
 int grid_draw_typed(const DrawPlan& plan, const T* scores, const Queue& queue) {

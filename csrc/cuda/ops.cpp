@@ -137,6 +137,41 @@ void draw(const DrawTask& task) {
   check(cuda::draw(problem, queue));
 }
 
+void draw_scan(const ScanTask& task) {
+  Launch launch(task.weights.device());
+  const ScanProblem problem = {task.weights.const_data_ptr(),
+                               task.weights.scalar_type() == at::kDouble,
+                               task.weights.size(0),
+                               task.largest.mutable_data_ptr(),
+                               task.positive.mutable_data_ptr<int64_t>(),
+                               task.status.mutable_data_ptr<int64_t>()};
+  check(cuda::draw_scan(problem, launch.queue()));
+}
+
+PartProblem problem_of(const Part& part) {
+  return {part.weights.const_data_ptr(), part.weights.scalar_type() == at::kDouble,
+          part.weights.size(0), part.largest.const_data_ptr(), part.rows.const_data_ptr<int64_t>()};
+}
+
+void draw_total(const TotalTask& task) {
+  Launch launch(task.part.weights.device());
+  check(cuda::draw_total(problem_of(task.part), task.total.mutable_data_ptr<int64_t>(),
+                         launch.queue()));
+}
+
+void draw_part(const PartTask& task) {
+  Launch launch(task.part.weights.device());
+  const PartDrawProblem problem = {problem_of(task.part),
+                                   task.n,
+                                   task.method,
+                                   task.total.const_data_ptr<int64_t>(),
+                                   task.before.const_data_ptr<int64_t>(),
+                                   task.seed.const_data_ptr<int64_t>(),
+                                   task.index.mutable_data_ptr<int64_t>(),
+                                   task.prob.mutable_data_ptr()};
+  check(cuda::draw_part(problem, launch.queue()));
+}
+
 void select(const SelectTask& task) {
   const RowTask& scores = task.scores;
   const at::Device device = scores.rows.logits.device();
@@ -177,7 +212,8 @@ void correct(const CorrectTask& task) {
   check(cuda::correct(problem, launch.queue()));
 }
 
-const Backend backend = {empty, score, draw, select, smooth, correct};
+const Backend backend = {empty,   score,     draw,       select,   smooth,
+                         correct, draw_scan, draw_total, draw_part};
 const AddBackend add(at::kCUDA, backend);
 
 }  // namespace

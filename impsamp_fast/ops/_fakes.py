@@ -157,6 +157,15 @@ def check_like(name: str, tensor: Tensor, other: str, reference: Tensor) -> None
     _check_device(name, tensor, other, reference)
 
 
+def check_scalar(name: str, scalar: Tensor, dtype: torch.dtype, weights: Tensor) -> None:
+    """Checks a number that lies beside weights."""
+    _check_device(name, scalar, "weights", weights)
+    check_type(
+        scalar.dtype == dtype, lambda: f"{name} has dtype {scalar.dtype}, but must be {dtype}"
+    )
+    check_that(scalar.dim() == 0, lambda: f"{name} has {_shape(scalar)}, but must be a scalar")
+
+
 def check_count(n: int, rows: int, name: str) -> None:
     """Checks how many are drawn from the rows of the argument ``name``."""
     for fits in (n >= 1, n < 2**31):

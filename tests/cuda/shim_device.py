@@ -357,6 +357,54 @@ class ShimDevice:
         self.send(message)
         return DeviceDraw(index, prob, int(status))
 
+    def draw_scan(self, weights: Tensor) -> list[Tensor]:
+        """The largest of contiguous weights [k], how many are positive, and a status; [1] each."""
+        message = Message("draw_scan", self.shift)
+        message.input(weights)
+        message.integers(weights.dtype == torch.float64, len(weights))
+        message.output(poisoned((1,), weights.dtype))
+        for _ in range(2):
+            message.output(poisoned((1,), torch.int64))
+        message.integers(self.multiprocessors)
+        return self.send(message)
+
+    def draw_total(self, weights: Tensor, largest: Tensor, rows: Tensor) -> Tensor:
+        """The sum of a part's fixed points, [1]."""
+        message = Message("draw_total", self.shift)
+        self._add_part(message, weights, largest, rows)
+        message.output(poisoned((1,), torch.int64))
+        message.integers(self.multiprocessors)
+        return self.send(message)[0]
+
+    def draw_part(
+        self,
+        weights: Tensor,
+        largest: Tensor,
+        rows: Tensor,
+        total: Tensor,
+        before: Tensor,
+        n: int,
+        method: str,
+        seed: Tensor,
+    ) -> list[Tensor]:
+        """The index [n] and prob [n] of a part."""
+        message = Message("draw_part", self.shift)
+        self._add_part(message, weights, largest, rows)
+        message.integers(n, METHODS.index(method))
+        for scalar in (total, before, seed):
+            message.input(scalar)
+        message.output(poisoned((n,), torch.int64))
+        message.output(poisoned((n,), weights.dtype))
+        message.integers(self.multiprocessors)
+        return self.send(message)
+
+    @staticmethod
+    def _add_part(message: Message, weights: Tensor, largest: Tensor, rows: Tensor) -> None:
+        message.input(weights)
+        message.integers(weights.dtype == torch.float64, len(weights))
+        message.input(largest)
+        message.input(rows)
+
     def select(
         self,
         logits: Tensor,

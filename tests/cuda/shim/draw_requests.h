@@ -30,6 +30,46 @@ inline int run_draw(Request& request) {
   return isf::cuda::draw(draw, request.queue(request.integer()));
 }
 
+inline isf::cuda::PartProblem read_part(Request& request) {
+  isf::cuda::PartProblem part = {};
+  part.weights = request.buffer();
+  part.is_double = request.integer() != 0;
+  part.rows = request.integer();
+  part.largest = request.buffer();
+  part.all_rows = static_cast<const int64_t*>(request.buffer());
+  return part;
+}
+
+inline int run_draw_scan(Request& request) {
+  isf::cuda::ScanProblem scan = {};
+  scan.weights = request.buffer();
+  scan.is_double = request.integer() != 0;
+  scan.rows = request.integer();
+  scan.largest = request.buffer();
+  scan.positive = static_cast<int64_t*>(request.buffer());
+  scan.status = static_cast<int64_t*>(request.buffer());
+  return isf::cuda::draw_scan(scan, request.queue(request.integer()));
+}
+
+inline int run_draw_total(Request& request) {
+  const isf::cuda::PartProblem part = read_part(request);
+  int64_t* const total = static_cast<int64_t*>(request.buffer());
+  return isf::cuda::draw_total(part, total, request.queue(request.integer()));
+}
+
+inline int run_draw_part(Request& request) {
+  isf::cuda::PartDrawProblem draw = {};
+  draw.part = read_part(request);
+  draw.n = request.integer();
+  draw.method = static_cast<isf::Method>(request.integer());
+  draw.total = static_cast<const int64_t*>(request.buffer());
+  draw.before = static_cast<const int64_t*>(request.buffer());
+  draw.seed = static_cast<const int64_t*>(request.buffer());
+  draw.index = static_cast<int64_t*>(request.buffer());
+  draw.prob = request.buffer();
+  return isf::cuda::draw_part(draw, request.queue(request.integer()));
+}
+
 inline int run_select(Request& request) {
   isf::cuda::SelectProblem select = {};
   select.rows = read_rows(request);
@@ -78,20 +118,16 @@ inline int run_correct(Request& request) {
 
 // Runs the request if it is of a draw or of a part of one; false if it is not.
 inline bool run_draw_request(Request& request, int& error) {
-  if (request.name() == "draw") {
-    error = run_draw(request);
-    return true;
-  }
-  if (request.name() == "select") {
-    error = run_select(request);
-    return true;
-  }
-  if (request.name() == "smooth") {
-    error = run_smooth(request);
-    return true;
-  }
-  if (request.name() == "correct") {
-    error = run_correct(request);
+  static constexpr struct {
+    const char* name;
+    int (*run)(Request&);
+  } kRequests[] = {
+      {"draw", run_draw},           {"draw_scan", run_draw_scan}, {"draw_total", run_draw_total},
+      {"draw_part", run_draw_part}, {"select", run_select},       {"smooth", run_smooth},
+      {"correct", run_correct}};
+  for (const auto& known : kRequests) {
+    if (request.name() != known.name) continue;
+    error = known.run(request);
     return true;
   }
   return false;

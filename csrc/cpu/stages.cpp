@@ -1,0 +1,69 @@
+#include "stages.h"
+
+#include <c10/util/Exception.h>
+
+#include "cpu.h"
+
+namespace isf {
+namespace cpu {
+
+namespace {
+
+// Calls body with a number of the weights' type.
+template <class Body>
+void with_type_of(const Tensor& weights, const Body& body) {
+  if (weights.scalar_type() == at::kDouble) return body(double());
+  body(float());
+}
+
+uint64_t number_in(const Tensor& scalar) {
+  return static_cast<uint64_t>(*scalar.const_data_ptr<int64_t>());
+}
+
+// What a part's rows are drawn by, which draw_scan() has found no fault with.
+template <class T>
+DrawWeights<T> part_weights(const Part& part) {
+  const T largest = *part.largest.const_data_ptr<T>();
+  const int64_t rows = *part.rows.const_data_ptr<int64_t>();
+  TORCH_CHECK_VALUE(weight_bits(largest) <= largest_finite_bits(T()), "largest is ", largest,
+                    ", but must be finite and not negative");
+  TORCH_CHECK_VALUE(rows >= 1 && rows <= INT32_MAX, "rows is ", rows,
+                    ", but must be between 1 and 2^31 - 1");
+  const auto sampling = Sampling<T>::by_scores(weight_bits(largest), static_cast<int32_t>(rows));
+  return weights_of(part.weights.const_data_ptr<T>(), part.weights.size(0), sampling, Ignored{});
+}
+
+}  // namespace
+
+void draw_scan(const ScanTask& task) {
+  with_type_of(task.weights, [&](auto zero) {
+    using T = decltype(zero);
+    const WeightScan found = scan_weights(task.weights.const_data_ptr<T>(), task.weights.size(0));
+    *task.largest.mutable_data_ptr<T>() =
+        found.bad < 0 ? number_from(static_cast<BitsOf<T>>(found.largest)) : not_a_number(T());
+    *task.positive.mutable_data_ptr<int64_t>() = found.positive;
+    *task.status.mutable_data_ptr<int64_t>() = 1 + found.bad;
+  });
+}
+
+void draw_total(const TotalTask& task) {
+  with_type_of(task.part.weights, [&](auto zero) {
+    const auto weights = part_weights<decltype(zero)>(task.part);
+    *task.total.mutable_data_ptr<int64_t>() =
+        static_cast<int64_t>(total_of(weights, task.part.weights.size(0)));
+  });
+}
+
+void draw_part(const PartTask& task) {
+  with_type_of(task.part.weights, [&](auto zero) {
+    using T = decltype(zero);
+    const DrawRules rules = {static_cast<int32_t>(task.part.weights.size(0)),
+                             static_cast<int32_t>(task.n), task.method};
+    const Share share = {number_in(task.total), number_in(task.before)};
+    draw_part(part_weights<T>(task.part), rules, share, number_in(task.seed),
+              task.index.mutable_data_ptr<int64_t>(), task.prob.mutable_data_ptr<T>());
+  });
+}
+
+}  // namespace cpu
+}  // namespace isf

@@ -1,0 +1,141 @@
+// A draw in stages, for rows that are in several parts. One block looks for what is the largest and
+// adds up; all of them look for rows.
+#include "cub.cuh"
+#include "grid.cuh"
+
+namespace isf {
+namespace cuda {
+
+namespace {
+
+constexpr int kOneBlock = 1024;
+
+// What rows are drawn by, as fixed points.
+template <class T>
+struct PartWeights {
+  const T* weight;
+  int rows;
+  const T* largest;
+  const int64_t* all_rows;
+
+  explicit PartWeights(const PartProblem& part)
+      : weight(static_cast<const T*>(part.weights)),
+        rows(static_cast<int>(part.rows)),
+        largest(static_cast<const T*>(part.largest)),
+        all_rows(part.all_rows) {}
+
+  __device__ __forceinline__ Sampling<T> sampling() const {
+    return Sampling<T>::by_scores(weight_bits(*largest), static_cast<int32_t>(*all_rows));
+  }
+
+  __device__ __forceinline__ uint64_t fixed(int64_t row, const Sampling<T>& sampling) const {
+    return to_fixed_point(sampling.weight(weight[row], true), sampling.shift);
+  }
+};
+
+template <class T>
+__global__ void __launch_bounds__(kOneBlock)
+    scan(const T* weight, int rows, T* largest, int64_t* positive, int64_t* status) {
+  ISF_DYNAMIC_SHARED(shared);
+  Slots slots(shared);
+  ScoreScan<T> found = ScoreScan<T>::nothing();
+  for (int row = static_cast<int>(threadIdx.x); row < rows; row += blockDim.x) {
+    found.add(weight[row], row, true);
+  }
+  found = block_merge(found, slots);
+  if (threadIdx.x != 0) return;
+  const bool bad = found.largest > largest_finite_bits(T());
+  *largest = bad ? not_a_number(T()) : number_from(found.largest);
+  *positive = found.positive;
+  *status = bad ? 1 + static_cast<int64_t>(found.first_bad) : 0;
+}
+
+template <class T>
+__global__ void __launch_bounds__(kOneBlock)
+    add_up(const __grid_constant__ PartWeights<T> weights, int64_t* total) {
+  ISF_DYNAMIC_SHARED(shared);
+  Slots slots(shared);
+  const Sampling<T> sampling = weights.sampling();
+  uint64_t sum = 0;
+  for (int row = static_cast<int>(threadIdx.x); row < weights.rows; row += blockDim.x) {
+    sum += weights.fixed(row, sampling);
+  }
+  sum = block_sum(sum, slots);
+  if (threadIdx.x == 0) *total = static_cast<int64_t>(sum);
+}
+
+template <class T>
+__global__ void __launch_bounds__(kThreads)
+    fill_fixed(const __grid_constant__ PartWeights<T> weights, uint64_t* fixed) {
+  const Sampling<T> sampling = weights.sampling();
+  for (int64_t row = first_of_grid(); row < weights.rows; row += threads_of_grid()) {
+    fixed[row] = weights.fixed(row, sampling);
+  }
+}
+
+template <class T>
+__global__ void __launch_bounds__(kThreads)
+    pick_at_points(const __grid_constant__ DrawPlan plan, const uint64_t* sums,
+                   const int64_t* total, const int64_t* before) {
+  const Share share = {static_cast<uint64_t>(*total), static_cast<uint64_t>(*before)};
+  store_at_points<T>(plan, sums, share, SeedWords(plan.seed).value());
+}
+
+template <class T>
+int scan_typed(const ScanProblem& problem, const Queue& queue) {
+  Launches launches(queue);
+  launches.run(scan<T>, 1, kOneBlock, static_cast<const T*>(problem.weights),
+               static_cast<int>(problem.rows), static_cast<T*>(problem.largest), problem.positive,
+               problem.status);
+  return launches.error;
+}
+
+template <class T>
+int total_typed(const PartProblem& part, int64_t* total, const Queue& queue) {
+  Launches launches(queue);
+  launches.run(add_up<T>, 1, kOneBlock, PartWeights<T>(part), total);
+  return launches.error;
+}
+
+template <class T>
+int part_typed(const PartDrawProblem& problem, const Queue& queue) {
+  const PartWeights<T> weights(problem.part);
+  const int blocks = 8 * queue.multiprocessors;
+  DrawPlan plan = {};
+  plan.rows = weights.rows;
+  plan.n = static_cast<int>(problem.n);
+  plan.method = problem.method;
+  plan.seed.seed_at = problem.seed;
+  plan.outcome = Outcome::kProb;
+  plan.index = problem.index;
+  plan.result = problem.prob;
+  uint64_t* sums = nullptr;
+  Launches launches(queue);
+  if (weights.rows > 0) {
+    sums = allocate<uint64_t>(queue, weights.rows);
+    launches.run(fill_fixed<T>, blocks_for(weights.rows, blocks), kThreads, weights, sums);
+    if (launches.error == cudaSuccess) launches.error = prefix_sums(sums, weights.rows, queue);
+  }
+  launches.run(pick_at_points<T>, blocks_for(plan.n, blocks), kThreads, plan, sums, problem.total,
+               problem.before);
+  return launches.error;
+}
+
+}  // namespace
+
+int draw_scan(const ScanProblem& problem, const Queue& queue) {
+  return problem.is_double ? scan_typed<double>(problem, queue) : scan_typed<float>(problem, queue);
+}
+
+int draw_total(const PartProblem& part, int64_t* total, const Queue& queue) {
+  return part.is_double ? total_typed<double>(part, total, queue)
+                        : total_typed<float>(part, total, queue);
+}
+
+int draw_part(const PartDrawProblem& problem, const Queue& queue) {
+  return problem.part.is_double ? part_typed<double>(problem, queue)
+                                : part_typed<float>(problem, queue);
+}
+
+}  // namespace cuda
+}  // namespace isf

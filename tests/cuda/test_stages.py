@@ -1,0 +1,62 @@
+"""The kernels of a draw in stages, run on the host: the CPU's numbers, bit for bit."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.cuda.shim_device import ShimDevice
+from tests.methods import WITH_REPLACEMENT
+from tests.ops.test_stages import DTYPES, heavy_tailed
+
+OPS = torch.ops.impsamp_fast
+every_dtype = pytest.mark.parametrize("dtype", DTYPES)
+
+
+def parts_of(dtype: torch.dtype) -> list[Tensor]:
+    """No rows, one, no weight, and several blocks of rows."""
+    parts = [heavy_tailed(size, dtype) for size in (0, 1, 33, 3001, 2)]
+    parts[1].fill_(1e3)
+    parts[2].zero_()
+    return parts
+
+
+def known_of(parts: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """The largest weight and the number of rows."""
+    whole = torch.cat(parts)
+    return OPS._draw_scan(whole)[0], torch.tensor(len(whole))
+
+
+@every_dtype
+def test_scan(shim: ShimDevice, dtype: torch.dtype) -> None:
+    faulty = heavy_tailed(70, dtype)
+    faulty[60] = faulty[33] = -1
+    for weights in (*parts_of(dtype), faulty):
+        found, expected = shim.draw_scan(weights), OPS._draw_scan(weights)
+        for actual, wanted in zip(found, expected, strict=True):
+            assert torch.equal(actual.nan_to_num(-1), wanted.nan_to_num(-1).reshape(1))
+
+
+@every_dtype
+@pytest.mark.parametrize("method", WITH_REPLACEMENT)
+def test_total_and_part(shim: ShimDevice, method: str, dtype: torch.dtype) -> None:
+    for scale in (1.0, 0.0):
+        parts = [scale * part for part in parts_of(dtype)]
+        known = known_of(parts)
+        totals = torch.stack([OPS._draw_total(part, *known) for part in parts])
+        for seed, part in enumerate(parts):
+            assert shim.draw_total(part, *known) == totals[seed]
+            share = (totals.sum(), totals[:seed].sum(), 500, method, torch.tensor(seed))
+            found, expected = (
+                run(part, *known, *share) for run in (shim.draw_part, OPS._draw_part)
+            )
+            assert all(map(torch.equal, found, expected))
+
+
+@every_dtype
+def test_a_faulty_part_leads_no_kernel_astray(shim: ShimDevice, dtype: torch.dtype) -> None:
+    weights = heavy_tailed(3001, dtype)
+    weights[5] = torch.nan
+    largest, *_ = shim.draw_scan(weights)
+    known = (weights, largest, torch.tensor(3001))
+    total = shim.draw_total(*known)
+    shim.draw_part(*known, total, torch.tensor(0), 40, "multinomial", torch.tensor(1))
