@@ -146,12 +146,14 @@ from torch.utils.cpp_extension import (  # noqa: E402 (it is new enough, and kno
 
 # No fused multiply-add but those that the sources write out: a result must not depend on what the
 # compiler makes of an expression. -fopenmp turns on at::parallel_for; the OpenMP library that
-# serves it is the one that torch has loaded.
+# serves it is the one that torch has loaded. Where a function begins makes up to a tenth of its
+# speed: it begins a line of the cache, wherever the linker puts it.
 COMPILE_FLAGS = [
     "-std=c++20",
     "-O3",
     "-g0",
     "-fvisibility=hidden",
+    "-falign-functions=64",
     "-ffp-contract=off",
     "-fopenmp",
     "-Wall",

@@ -428,13 +428,24 @@ struct PowerSums {
   }
 };
 
-// What a power v becomes its row's weight by; 1 where w is zero in all rows.
+// What a power becomes its row's weight by: sum(u w) / sum(v w), or 1 where w is zero in all rows.
 template <class T>
-ISF_FN Decomposed power_factor(PowerSums sums, int kept_shift, int raised_shift) {
-  if (sums.kept == 0 || sums.raised == 0) return decompose(T(1));
-  Decomposed factor = decompose(nearest<T>(sums.kept) / nearest<T>(sums.raised));
-  factor.exponent += raised_shift - kept_shift;
-  return factor;
-}
+struct PowerFactor {
+  T ratio;
+  int shift;
+
+  static ISF_MEMBER PowerFactor of(PowerSums sums, int kept_shift, int raised_shift) {
+    PowerFactor factor = {T(1), 0};
+    if (sums.kept == 0 || sums.raised == 0) return factor;
+    factor.ratio = nearest<T>(sums.kept) / nearest<T>(sums.raised);
+    factor.shift = raised_shift - kept_shift;
+    return factor;
+  }
+  ISF_MEMBER T operator()(Decomposed power) const {
+    Decomposed weight = product(power, ratio);
+    weight.exponent += shift;
+    return composed<T>(weight);
+  }
+};
 
 }  // namespace isf

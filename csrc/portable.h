@@ -7,11 +7,13 @@
 #define ISF_FN static inline
 #define ISF_MEMBER inline
 #define ISF_CONSTANT constant constexpr
+#define ISF_TABLE const  // of constants in a function
 #else
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
 #define ISF_CONSTANT static constexpr
+#define ISF_TABLE static const
 #if defined(__CUDACC__)
 #define ISF_FN static __host__ __device__ __forceinline__
 #define ISF_MEMBER __host__ __device__ __forceinline__

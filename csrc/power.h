@@ -1,116 +1,135 @@
 // Powers of positive numbers in 64-bit integers: the same bits on every device, without a double,
 // and to more digits than a float has.
 //
-// log2 has an absolute error below 2^-48, so that x^k relative to y^k has a relative error below
-// (|k| + 1) 2^-48, of which Decomposed keeps 62 bits.
+// log2 has an absolute error below 2^-49, so that x^k relative to y^k has a relative error below
+// (|k| + 1) 2^-48, of which products keep 61 bits.
 #pragma once
 
 #include "cdf.h"
 
 namespace isf {
 
-// The product, cut to 62 bits or more.
-ISF_FN Decomposed product(Decomposed a, Decomposed b) {
-  Decomposed result = {0, 0};
-  if (a.mantissa == 0 || b.mantissa == 0) return result;
-  const int left_a = 64 - bit_length(a.mantissa), left_b = 63 - bit_length(b.mantissa);
-  result.mantissa = high_product(a.mantissa << left_a, b.mantissa << left_b);
-  result.exponent = a.exponent + b.exponent + 64 - left_a - left_b;
+ISF_FN constexpr int digits_of(float) { return 24; }
+#if !defined(__METAL_VERSION__)
+ISF_FN constexpr int digits_of(double) { return 53; }
+#endif
+
+// A number with as long a mantissa as Decomposed has, and its product with another, cut to 61 bits:
+// counting the bits of either would take longer. Subnormal numbers leave fewer.
+template <class T>
+ISF_FN Decomposed decompose_long(T x) {
+  Decomposed d = decompose(x);
+  d.mantissa <<= 63 - digits_of(x);
+  d.exponent -= 63 - digits_of(x);
+  return d;
+}
+template <class T>
+ISF_FN Decomposed product(Decomposed a, T b) {
+  const Decomposed d = decompose(b);
+  const Decomposed result = {high_product(a.mantissa << 1, d.mantissa << (64 - digits_of(b))),
+                             a.exponent + d.exponent + digits_of(b) - 1};
   return result;
 }
 
-ISF_CONSTANT int kLogBits = 51;
+ISF_CONSTANT int kLogBits = 51, kRootBits = 5;
+
+// 2^(-i / 32) for i <= 32, in units of 2^-62.
+ISF_FN uint64_t root_of_half(uint32_t i) {
+  ISF_TABLE uint64_t root[] = {
+      4611686018427387904ull, 4512867096753504463ull, 4416165660797809419ull,
+      4321536337207803251ull, 4228934724888366668ull, 4138317374168289834ull,
+      4049641766413219908ull, 3962866294075461077ull, 3877950241171266237ull,
+      3794853764176460055ull, 3713537873331429433ull, 3633964414346709481ull,
+      3556096050500581047ull, 3479896245120279830ull, 3405329244438597040ull,
+      3332360060817827770ull, 3260954456333195553ull, 3191078926708050276ull,
+      3122700685593301682ull, 3055787649183712190ull, 2990308421163830843ull,
+      2926232277976504838ull, 2863529154407056491ull, 2802169629476361550ull,
+      2742124912636209756ull, 2683366830260470360ull, 2625867812425724110ull,
+      2569600879975159024ull, 2514539631859660218ull, 2460658232750154058ull,
+      2407931400915394245ull, 2356334396359501942ull, 2305843009213693952ull};
+  return root[i];
+}
 
 // log2(x) * 2^kLogBits for x > 0.
 //
-// x = 2^e m with m in [2/3, 4/3), and log2(m) = 2/ln 2 atanh(s) with s = (m - 1) / (m + 1), whose
-// series in s^2 <= 1/25 is cut behind s^21, at 2^-54.
+// x = 2^(e + i / 32) (1 + d) with |d| < 0.0166, and log2(1 + d) by its series, cut behind d^7 at
+// 2^-49.8.
 ISF_FN int64_t scaled_log2(Decomposed x) {
   const uint64_t mantissa = x.mantissa ? x.mantissa : 1;  // a shift by 64 has no meaning
   const int length = bit_length(mantissa);
-  uint64_t e = static_cast<uint64_t>(static_cast<int64_t>(x.exponent + length - 1));
-  const uint64_t one = static_cast<uint64_t>(1) << 63;
-  const uint64_t m = mantissa << (64 - length);        // [1, 2) in units of 2^-63
-  const bool halved = m >= 0xaaaaaaaaaaaaaaabull;      // from 4/3 on, m / 2 takes its place
-  const uint64_t distance = halved ? 0 - m : m - one;  // |m - 1|, or |m - 2|
-  // (m + 1) / 4, or (m + 2) / 4, in units of 2^-64, and its reciprocal in those of 2^-62: Newton's
-  // steps double the 23 bits of a float.
-  const uint64_t quarter = (m >> 1) + (halved ? one : one >> 1);
-  uint64_t reciprocal = static_cast<uint64_t>(4.253529586511731e37f / nearest<float>(quarter >> 1));
-  for (int step = 0; step < 2; ++step) {
-    const uint64_t rest = one - high_product(quarter, reciprocal);
-    reciprocal = high_product(reciprocal, rest << 1) << 1;
-  }
-  const uint64_t s = high_product(distance << 1, reciprocal);  // in units of 2^-64
-  const uint64_t s2 = high_product(s, s);
-  // 2/ln 2 / (2 i + 1) in units of 2^-61, by even and odd i: two chains go on side by side.
-  const uint64_t s4 = high_product(s2, s2);
-  uint64_t even = 316821740424864821ull;
-  even = high_product(even, s4) + 391368032289538897ull;
-  even = high_product(even, s4) + 511788965301704711ull;
-  even = high_product(even, s4) + 739250727658017916ull;
-  even = high_product(even, s4) + 1330651309784432249ull;
-  even = high_product(even, s4) + 6653256548922161246ull;
-  uint64_t odd = 350171397311692697ull;
-  odd = high_product(odd, s4) + 443550436594810750ull;
-  odd = high_product(odd, s4) + 604841504447469204ull;
-  odd = high_product(odd, s4) + 950465221274594464ull;
-  odd = high_product(odd, s4) + 2217752182974053749ull;
-  const uint64_t log = high_product(even + high_product(odd, s2), s) >> (61 - kLogBits);
-  e += halved;
-  return static_cast<int64_t>((e << kLogBits) + (halved ? 0 - log : log));
+  const uint64_t m = mantissa << (64 - length);  // [1, 2) in units of 2^-63
+  // i is the nearest integer to 32 log2(m), but for a quarter: with the fraction t of m, in units
+  // of 2^-15, log2(1 + t) is about t + 11/32 t (1 - t).
+  const uint32_t t = static_cast<uint32_t>(m >> 48) - (1u << 15);
+  const uint32_t bend = ((t * ((1u << 15) - t) >> 15) * 11) >> 5;
+  const uint32_t i = (t + bend + (1u << 9)) >> (15 - kRootBits);
+  const uint64_t one = static_cast<uint64_t>(1) << 61;
+  const uint64_t signed_d = high_product(m, root_of_half(i)) - one;
+  const uint64_t is_negative = 0 - (signed_d >> 63);                 // all bits
+  const uint64_t d = ((signed_d ^ is_negative) - is_negative) << 3;  // |d| in units of 2^-64
+  const uint64_t d2 = high_product(d, d);
+  // 1 / (n ln 2) in units of 2^-62, of the odd powers and the even ones, which are subtracted.
+  uint64_t odd = 950465221274594464ull;
+  odd = high_product(odd, d2) + 1330651309784432249ull;
+  odd = high_product(odd, d2) + 2217752182974053749ull;
+  odd = high_product(odd, d2) + 6653256548922161246ull;
+  odd = high_product(odd, d);
+  uint64_t even = 1108876091487026874ull;
+  even = high_product(even, d2) + 1663314137230540311ull;
+  even = high_product(even, d2) + 3326628274461080623ull;
+  even = high_product(even, d2);
+  const int64_t log = static_cast<int64_t>(((odd ^ is_negative) - is_negative) - even);
+  const int64_t roots = (x.exponent + length - 1) * 32 + static_cast<int>(i);
+  return roots * (static_cast<int64_t>(1) << (kLogBits - kRootBits)) + (log >> (62 - kLogBits));
 }
 
-// 2^-(x / 2^kLogBits), below 2^-4096 rounded up to that.
+// 2^-(x / 2^kLogBits) for x < 2^63.
 ISF_FN Decomposed power_of_half(uint64_t x) {
-  const uint64_t most = static_cast<uint64_t>(4096) << kLogBits;
-  const uint64_t bounded = x < most ? x : most;
-  const uint64_t one = static_cast<uint64_t>(1) << kLogBits;
-  const uint64_t whole = (bounded + one - 1) >> kLogBits;
-  const uint64_t f = ((whole << kLogBits) - bounded) << (64 - kLogBits);
-  // 2^f for f in [0, 1): the exponential series, cut behind (f ln 2)^16, in units of 2^-62.
+  const int whole = static_cast<int>(x >> kLogBits);
+  const uint64_t root = root_of_half(static_cast<uint32_t>(x >> (kLogBits - kRootBits)) & 31);
+  // 1 - 2^-f for the rest f < 1/32: the exponential series, cut behind (f ln 2)^6 at 2^-51, in
+  // units of 2^-64.
+  const uint64_t f = (x << (64 - kLogBits + kRootBits)) >> kRootBits;
   const uint64_t f2 = high_product(f, f);
-  uint64_t even = 626ull;
-  even = high_product(even, f2) + 312614ull;
-  even = high_product(even, f2) + 118420884ull;
-  even = high_product(even, f2) + 32535037283ull;
-  even = high_product(even, f2) + 6094567565682ull;
-  even = high_product(even, f2) + 710362457495793ull;
-  even = high_product(even, f2) + 44355791529079737ull;
-  even = high_product(even, f2) + 1107849223398934356ull;
-  even = high_product(even, f2) + 4611686018427387904ull;
-  uint64_t odd = 14446ull;
-  odd = high_product(odd, f2) + 6314085ull;
-  odd = high_product(odd, f2) + 2050142669ull;
-  odd = high_product(odd, f2) + 469381369432ull;
-  odd = high_product(odd, f2) + 70340819226978ull;
-  odd = high_product(odd, f2) + 6149018367977265ull;
-  odd = high_product(odd, f2) + 255967521894832113ull;
-  odd = high_product(odd, f2) + 3196577161300663915ull;
-  const Decomposed result = {even + high_product(odd, f), -62 - static_cast<int>(whole)};
+  uint64_t odd = 24596073471909060ull;
+  odd = high_product(odd, f2) + 1023870087579328454ull;
+  odd = high_product(odd, f2) + 12786308645202655660ull;
+  uint64_t even = 2841449829983172ull;
+  even = high_product(even, f2) + 177423166116318949ull;
+  even = high_product(even, f2) + 4431396893595737425ull;
+  const uint64_t lost = high_product(odd, f) - high_product(even, f2);
+  const Decomposed result = {root - high_product(root, lost), -62 - whole};
   return result;
 }
 
-// The k of x^k, in more digits than a float has: |k| and its sign.
+// The k of x^k, in more digits than a float has: |k| = mantissa * 2^exponent, the highest bit of
+// the mantissa set unless k is 0.
 struct Exponent {
-  Decomposed size;
+  uint64_t mantissa;
+  int exponent;
   bool is_negative;
 };
 
 #if !defined(__METAL_VERSION__)
 ISF_FN Exponent exponent_of(double k) {
-  const Exponent exponent = {decompose(k < 0 ? -k : k), k < 0};
+  const Decomposed size = decompose(k < 0 ? -k : k);
+  const int left = 64 - bit_length(size.mantissa | 1);
+  const Exponent exponent = {size.mantissa << left, size.exponent - left, k < 0};
   return exponent;
 }
 #endif
 
-// (x / y)^k from the scaled_log2 of x and y, where no x^k is larger than y^k.
+// (x / y)^k from the scaled_log2 of x and y, where no x^k is larger than y^k; below 2^-4096 rounded
+// up to that.
 ISF_FN Decomposed power_below(int64_t log, int64_t log_of_largest, Exponent k) {
-  const int64_t difference = k.is_negative ? log - log_of_largest : log_of_largest - log;
-  const Decomposed distance = {static_cast<uint64_t>(difference), -kLogBits};
-  const Decomposed x = product(distance, k.size);
-  if (x.top() > 12) return power_of_half(~static_cast<uint64_t>(0));
-  return power_of_half(x.mantissa ? to_fixed_point(x, kLogBits) : 0);
+  const int64_t distance = k.is_negative ? log - log_of_largest : log_of_largest - log;
+  // Below 2^63, as two doubles are less than 2^12 octaves apart.
+  const uint64_t upper = high_product(static_cast<uint64_t>(distance) << 1, k.mantissa);
+  const uint64_t most = ~static_cast<uint64_t>(0) >> 1;
+  const int left = k.exponent + 63;
+  if (left < 0) return power_of_half(left > -64 ? upper >> -left : 0);
+  const bool fits = left < 64 && upper <= most >> left;
+  return power_of_half(fits ? upper << left : (upper ? most : 0));
 }
 
 }  // namespace isf

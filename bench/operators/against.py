@@ -63,6 +63,9 @@ def cases() -> dict[str, Callable[[], Function]]:
     found: dict[str, Callable[[], Function]] = {}
     for K, C in [*SIZES, (4096, WIDE)]:
         found[f"select, K={K}, n={K // 8}, C={C}"] = partial(of_logits, isf.select, K, C, K // 8)
+    for K, n in ((1024, 128), (4096, 512)):
+        powers = partial(isf.select, correction=0.5)
+        found[f"select, K={K}, n={n}, C=2, correction 0.5"] = partial(of_logits, powers, K, 2, n)
     for K, C in SIZES:
         found[f"row_stats, K={K}, C={C}"] = partial(of_logits, isf.row_stats, K, C)
     for K, C in ((1024, 2), (4096, 1000)):

@@ -58,6 +58,15 @@ constexpr int kSearches = 32;
 typedef void (*SearchKernel)(const int64_t* sums, int64_t length, const int64_t* point,
                              int64_t* first);
 
+// Turns unbiased weights [n] into those of choice.h's power correction; drawn_by [n] is what the
+// rows were drawn by, and `scratch` [n] is overwritten.
+struct RaisedRow {
+  int64_t log;
+  Decomposed kept, power, raised;
+};
+typedef void (*RaiseKernel)(Exponent exponent, const void* drawn_by, int64_t n, RaisedRow* scratch,
+                            void* weight);
+
 struct Kernels {
   RowKernel hard_target[kElements];  // class indices without smoothing
   RowKernel soft_target[kElements];  // everything else
@@ -69,6 +78,7 @@ struct Kernels {
   RaceKernel race;
   ArrivalKernel arrival_probabilities;
   SearchKernel search;
+  RaiseKernel raise[2];
 };
 
 extern const Kernels kernels_baseline, kernels_avx2, kernels_avx512;

@@ -17,6 +17,7 @@
 #include "soft_target_kernel.h"
 #include "last_layer_kernel.h"
 #include "draw_kernel.h"
+#include "weights_kernel.h"
 
 namespace isf {
 namespace cpu {
@@ -38,6 +39,7 @@ const Kernels ISF_JOIN(kernels_, ISF_LEVEL) = {
     ISF_LEVEL::race_kernel,
     ISF_LEVEL::arrival_probabilities_kernel,
     ISF_LEVEL::search_kernel,
+    {ISF_LEVEL::raise_kernel<float>, ISF_LEVEL::raise_kernel<double>},
 };
 
 }  // namespace cpu

@@ -114,45 +114,20 @@ void correct(const Correcting& correcting, c10::function_ref<T(int64_t)> drawn_b
   for (int64_t i = 0; i < n; ++i) weight[i] = numerator / weight[i];
   if (correcting.correction == Correction::kUnbiased) return;
 
-  const auto count = static_cast<uint64_t>(n);
-  WeightExtremes<T> extremes = WeightExtremes<T>::nothing();
   if (correcting.correction == Correction::kNormalized) {
-    for (int64_t i = 0; i < n; ++i) extremes.most = std::max(extremes.most, weight[i]);
-    const int shift = fixed_point_shift(extremes.most, count);
+    const auto count = static_cast<uint64_t>(n);
+    const T largest = *std::max_element(weight, weight + n);
+    const int shift = fixed_point_shift(largest, count);
     uint64_t sum = 0;
     for (int64_t i = 0; i < n; ++i) sum += to_fixed_point(weight[i], shift);
-    const T mean = mean_of(sum, count, shift, extremes.most);
+    const T mean = mean_of(sum, count, shift, largest);
     for (int64_t i = 0; i < n; ++i) weight[i] = weight[i] / mean;
     return;
   }
-  struct Row {
-    Decomposed by, kept, power, raised;
-    int64_t log;
-  };
-  const std::unique_ptr<Row[]> rows(new Row[n]);
-  for (int64_t i = 0; i < n; ++i) {
-    const Decomposed u = decompose(weight[i]);
-    rows[i].by = decompose(drawn_by(i));
-    rows[i].kept = product(u, rows[i].by);
-    rows[i].log = scaled_log2(u);
-    extremes.merge({weight[i], weight[i], rows[i].kept.top()});
-  }
-  const auto power = PowerOf::of(extremes, exponent_of(correcting.exponent));
-  int raised_top = WeightExtremes<T>::nothing().kept_top;
-  for (int64_t i = 0; i < n; ++i) {
-    rows[i].power = power(rows[i].log);
-    rows[i].raised = product(rows[i].power, rows[i].by);
-    raised_top = std::max(raised_top, rows[i].raised.top());
-  }
-  const int kept_shift = shift_for(extremes.kept_top, count),
-            raised_shift = shift_for(raised_top, count);
-  PowerSums sums = {0, 0};
-  for (int64_t i = 0; i < n; ++i) {
-    sums.kept += to_fixed_point(rows[i].kept, kept_shift);
-    sums.raised += to_fixed_point(rows[i].raised, raised_shift);
-  }
-  const Decomposed factor = power_factor<T>(sums, kept_shift, raised_shift);
-  for (int64_t i = 0; i < n; ++i) weight[i] = composed<T>(product(rows[i].power, factor));
+  const std::unique_ptr<T[]> by(new T[n]);
+  for (int64_t i = 0; i < n; ++i) by[i] = drawn_by(i);
+  const std::unique_ptr<RaisedRow[]> rows(new RaisedRow[n]);
+  kernels().raise[kType<T>](exponent_of(correcting.exponent), by.get(), n, rows.get(), weight);
 }
 
 template WeightScan scan_weights(const float*, int64_t);

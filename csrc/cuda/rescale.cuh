@@ -55,9 +55,7 @@ class Rescaling {
 
   template <class DrawnBy>
   __device__ __forceinline__ void raise(const DrawnBy& drawn_by) {
-    const auto kept = [&](int64_t i) {
-      return product(decompose(unbiased(i)), decompose(drawn_by(i)));
-    };
+    const auto kept = [&](int64_t i) { return product(decompose_long(unbiased(i)), drawn_by(i)); };
     WeightExtremes<T> extremes = WeightExtremes<T>::nothing();
     for_each([&](int64_t i) {
       const WeightExtremes<T> one = {unbiased(i), unbiased(i), kept(i).top()};
@@ -66,7 +64,7 @@ class Rescaling {
     extremes = block_merge(extremes, slots_);
     const PowerOf power_of = PowerOf::of(extremes, plan_.exponent);
     const auto power = [&](int64_t i) { return power_of(scaled_log2(decompose(unbiased(i)))); };
-    const auto raised = [&](int64_t i) { return product(power(i), decompose(drawn_by(i))); };
+    const auto raised = [&](int64_t i) { return product(power(i), drawn_by(i)); };
     // Tops are compared as numbers without a sign.
     constexpr int kLowest = -(1 << 20);
     uint32_t top = 0;
@@ -83,8 +81,8 @@ class Rescaling {
       sums.raised += to_fixed_point(raised(i), raised_shift);
     });
     sums = block_merge(sums, slots_);
-    const Decomposed factor = power_factor<T>(sums, kept_shift, raised_shift);
-    for_each([&](int64_t i) { weight_[i] = composed<T>(product(power(i), factor)); });
+    const auto factor = PowerFactor<T>::of(sums, kept_shift, raised_shift);
+    for_each([&](int64_t i) { weight_[i] = factor(power(i)); });
   }
 
   const DrawPlan& plan_;
