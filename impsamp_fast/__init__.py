@@ -10,15 +10,18 @@ from impsamp_fast import dataset as dataset
 from impsamp_fast import strategies as strategies
 from impsamp_fast._extension import build_info
 from impsamp_fast.batch.accumulator import Accumulator
+from impsamp_fast.batch.break_even import BreakEven
 from impsamp_fast.batch.draw_rules import DrawRule, LossSplit, TopQuantile
 from impsamp_fast.batch.filters import AccuracyFilter, Filter
 from impsamp_fast.batch.graph_step import GraphStep
 from impsamp_fast.batch.minibatch import MiniBatch
 from impsamp_fast.batch.queue import Queue
+from impsamp_fast.batch.report import Report
 from impsamp_fast.batch.scoring_pass import ScoringPass
 from impsamp_fast.batch.selective_backprop import SelectiveBackprop
 from impsamp_fast.batch.selector import Selector
 from impsamp_fast.batch.start import After, Always, LossRatio, StartRule, VarianceReduction
+from impsamp_fast.batch.step_time import StepTime
 from impsamp_fast.batch.strategy import BatchStrategy
 from impsamp_fast.dataset import (
     ActiveBias,
@@ -58,6 +61,7 @@ __all__ = [
     "Always",
     "Bandit",
     "BatchStrategy",
+    "BreakEven",
     "DatasetSampler",
     "Draw",
     "DrawRule",
@@ -74,6 +78,7 @@ __all__ = [
     "Queue",
     "RandomPruning",
     "RecencyBias",
+    "Report",
     "RowStats",
     "SampleMemory",
     "ScoringPass",
@@ -82,6 +87,7 @@ __all__ = [
     "Selector",
     "Smoothed",
     "StartRule",
+    "StepTime",
     "TopQuantile",
     "VarianceReduction",
     "WeightedSampler",

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from impsamp_fast._readback import Backlog
 from impsamp_fast._seeds import SEED_INCREMENT
 from impsamp_fast.batch._row_drawer import Drawn
+from impsamp_fast.batch.break_even import BreakEven
 from impsamp_fast.batch.draw_rules import TopQuantile
 from impsamp_fast.batch.selector import Selector
 from impsamp_fast.ops._arguments import signed
@@ -145,6 +146,11 @@ def check_selector(selector: Selector) -> None:
         raise ValueError(
             f"selector has {what}, but a graph cannot wait for the number of rows that come of it: "
             "call the selector itself"
+        )
+    if isinstance(selector.start, BreakEven):
+        raise ValueError(
+            "selector has start=BreakEven(), but the stages of a graph are not timed: call the "
+            "selector itself"
         )
     if selector.batches_per_pool > 1:
         raise ValueError(

@@ -27,12 +27,15 @@ from impsamp_fast.batch._nested import gather, narrow
 from impsamp_fast.batch._pool import Pool, Rows, draw_pool
 from impsamp_fast.batch._row_drawer import Drawn, RowDrawer
 from impsamp_fast.batch._states import check_seed_and_step, device_of, load_rule_and_counts
+from impsamp_fast.batch._step_log import StepLog
 from impsamp_fast.batch._trained_loss import TrainedLoss, WithTrainedLoss
 from impsamp_fast.batch._tuning import Tuning, axes_of
 from impsamp_fast.batch._user_score import Scored, ScoreFunction, UserScore
+from impsamp_fast.batch.break_even import BreakEven
 from impsamp_fast.batch.draw_rules import DrawRule
 from impsamp_fast.batch.filters import Filter
 from impsamp_fast.batch.minibatch import MiniBatch
+from impsamp_fast.batch.report import Report
 from impsamp_fast.batch.scoring_pass import Scorer, ScoringPass
 from impsamp_fast.batch.start import Always, StartRule
 from impsamp_fast.batch.strategy import BatchStrategy
@@ -209,10 +212,17 @@ class Selector(WithTrainedLoss, BatchStrategy):
         self._watch = StatusWatch()
         self._skipped = Tally()
         self._pool = Pool()
+        self._log = StepLog()
         by_class = isinstance(score, str) or filter is not None
         self._first_call = FirstCall(self._loss if by_class else None, self._rule)
         self._scorer = self._scorer_of(scoring)
         self._drawer().check()
+        if isinstance(start, BreakEven) and not self._is_weighted:
+            raise ValueError(
+                "start is BreakEven, which compares what unbiased mini-batches are worth, but rows "
+                f'have no weights with correction "{correction}" and method "{method}": tau does '
+                "not say what they are worth, so use After(steps) or LossRatio(threshold)"
+            )
 
     @property
     def raw_size(self) -> None:
@@ -248,10 +258,13 @@ class Selector(WithTrainedLoss, BatchStrategy):
                 are not [K, C]. Also what ``select`` and the model raise. No step is counted then.
             IndexError: if ``counts`` is given and an ``index`` is not in the data set.
         """
-        importance = self._begin(x, y, index)
+        if not is_compiling():
+            self._log.begin(y.device, self._rule)
+        importance, K = self._begin(x, y, index), y.shape[0]
         if importance is None:
             return None
         x, y, drawn = self._draw(x, y, index, importance, self._seeds(y.device))
+        self._log.note(importance, drawn, K)
         self._watch.add(self._step, drawn.found.status, drawn.found.explain)
         if drawn.sizes is None:
             numbers = self._end(drawn, index)
@@ -306,6 +319,16 @@ class Selector(WithTrainedLoss, BatchStrategy):
         self._scorer = self._scorer_of(self.scoring)
         print(f"{tuning.table(K)}\ntaken: {self.scoring}")
         return self.scoring
+
+    def report(self) -> Report:
+        """What the last steps took, and whether importance sampling pays; waits for the device."""
+        return self._log.report(
+            self.n,
+            self.batches_per_pool,
+            weighted=self._is_weighted,
+            compiled=self.scoring is not None and bool(self.scoring.compile),
+            compile_seconds=self._scorer.compile_seconds,
+        )
 
     def batches(self, loader: Iterable[Any]) -> Iterator[MiniBatch]:
         """The mini-batch of each large batch of a loader, ``(x, y)`` or ``(x, y, index)`` each.
@@ -404,6 +427,11 @@ class Selector(WithTrainedLoss, BatchStrategy):
         return K
 
     @property
+    def _is_weighted(self) -> bool:
+        """Whether rows have weights that depend on how likely they were."""
+        return self.correction != "none" and self._drawer().kind != "deterministic"
+
+    @property
     def _wanted(self) -> int:
         """Rows of all mini-batches of a large batch."""
         return int(self.n) * self.batches_per_pool
@@ -435,10 +463,12 @@ class Selector(WithTrainedLoss, BatchStrategy):
             row = uniform_rows(K, min(self._wanted, K), seeds[0], y.device)
             weight = torch.ones(row.numel(), dtype=torch.float32, device=y.device)
             drawn = Drawn(row, weight, sizes=self._sizes(row.numel()))
+        self._log.mark("selection")
         x, y = gather(x, drawn.row), y.index_select(0, drawn.row)
-        learns_tau = self._rule.learns_from == "tau" and not importance and self._wanted <= K
+        self._log.mark("gather")
+        may_learn = not importance and self._wanted <= K and self._rule.learns_from == "tau"
         # Where an accelerator's rows are all ignored tau is NaN, which no rule learns.
-        if learns_tau and not self._loss.ignores_all(y):
+        if may_learn and self._rule.wants_tau(self.n) and not self._loss.ignores_all(y):
             drawn = self._with_tau(drawn, x, y, index, seeds[0])
         return x, y, drawn
 
@@ -455,6 +485,7 @@ class Selector(WithTrainedLoss, BatchStrategy):
         (x, y), row = narrow((x, y), 0, self.n), drawn.row[: self.n]
         index = None if index is None else index.index_select(0, row)
         scored = self._drawer().draw(self._scored(x, y, index), 1, seed)
+        self._log.mark("selection")
         return _with_tau_of(scored, drawn)
 
     def _end(self, drawn: Drawn, index: Tensor | None) -> Tensor:
@@ -482,7 +513,9 @@ class Selector(WithTrainedLoss, BatchStrategy):
 
     def _scored(self, x: Any, y: Tensor, index: Tensor | None) -> Scored:
         """The rows with all that their scores are made of."""
-        return self._with_what_it_takes(self._forward(x, y), x, index)
+        scored = self._with_what_it_takes(self._forward(x, y), x, index)
+        self._log.mark("scoring", y.shape[0])
+        return scored
 
     def _forward(self, x: Any, y: Tensor, large: int | None = None) -> Scored:
         """The logits of the rows, and the input of the last layer where the score needs it."""

@@ -6,18 +6,14 @@ of the large batch. A start rule decides before each step whether the pass is ma
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, final
 
-import torch
 from torch import Tensor
 
 from impsamp_fast._checks import check_integer, check_number
-from impsamp_fast._readback import Backlog
-
-# Reading a number makes the host wait for an accelerator, so the numbers are read in groups of
-# this size, when the next group is complete.
-_READ_TOGETHER = 16
+from impsamp_fast.batch._readings import Readings
+from impsamp_fast.batch.step_time import StepTime
 
 # Steps without a loss after which LossRatio says so. Gradient accumulation and prefetching may ask
 # for several mini-batches before the first loss.
@@ -36,7 +32,7 @@ class StartRule(ABC):
       :func:`~impsamp_fast.select`. A uniform step then scores its n rows with one forward pass
       without gradients.
 
-    A rule of your own derives from this class and implements all of it.
+    A rule of your own derives from this class and implements what is abstract.
     """
 
     learns_from: ClassVar[Literal["nothing", "loss", "tau"]]
@@ -48,6 +44,13 @@ class StartRule(ABC):
     @abstractmethod
     def learn(self, value: Tensor) -> None:
         """Takes in the number of a step, a scalar tensor without gradient, on any device."""
+
+    def wants_tau(self, n: int) -> bool:
+        """Whether a uniform step should score its n rows, of a rule that learns from tau."""
+        return True
+
+    def learn_time(self, time: StepTime) -> None:  # noqa: B027 (most rules have no use for it)
+        """Takes in what a step took, some steps later on an accelerator; ignored by default."""
 
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:
@@ -72,7 +75,7 @@ class _Stateless(StartRule):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Accepts the empty state only (KeyError)."""
-        _check_keys(self, state)
+        check_keys(self, state)
 
 
 @final
@@ -135,7 +138,7 @@ class LossRatio(StartRule):
         self.threshold = check_number("threshold", threshold, 0, open_low=True)
         self._started = False
         self._first: float | None = None
-        self._readings = _Readings()
+        self._readings = Readings()
         self._steps_without_loss = 0
         self._zeros = 0  # losses of 0, as long as there is no first loss
 
@@ -181,12 +184,12 @@ class LossRatio(StartRule):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continues from a state that ``state_dict`` returned (KeyError otherwise)."""
-        _check_keys(self, state, "started", "first", "unread")
+        check_keys(self, state, "started", "first", "unread")
         self._steps_without_loss = 0
         self._zeros = 0
         self._started = state["started"]
         self._first = state["first"]
-        self._readings = _Readings(state["unread"])
+        self._readings = Readings(state["unread"])
 
 
 @final
@@ -222,7 +225,7 @@ class VarianceReduction(StartRule):
         self.threshold = None if threshold is None else check_number("threshold", threshold)
         self.momentum = check_number("momentum", momentum, 0, 1)
         self._average = 0.0
-        self._readings = _Readings()
+        self._readings = Readings()
 
     def decide(self, step: int, K: int, n: int) -> bool:
         """True while the average of tau is above the threshold."""
@@ -241,45 +244,13 @@ class VarianceReduction(StartRule):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continues from a state that ``state_dict`` returned (KeyError otherwise)."""
-        _check_keys(self, state, "average", "unread")
+        check_keys(self, state, "average", "unread")
         self._average = state["average"]
-        self._readings = _Readings(state["unread"])
+        self._readings = Readings(state["unread"])
 
 
-class _Readings:
-    """The values of scalar tensors: at once on the CPU, in groups on an accelerator."""
-
-    def __init__(self, unread: list[float] | None = None) -> None:
-        self._backlog = Backlog(_READ_TOGETHER)
-        self._put_back(unread or [])
-
-    def take(self, value: Tensor) -> list[float]:
-        """Takes in a scalar; the values, oldest first, that are due now."""
-        if _is_read_at_once(value):
-            return [*_numbers(self._backlog.everything()), value.item()]
-        self._backlog.add(value)
-        return _numbers(self._backlog.due())
-
-    def unread(self) -> list[float]:
-        """The values that are not due yet, without making them due: saving changes no decision."""
-        values = _numbers(self._backlog.everything())
-        self._put_back(values)
-        return values
-
-    def _put_back(self, values: list[float]) -> None:
-        for value in values:
-            self._backlog.add(torch.tensor(value, dtype=torch.float64))
-
-
-def _is_read_at_once(value: Tensor) -> bool:
-    return value.device.type == "cpu"
-
-
-def _numbers(steps: Iterable[list[Tensor | None]]) -> list[float]:
-    return [value.item() for (value,) in steps if value is not None]
-
-
-def _check_keys(rule: StartRule, state: Mapping[str, Any], *keys: str) -> None:
+def check_keys(rule: StartRule, state: Mapping[str, Any], *keys: str) -> None:
+    """Checks that a state is of a rule of this class (KeyError)."""
     if set(state) != set(keys):
         raise KeyError(
             f"the state of a {type(rule).__name__} has the keys {sorted(keys)}, this one has "

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from impsamp_fast.batch import start
+from impsamp_fast.batch import _readings
 from impsamp_fast.batch.start import After, Always, LossRatio, StartRule, VarianceReduction
 
 RULES = [
@@ -32,8 +32,8 @@ def run(rule: StartRule, values: list[float]) -> list[bool]:
 @pytest.fixture
 def reads_in_groups(monkeypatch):
     """Makes the CPU's scalars wait as an accelerator's do, in groups of two."""
-    monkeypatch.setattr(start, "_is_read_at_once", lambda value: False)
-    monkeypatch.setattr(start, "_READ_TOGETHER", 2)
+    monkeypatch.setattr(_readings, "_is_read_at_once", lambda value: False)
+    monkeypatch.setattr(_readings, "_READ_TOGETHER", 2)
 
 
 class TestEveryRule:
@@ -117,7 +117,7 @@ class TestLossRatio:
 
     @pytest.mark.parametrize("at_once", [True, False])
     def test_says_when_it_hears_only_zeros(self, monkeypatch, at_once):
-        monkeypatch.setattr(start, "_is_read_at_once", lambda value: at_once)
+        monkeypatch.setattr(_readings, "_is_read_at_once", lambda value: at_once)
         rule = LossRatio(0.5)
         assert not any(run(rule, [0.0] * 100))
         with pytest.raises(RuntimeError, match=r"no loss in 100 steps other than 0"):

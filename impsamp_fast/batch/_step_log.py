@@ -1,0 +1,89 @@
+"""What a selector's last steps took and came to, for its report and its start rule."""
+
+from collections import deque
+from collections.abc import Callable, Collection
+from statistics import fmean, median
+
+import torch
+from torch import Tensor
+
+from impsamp_fast.batch._row_drawer import Drawn
+from impsamp_fast.batch._step_clock import StepClock
+from impsamp_fast.batch.report import Report
+from impsamp_fast.batch.start import StartRule
+from impsamp_fast.batch.step_time import StepTime
+
+_TIMES = 63  # of steps of a kind that a report is about
+
+
+class StepLog:
+    """Times the steps of a selector and keeps what the last ones came to."""
+
+    def __init__(self) -> None:
+        self._clock = StepClock()
+        self._times = {kind: deque[StepTime](maxlen=_TIMES) for kind in (False, True)}
+        self._large = 0  # K of the last large batch
+        self._drawn: tuple[Tensor | None, Tensor] | None = None  # tau and weights, by importance
+        self.mark = self._clock.mark
+
+    def begin(self, device: torch.device, rule: StartRule) -> None:
+        """Begins to time a call; the rule learns what those before have taken."""
+        self._clock.begin(device)
+        for time in self._clock.ended():
+            self._times[time.importance].append(time)
+            rule.learn_time(time)
+
+    def note(self, importance: bool, drawn: Drawn, K: int) -> None:
+        """What the call has come to."""
+        self._large = K
+        if importance:
+            self._drawn = drawn.tau, drawn.weight
+        self._clock.note(importance, 1 if drawn.sizes is None else len(drawn.sizes))
+
+    def report(
+        self, n: int, m: int, *, weighted: bool, compiled: bool, compile_seconds: float | None
+    ) -> Report:
+        """The report of a selector of n rows in each of m mini-batches."""
+        uniform, importance = (_medians(self._times[kind]) for kind in (False, True))
+        steps = {kind: sum(time.steps for time in times) for kind, times in self._times.items()}
+        tau, weight = self._drawn or (None, None)
+        return Report(
+            steps=sum(steps.values()),
+            importance_share=steps[True] / max(1, sum(steps.values())),
+            uniform=uniform["unscored"],
+            importance=importance["whole"],
+            scoring=importance["scoring"],
+            selection=importance["selection"],
+            gather=importance["gather"],
+            training=importance["training"],
+            tau=None if tau is None else float(tau),
+            effective_size=None if weight is None else _effective_size(weight, n),
+            n=n,
+            K=self._large // m,
+            batches_per_pool=m,
+            weighted=weighted,
+            compiled=compiled,
+            compile_seconds=compile_seconds,
+        )
+
+
+def _medians(steps: Collection[StepTime]) -> dict[str, float | None]:
+    """What steps of a kind took for each mini-batch; None of no steps."""
+
+    def of(what: Callable[[StepTime], float]) -> float | None:
+        return median(what(step) / step.steps for step in steps) if steps else None
+
+    return {
+        "whole": of(lambda step: step.whole),
+        "unscored": of(lambda step: step.whole - step.scoring),
+        "scoring": of(lambda step: step.scoring),
+        "selection": of(lambda step: step.selection),
+        "gather": of(lambda step: step.gather),
+        "training": of(lambda step: step.training),
+    }
+
+
+def _effective_size(weight: Tensor, n: int) -> float:
+    """Of the rows of mini-batches with weights [m n]: the mean of Kish's number over them."""
+    parts = weight.detach().double().cpu().split(n)  # type: ignore[no-untyped-call]
+    return fmean(float(part.sum() ** 2 / part.square().sum()) for part in parts)

@@ -1,0 +1,244 @@
+"""Selector.report: what the steps of a run take, and whether importance sampling pays there."""
+
+import copy
+import dataclasses
+import pickle
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from impsamp_fast import After, Report, ScoringPass, Selector
+from impsamp_fast.batch import _step_clock
+from tests.toy import C, K, N
+
+Batch = tuple[Tensor, Tensor]
+
+
+class Clock:
+    """Moves when it is told to, in milliseconds."""
+
+    now = 0.0
+
+    def pass_by(self, milliseconds: float) -> None:
+        self.now += milliseconds / 1e3
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr("impsamp_fast.batch._step_clock.time.perf_counter", lambda: made.now)
+    return made
+
+
+class Timed(nn.Linear):
+    """A model that takes a millisecond for 16 rows."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(5, C)
+        self.clock = clock
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.clock.pass_by(x.shape[0] / 16)
+        return super().forward(x)
+
+
+def trained(clock: Clock, data: Batch, steps: int = 12, **options: Any) -> Selector:
+    """A selector after steps of which each trains for 3 ms."""
+    selector = Selector(Timed(clock), N, **{"seed": 0, "start": After(4)} | options)
+    for _ in range(steps):
+        batch = selector(*data)
+        while batch is not None:
+            clock.pass_by(3)
+            batch = selector.pop()
+    return selector
+
+
+def test_each_stage_has_its_time(clock: Clock, data: Batch) -> None:
+    selector = trained(clock, data)
+    report = selector.report()
+    assert report.steps == 11  # the last one has not ended
+    assert report.importance_share == pytest.approx(7 / 11)
+    assert report.uniform == pytest.approx(3e-3)
+    assert report.scoring == pytest.approx(K / 16 * 1e-3)
+    assert (report.selection, report.gather) == (0, 0)
+    assert report.training == pytest.approx(3e-3)
+    assert report.importance == pytest.approx(7e-3)
+    assert report.cost == pytest.approx(7 / 3)
+    assert (report.n, report.K, report.batches_per_pool) == (N, K, 1)
+
+
+def test_tau_and_the_effective_size_are_those_of_the_draw(clock: Clock, data: Batch) -> None:
+    selector = trained(clock, data, start=None, steps=1)
+    batch = selector(*data)
+    report = selector.report()
+    assert report.effective_size == pytest.approx(
+        (batch.weight.sum() ** 2 / batch.weight.square().sum()).item()
+    )
+    with torch.no_grad():
+        score = (selector.model(data[0]).softmax(-1) - nn.functional.one_hot(data[1], C)).norm(
+            dim=1
+        )
+    assert report.tau == pytest.approx((K * (score / score.sum()).square().sum()).sqrt().item())
+    assert report.gain == pytest.approx(report.tau / report.cost)
+
+
+def test_mini_batches_of_a_pool_share_its_time(clock: Clock, data: Batch) -> None:
+    report = trained(clock, data, start=None, batches_per_pool=4).report()
+    assert report.scoring == pytest.approx(1e-3)
+    assert report.training == pytest.approx(3e-3)
+    assert report.steps == 4 * 11
+    assert report.K == K // 4
+
+
+def test_a_call_that_came_to_nothing_is_no_step(clock: Clock, data: Batch) -> None:
+    x, y = data
+    selector = trained(clock, data, start=None, small_batch="skip")
+    before = selector.report()
+    for _ in range(5):
+        with pytest.raises(ValueError, match="but y has"):
+            selector(x[1:], y)
+        clock.pass_by(1000)
+        assert selector(x[:3], y[:3]) is None
+        clock.pass_by(1000)
+    assert selector.report().steps == before.steps + 1
+    assert selector.report().training == pytest.approx(3e-3)
+
+
+def test_nothing_is_known_before_the_first_steps(model: nn.Module) -> None:
+    report = Selector(model, N).report()
+    assert (report.steps, report.tau, report.cost, report.gain) == (0, None, None, None)
+    assert "Too little was timed" in str(report)
+
+
+REPORT = Report(
+    steps=100,
+    importance_share=0.5,
+    uniform=2e-3,
+    importance=6e-3,
+    scoring=3e-3,
+    selection=1e-4,
+    gather=1e-4,
+    training=2.8e-3,
+    tau=4.5,
+    effective_size=77.7,
+    n=128,
+    K=1024,
+    batches_per_pool=1,
+    weighted=True,
+    compiled=False,
+    compile_seconds=None,
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {},
+            "It pays: a step by importance takes 3.00 uniform steps and is worth 4.50, 1.50 times",
+        ),
+        (
+            {"tau": 2.0},
+            "It does not pay: a step by importance takes 3.00 uniform steps and is worth 2.00. It "
+            "would by a faster scoring pass, see tune(x, y) or batches_per_pool=2 or large batches "
+            "of 512 rows.",
+        ),
+        ({"tau": 2.0, "compiled": True}, "It would by batches_per_pool=2 or large"),
+        ({"tau": 1.1, "compiled": True}, "It would by batches_per_pool=20."),
+        ({"tau": 1.0}, "The scores are so alike that no setting would make it pay."),
+        ({"weighted": False}, "Without weights tau does not say what a step is worth; a step"),
+        ({"uniform": None, "tau": 2.0}, "takes 2.14 uniform steps"),
+        ({"importance": None}, "Too little was timed to say whether importance sampling pays"),
+    ],
+)
+def test_its_verdict(changes: dict[str, Any], words: str) -> None:
+    assert words in dataclasses.replace(REPORT, **changes).verdict()
+
+
+def test_its_words() -> None:
+    text = str(dataclasses.replace(REPORT, compile_seconds=12.3))
+    assert text.splitlines()[0] == (
+        "100 steps timed, 50% of them by importance; n = 128, 1024 rows scored for each"
+    )
+    for line in ("uniform step               2.000 ms", "tau                         4.50"):
+        assert line in text
+    assert "compiling took              12.3 s, once" in text
+    assert text.endswith(REPORT.verdict())
+
+
+def test_how_long_compiling_took(data: Batch, clock: Clock) -> None:
+    scoring = ScoringPass(compile=lambda run: torch.compile(run, backend="eager"))
+    report = trained(clock, data, scoring=scoring, steps=3).report()
+    assert report.compiled
+    assert report.compile_seconds is not None
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda s: pickle.loads(pickle.dumps(s))])
+def test_a_copy_times_its_own_steps(copied: Any, data: Batch, model: nn.Module) -> None:
+    selector = Selector(model, N, seed=0)
+    selector(*data)
+    other = copied(selector)
+    assert torch.equal(other(*data).index, selector(*data).index)
+
+
+class Event:
+    """An event of a device that is behind the host."""
+
+    come: float = 0.0  # what the device has done
+
+    def __init__(self, enable_timing: bool) -> None:
+        assert enable_timing
+
+    def record(self, stream: object) -> None:
+        Event.recorded += 1.0
+        self.time = Event.recorded
+
+    def query(self) -> bool:
+        return self.time <= Event.come
+
+    def elapsed_time(self, other: "Event") -> float:
+        return other.time - self.time
+
+
+@pytest.fixture
+def played_cuda(monkeypatch: pytest.MonkeyPatch) -> torch.device:
+    """Torch's functions for CUDA, played: each event comes a millisecond after the last."""
+    Event.come = Event.recorded = 0.0
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: None)
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
+    return torch.device("cuda", 0)
+
+
+def test_events_are_read_when_they_have_come(played_cuda: torch.device) -> None:
+    clock = _step_clock.StepClock()
+    for _ in range(3):
+        clock.begin(played_cuda)
+        clock.mark("scoring", 64)
+        clock.mark("selection")
+        clock.note(importance=True, steps=1)
+    assert list(clock.ended()) == []
+    Event.come = 4.0
+    (time,) = clock.ended()
+    assert time.scored == 64
+    assert (time.whole, time.scoring, time.selection) == pytest.approx((3e-3, 1e-3, 1e-3))
+    assert time.training == pytest.approx(1e-3)
+    Event.come = 100.0
+    assert len(list(clock.ended())) == 1  # the third one is under way
+
+
+def test_a_capture_is_not_timed(played_cuda: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = _step_clock.StepClock()
+    clock.begin(played_cuda)
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+    recorded = Event.recorded
+    clock.mark("scoring", 64)
+    clock.note(importance=True, steps=1)
+    clock.begin(played_cuda)
+    assert Event.recorded == recorded
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
+    clock.begin(played_cuda)
+    Event.come = 100.0
+    assert list(clock.ended()) == []
