@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from impsamp_fast._checks import check_integer, check_number
+from impsamp_fast._settings import ShowsSettings
 from impsamp_fast.ops import Draw, Kind, draw
 
 
-class DrawRule(ABC):
+class DrawRule(ShowsSettings, ABC):
     """Picks rows by their scores.
 
     A rule of your own derives from this class and implements both. It takes its random numbers

@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from impsamp_fast._checks import check_number
+from impsamp_fast._settings import ShowsSettings
 from impsamp_fast.ops import RowStats
 
 
-class Filter(ABC):
+class Filter(ShowsSettings, ABC):
     """Decides for each row whether it may be drawn.
 
     A filter of your own derives from this class and implements ``__call__``.

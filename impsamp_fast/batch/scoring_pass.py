@@ -12,6 +12,7 @@ from torch.compiler import is_compiling
 from torch.nn.parallel import DistributedDataParallel
 
 from impsamp_fast._checks import check_integer
+from impsamp_fast._settings import ShowsSettings
 from impsamp_fast.batch._last_layer import LastLayer
 from impsamp_fast.batch._logits import call_model, check_logits, logits_of
 from impsamp_fast.batch._nested import gather, narrow, numbers_per_row, tensors_of, with_format
@@ -28,7 +29,7 @@ _Forward = Callable[[Any], tuple[Any, Tensor | None]]
 
 
 @final
-class ScoringPass:
+class ScoringPass(ShowsSettings):
     """How a strategy calls its model to score rows.
 
     The forward pass of the K rows of a large batch can take as long as several training steps. On
@@ -98,18 +99,6 @@ class ScoringPass:
         self.autocast = autocast
         self.model = model
         self.logits = logits
-
-    def __repr__(self) -> str:
-        given = {
-            "chunk": self.chunk,
-            "compile": self.compile or None,
-            "memory_format": self.memory_format,
-            "autocast": self.autocast,
-            "model": self.model and type(self.model).__name__,
-            "logits": self.logits,
-        }
-        settings = (f"{name}={value}" for name, value in given.items() if value is not None)
-        return f"ScoringPass({', '.join(settings)})"
 
 
 class Scorer:

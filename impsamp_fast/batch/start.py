@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal, final
 from torch import Tensor
 
 from impsamp_fast._checks import check_integer, check_number
+from impsamp_fast._settings import ShowsSettings
 from impsamp_fast.batch._readings import Readings
 from impsamp_fast.batch.step_time import StepTime
 
@@ -20,7 +21,7 @@ from impsamp_fast.batch.step_time import StepTime
 _PATIENCE = 100
 
 
-class StartRule(ABC):
+class StartRule(ShowsSettings, ABC):
     """Decides before each step whether its mini-batch is drawn by importance or uniformly.
 
     A :class:`~impsamp_fast.Selector` calls ``decide`` before a step, and gives ``learn`` one number
@@ -49,7 +50,7 @@ class StartRule(ABC):
         """Whether a uniform step should score its n rows, of a rule that learns from tau."""
         return True
 
-    def learn_time(self, time: StepTime) -> None:  # noqa: B027 (most rules have no use for it)
+    def learn_time(self, time: StepTime) -> None:
         """Takes in what a step took, some steps later on an accelerator; ignored by default."""
 
     @abstractmethod

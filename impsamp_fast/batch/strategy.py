@@ -6,10 +6,11 @@ from typing import Any
 
 from torch import Tensor
 
+from impsamp_fast._settings import ShowsSettings
 from impsamp_fast.batch.minibatch import MiniBatch
 
 
-class BatchStrategy(ABC):
+class BatchStrategy(ShowsSettings, ABC):
     """Turns raw batches into the mini-batches to train on.
 
     A :class:`~impsamp_fast.Selector` makes one of each raw batch; an

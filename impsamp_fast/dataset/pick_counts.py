@@ -8,9 +8,10 @@ from torch import Tensor
 
 from impsamp_fast._checks import check_integer, check_range, to_integer
 from impsamp_fast._readback import Updates
+from impsamp_fast._settings import ShowsSettings
 
 
-class PickCounts:
+class PickCounts(ShowsSettings):
     """How often each sample of the data set was picked: its importance over a training run.
 
     The measure of Knutsson et al. (2023): counts, not summed scores. Give it to a ``Selector`` as

@@ -9,6 +9,7 @@ from torch import Tensor
 from impsamp_fast._checks import check_integer, check_losses, kind_of
 from impsamp_fast._extension import _C
 from impsamp_fast._readback import Updates
+from impsamp_fast._settings import ShowsSettings
 from impsamp_fast.dataset.pick_counts import PickCounts
 from impsamp_fast.ops import row_stats
 
@@ -33,7 +34,7 @@ class _Step(NamedTuple):
 
 
 @final
-class SampleMemory:
+class SampleMemory(ShowsSettings):
     """Per-sample statistics of a data set, from the losses and logits of ordinary training steps.
 
     ::

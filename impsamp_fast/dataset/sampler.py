@@ -10,6 +10,7 @@ from torch.utils.data import BatchSampler, Sampler
 
 from impsamp_fast._checks import check_index, check_integer, check_losses
 from impsamp_fast._seeds import seed_of_run, seed_of_step
+from impsamp_fast._settings import ShowsSettings
 from impsamp_fast._uniform import uniform_rows
 from impsamp_fast.dataset._epochs import Epochs, Pass
 from impsamp_fast.dataset._state import check_state
@@ -23,7 +24,7 @@ _INTS_AT_ONCE = 1 << 16
 _STEPS_PER_EPOCH = 1 << 32
 
 
-class DatasetSampler(Sampler[int], ABC):
+class DatasetSampler(ShowsSettings, Sampler[int], ABC):
     """Chooses the samples of each epoch by what training has shown about them so far.
 
     A sampler is given to a ``DataLoader`` as ``sampler=``, or ``sampler.batches(n)`` as

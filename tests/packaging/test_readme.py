@@ -13,8 +13,12 @@ from bench.report import readme
 README = Path(__file__).parents[2] / "README.md"
 
 
+def examples():
+    return re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
+
+
 def test_the_example_runs_and_learns(tmp_path):
-    example, *_ = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
+    example = examples()[0]
     script = tmp_path / "example.py"
     script.write_text(example)
     torch.manual_seed(0)
@@ -24,9 +28,19 @@ def test_the_example_runs_and_learns(tmp_path):
     assert accuracy > 0.9  # always guessing the larger class: 0.5
 
 
+def test_the_scoring_pass_is_made_as_described(capsys):
+    example = next(text for text in examples() if "isf.ScoringPass" in text)
+    model = torch.nn.Linear(5, 3)
+    names = {"isf": isf, "torch": torch, "model": model}
+    names |= {"x": torch.randn(1024, 5), "y": torch.randint(3, (1024,))}
+    # What is fastest is found out elsewhere, with a limit of time.
+    exec(example.replace("y[:1024])", "y[:1024], seconds=0.1)"), names)
+    assert names["selector"].scoring.compile is True
+    assert "taken: ScoringPass(" in capsys.readouterr().out
+
+
 def test_the_operators_are_called_as_described():
-    text = README.read_text()
-    example = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)[1]
+    example = next(text for text in examples() if "isf.row_stats" in text)
     logits, target = torch.randn(64, 3), torch.randint(3, (64,))
     names = {"isf": isf, "logits": logits, "target": target, "n": 8, "weights": torch.rand(64)}
     exec(example, names)
