@@ -121,6 +121,23 @@ struct PartOptions {
   const Tensor& seed;  // int64 []
 };
 
+struct FirstOptions {
+  static constexpr const char* schema = "Tensor first_row, SymInt n, str method, Tensor seed";
+  using Fields = List<const Tensor&, int64_t, const std::string&, const Tensor&>;
+
+  const Tensor& first_row;  // int64 []: the part's, among all rows
+  int64_t n;
+  const std::string& method;
+  const Tensor& seed;  // int64 []
+};
+
+struct NextArrival {
+  static constexpr const char* schema = "Tensor next";
+  using Fields = List<const Tensor&>;
+
+  const Tensor& next;  // int64 []: the key of the row after the drawn ones
+};
+
 // What decides a draw. At most one is given; with none, the device's default generator. The tensor
 // is read where the draw is made: a graph that is captured with it draws anew when it changes.
 struct Seed {

@@ -59,6 +59,22 @@ struct PartTask {
   const Tensor& prob;    // [n] of the weights' type
 };
 
+struct FirstTask {
+  const Part& part;
+  int64_t n;
+  Method method;            // by an order
+  const Tensor& first_row;  // [] int64
+  const Tensor& seed;       // [] int64
+  const Tensor& key;        // [n] int64
+  const Tensor& index;      // [n] int64
+};
+
+struct ArrivalTask {
+  const Part& drawn;   // the rows of a race that are drawn
+  const Tensor& next;  // [] int64
+  const Tensor& prob;  // [n] of the weights' type
+};
+
 struct SelectTask {
   const RowTask& scores;
   Choice choice;
@@ -100,6 +116,8 @@ struct Backend {
   void (*draw_scan)(const ScanTask& task);
   void (*draw_total)(const TotalTask& task);
   void (*draw_part)(const PartTask& task);
+  void (*draw_first)(const FirstTask& task);
+  void (*draw_arrival_prob)(const ArrivalTask& task);
 };
 
 // Adds a device when the library is loaded.

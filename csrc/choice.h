@@ -257,6 +257,9 @@ ISF_FN T draw_probability(uint64_t fixed, uint64_t total) {
 // Of the exponential race (Efraimidis and Spirakis 2006): the arrival's time.
 ISF_CONSTANT uint32_t kNeverArrives = 0xffffffffu;
 
+// Behind the key of every row, where keys are int64.
+ISF_CONSTANT int64_t kBehindAll = 0x7fffffffffffffff;
+
 ISF_FN uint32_t race_key(uint64_t fixed, uint64_t random) {
   return fixed ? bits_of(arrival(random, fixed)) : kNeverArrives;
 }

@@ -66,7 +66,7 @@ struct Corrected {
   static void run(const CorrectOptions& correct, Results& results);
 };
 
-using Operators =
-    List<RowStats, Score, Draw, Select, Smoothed, Corrected, DrawScan, DrawTotal, DrawPart>;
+using Operators = List<RowStats, Score, Draw, Select, Smoothed, Corrected, DrawScan, DrawTotal,
+                       DrawPart, DrawFirst, DrawArrivalProb>;
 
 }  // namespace isf

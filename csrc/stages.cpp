@@ -65,4 +65,26 @@ void DrawPart::run(const PartWeights& given, const PartOptions& options, Results
                   results[1]});
 }
 
+void DrawFirst::run(const PartWeights& given, const FirstOptions& options, Results& results) {
+  const Part part = check_part(given, options.n);
+  const Tensor& weights = part.weights;
+  const Method method = method_of(options.method);
+  TORCH_CHECK_VALUE(method == Method::kRace || method == Method::kTopk, "method is \"",
+                    options.method, "\", but must be \"race\" or \"topk\"");
+  check_scalar(options.first_row, "first_row", at::kLong, weights);
+  check_scalar(options.seed, "seed", at::kLong, weights);
+  results.open(weights.device(), {{options.n, at::kLong}, {options.n, at::kLong}});
+  backend_of(weights.device())
+      .draw_first(
+          {part, options.n, method, options.first_row, options.seed, results[0], results[1]});
+}
+
+void DrawArrivalProb::run(const PartWeights& given, const NextArrival& arrival, Results& results) {
+  const Part drawn = check_part(given);
+  const Tensor& weights = drawn.weights;
+  check_scalar(arrival.next, "next", at::kLong, weights);
+  results.open(weights.device(), {{weights.sizes(), weights.scalar_type()}});
+  backend_of(weights.device()).draw_arrival_prob({drawn, arrival.next, results[0]});
+}
+
 }  // namespace isf

@@ -1,10 +1,16 @@
 // A draw in stages, for rows that are in several parts: those of several processes, or too many for
 // one tensor. With one seed the parts draw together what draw() draws from all their rows.
 //
-//   scan    of a part -> the largest weight and the number of all rows, by which every part makes
-//           the same fixed points
-//   total   of a part -> the total of all parts, and what is before each
-//   part    those of the n points that fall on a part's rows
+//   scan   the largest weight of a part, and how many rows have one. From those of all parts, every
+//          part makes the same fixed points
+//
+// With replacement:
+//   total  of a part. From those of all parts follow the points of the draw, and where a part
+//   begins part   the rows at the points that fall on a part
+//
+// By an order:
+//   first  the first n + 1 of a part, the first n of which, of all parts, are drawn
+//   arrival_prob  of a race's drawn rows, from the key of the next one
 //
 // Sums are int64 here: they are below 2^63. impsamp_fast/ops/_stages.py puts the stages together.
 #pragma once
@@ -42,6 +48,25 @@ struct DrawPart {
   static constexpr bool random = false;
   using Arguments = List<PartWeights, PartOptions>;
   static void run(const PartWeights& given, const PartOptions& options, Results& results);
+};
+
+// By the order of "race" or "topk". key and index: int64 [n]; ascending, and equal keys go to
+// the lower row of all. Behind the last row that has a weight key is 2^63 - 1 and index -1.
+struct DrawFirst {
+  static constexpr const char* name = "_draw_first";
+  static constexpr std::array results = {"key", "index"};
+  static constexpr bool random = false;
+  using Arguments = List<PartWeights, FirstOptions>;
+  static void run(const PartWeights& given, const FirstOptions& options, Results& results);
+};
+
+// prob: [n], of the rows of a race whose weights are given.
+struct DrawArrivalProb {
+  static constexpr const char* name = "_draw_arrival_prob";
+  static constexpr std::array results = {"prob"};
+  static constexpr bool random = false;
+  using Arguments = List<PartWeights, NextArrival>;
+  static void run(const PartWeights& given, const NextArrival& next, Results& results);
 };
 
 }  // namespace isf

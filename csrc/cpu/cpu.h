@@ -66,6 +66,17 @@ template <class T>
 void draw_part(const DrawWeights<T>& weights, const DrawRules& rules, const Share& share,
                uint64_t seed, int64_t* index, T* prob);
 
+// The first of these rows in the order of a race or of the largest weights: their keys [n] and
+// index [n], kBehindAll and kElsewhere behind the last row that has a weight. Row 0 is
+// `first_row` of all that are drawn from.
+template <class T>
+void draw_first(const DrawWeights<T>& weights, int64_t rows, Method method, uint64_t first_row,
+                uint64_t seed, int64_t n, int64_t* key, int64_t* index);
+
+// The probabilities of n drawn rows of a race, given the key of the row after them.
+template <class T>
+void draw_arrival_prob(const DrawWeights<T>& weights, int64_t n, uint32_t next, T* prob);
+
 // prob [n] -> weight [n], in place; drawn_by(i) is what the i-th row was drawn by.
 template <class T>
 void correct(const Correcting& correcting, c10::function_ref<T(int64_t)> drawn_by, T* weight);

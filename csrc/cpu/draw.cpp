@@ -177,46 +177,83 @@ void arrival_probabilities(const uint64_t* rate, float time, int64_t count, doub
   for (int64_t k = 0; k < count; ++k) prob[k] = arrival_probability(rate[k], time, double());
 }
 
-// The first n arrivals of the exponential race.
-template <class T>
-void draw_race(const FixedPoint& fixed, const DrawRules& rules, uint64_t seed, int64_t* index,
-               T* prob) {
-  const int64_t rows = rules.rows, n = rules.n;
-  std::vector<uint64_t> keys(rows);
-  for_each_block(rows, [&](int64_t, int64_t begin, int64_t end) {
-    kernels().race(fixed.weight.get(), seed, keys.data(), begin, end);
-  });
-  order_smallest(keys, n);
-  const float time = arrival_time(n < rows ? static_cast<uint32_t>(keys[n] >> 32) : kNeverArrives);
+// The probabilities of n drawn rows, given the time of the arrival after them; rate(i) is the
+// i-th's.
+template <class T, class Rate>
+void store_arrival_prob(const Rate& rate, float time, int64_t n, T* prob) {
   for_each_block(n, [&](int64_t, int64_t begin, int64_t end) {
-    uint64_t rate[kNumbers] = {};
+    uint64_t rates[kNumbers] = {};
     for (; begin < end; begin += kNumbers) {
       const int64_t count = std::min<int64_t>(kNumbers, end - begin);
-      for (int64_t k = 0; k < count; ++k) {
-        index[begin + k] = static_cast<int64_t>(keys[begin + k] & 0xffffffffu);
-        rate[k] = static_cast<uint64_t>(fixed.weight[index[begin + k]]);
-      }
-      arrival_probabilities(rate, time, count, prob + begin);
+      for (int64_t k = 0; k < count; ++k) rates[k] = static_cast<uint64_t>(rate(begin + k));
+      arrival_probabilities(rates, time, count, prob + begin);
     }
   });
 }
 
-// The order's key over the row.
+// A row's key over its number: what rows are ordered by.
 uint64_t ordered(uint32_t key, uint64_t row) { return uint64_t{key} << 32 | row; }
 
 __extension__ typedef unsigned __int128 WideKey;
 WideKey ordered(uint64_t key, uint64_t row) { return WideKey{key} << 64 | row; }
 
+template <class Key>
+uint64_t key_of(Key ordered) {
+  return static_cast<uint64_t>(ordered >> 4 * sizeof(Key));
+}
+template <class Key>
+int64_t row_of(Key ordered) {
+  return static_cast<int64_t>(ordered & 0xffffffffu);
+}
+
+// By the arrivals of the exponential race; row 0 is `first_row` of all.
+std::vector<uint64_t> race_order(const FixedPoint& fixed, int64_t rows, uint64_t first_row,
+                                 uint64_t seed) {
+  std::vector<uint64_t> order(rows);
+  for_each_block(rows, [&](int64_t, int64_t begin, int64_t end) {
+    kernels().race(fixed.weight.get(), first_row, seed, order.data(), begin, end);
+  });
+  return order;
+}
+
+template <class T>
+auto topk_order(const T* weights, int64_t rows) {
+  std::vector<decltype(ordered(topk_key(T()), 0))> order(rows);
+  for (int64_t i = 0; i < rows; ++i)
+    order[i] = ordered(topk_key(weights[i]), static_cast<uint64_t>(i));
+  return order;
+}
+
+template <class T>
+void draw_race(const FixedPoint& fixed, const DrawRules& rules, uint64_t seed, int64_t* index,
+               T* prob) {
+  const int64_t rows = rules.rows, n = rules.n;
+  std::vector<uint64_t> order = race_order(fixed, rows, 0, seed);
+  order_smallest(order, n);
+  for (int64_t i = 0; i < n; ++i) index[i] = row_of(order[i]);
+  const float time =
+      arrival_time(n < rows ? static_cast<uint32_t>(key_of(order[n])) : kNeverArrives);
+  store_arrival_prob([&](int64_t i) { return fixed.weight[index[i]]; }, time, n, prob);
+}
+
 template <class T>
 void draw_topk(const T* weights, const DrawRules& rules, int64_t* index, T* prob) {
-  const int64_t rows = rules.rows, n = rules.n;
-  std::vector<decltype(ordered(topk_key(T()), 0))> keys(rows);
-  for (int64_t i = 0; i < rows; ++i)
-    keys[i] = ordered(topk_key(weights[i]), static_cast<uint64_t>(i));
-  order_smallest(keys, n);
-  for (int64_t k = 0; k < n; ++k) {
-    index[k] = static_cast<int64_t>(keys[k] & 0xffffffffu);
-    prob[k] = 1;
+  const int64_t n = rules.n;
+  auto order = topk_order(weights, rules.rows);
+  order_smallest(order, n);
+  for (int64_t i = 0; i < n; ++i) index[i] = row_of(order[i]);
+  std::fill(prob, prob + n, T(1));
+}
+
+// The first of an order, as far as there are rows that have a weight.
+template <class Key>
+void store_first(std::vector<Key> order, int64_t n, int64_t* key, int64_t* index) {
+  const int64_t there = std::min(n, static_cast<int64_t>(order.size()));
+  order_smallest(order, there);
+  for (int64_t i = 0; i < n; ++i) {
+    const bool drawable = i < there && key_of(order[i]) != key_of(~Key(0));
+    key[i] = drawable ? static_cast<int64_t>(key_of(order[i])) : kBehindAll;
+    index[i] = drawable ? row_of(order[i]) : kElsewhere;
   }
 }
 
@@ -248,6 +285,22 @@ void draw_part(const DrawWeights<T>& weights, const DrawRules& rules, const Shar
 }
 
 template <class T>
+void draw_first(const DrawWeights<T>& weights, int64_t rows, Method method, uint64_t first_row,
+                uint64_t seed, int64_t n, int64_t* key, int64_t* index) {
+  if (method == Method::kTopk) {
+    return store_first(topk_order(weights.weight, rows), n, key, index);
+  }
+  const FixedPoint fixed(weights.weight, rows, weights.sampling.shift);
+  store_first(race_order(fixed, rows, first_row, seed), n, key, index);
+}
+
+template <class T>
+void draw_arrival_prob(const DrawWeights<T>& weights, int64_t n, uint32_t next, T* prob) {
+  const FixedPoint fixed(weights.weight, n, weights.sampling.shift);
+  store_arrival_prob([&](int64_t i) { return fixed.weight[i]; }, arrival_time(next), n, prob);
+}
+
+template <class T>
 void draw(const DrawWeights<T>& weights, const DrawRules& rules, c10::function_ref<uint64_t()> seed,
           int64_t* index, T* prob, T* tau) {
   const int64_t rows = rules.rows;
@@ -276,6 +329,12 @@ template void draw_part(const DrawWeights<float>&, const DrawRules&, const Share
                         int64_t*, float*);
 template void draw_part(const DrawWeights<double>&, const DrawRules&, const Share&, uint64_t,
                         int64_t*, double*);
+template void draw_first(const DrawWeights<float>&, int64_t, Method, uint64_t, uint64_t, int64_t,
+                         int64_t*, int64_t*);
+template void draw_first(const DrawWeights<double>&, int64_t, Method, uint64_t, uint64_t, int64_t,
+                         int64_t*, int64_t*);
+template void draw_arrival_prob(const DrawWeights<float>&, int64_t, uint32_t, float*);
+template void draw_arrival_prob(const DrawWeights<double>&, int64_t, uint32_t, double*);
 template void draw(const DrawWeights<float>&, const DrawRules&, c10::function_ref<uint64_t()>,
                    int64_t*, float*, float*);
 template void draw(const DrawWeights<double>&, const DrawRules&, c10::function_ref<uint64_t()>,

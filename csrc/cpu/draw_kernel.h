@@ -62,16 +62,20 @@ inline void random_numbers_kernel(uint64_t seed, uint64_t first, uint64_t* numbe
   }
 }
 
-inline void race_kernel(const int64_t* fixed, uint64_t seed, uint64_t* key, int64_t begin,
-                        int64_t end) {
-  uint64_t number[cpu::kNumbers], time[cpu::kNumbers];
+inline void race_kernel(const int64_t* fixed, uint64_t first_row, uint64_t seed, uint64_t* key,
+                        int64_t begin, int64_t end) {
+  uint64_t number[cpu::kNumbers + 1] = {}, time[cpu::kNumbers];
   int64_t weight[cpu::kNumbers] = {};
-  for (; begin < end; begin += cpu::kNumbers) {
-    const int64_t count = end - begin < cpu::kNumbers ? end - begin : cpu::kNumbers;
-    random_numbers_kernel(seed, static_cast<uint64_t>(begin), number);
+  for (int64_t count; begin < end; begin += count) {
+    // Random numbers come in pairs: after a group that is one short, the rows are at an even one.
+    const uint64_t row = first_row + static_cast<uint64_t>(begin), odd = row & 1;
+    const int64_t most = cpu::kNumbers - static_cast<int64_t>(odd);
+    count = end - begin < most ? end - begin : most;
+    random_numbers_kernel(seed, row - odd, number);
     memcpy(weight, fixed + begin, static_cast<size_t>(count) * sizeof *weight);
     for (int k = 0; k < cpu::kNumbers; ++k) {
-      const uint64_t bits = bits_of(arrival(number[k], static_cast<uint64_t>(weight[k])));
+      const uint64_t bits = bits_of(
+          arrival(number[static_cast<uint64_t>(k) + odd], static_cast<uint64_t>(weight[k])));
       time[k] =
           bits << 32 | static_cast<uint64_t>(begin + k) | -static_cast<uint64_t>(weight[k] == 0);
     }

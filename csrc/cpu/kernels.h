@@ -41,10 +41,10 @@ typedef uint64_t (*FixedPointKernel)(const void* weights, int shift, int64_t* fi
 constexpr int kNumbers = 32;
 typedef void (*NumbersKernel)(uint64_t seed, uint64_t first, uint64_t* number);
 
-// key[i] = arrival time of row i in the exponential race, by its bits, over i; rows of weight 0
-// come last. For the rows [begin, end), with an even begin.
-typedef void (*RaceKernel)(const int64_t* fixed, uint64_t seed, uint64_t* key, int64_t begin,
-                           int64_t end);
+// key[i] = arrival time in the exponential race, by its bits, over i; rows of weight 0 come last.
+// For the rows [begin, end); row i has the random number first_row + i.
+typedef void (*RaceKernel)(const int64_t* fixed, uint64_t first_row, uint64_t seed, uint64_t* key,
+                           int64_t begin, int64_t end);
 
 // prob[i] = choice.h's arrival_probability() of kNumbers rates.
 typedef void (*ArrivalKernel)(const uint64_t* rate, float time, float* prob);

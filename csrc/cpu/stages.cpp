@@ -65,5 +65,21 @@ void draw_part(const PartTask& task) {
   });
 }
 
+void draw_first(const FirstTask& task) {
+  with_type_of(task.part.weights, [&](auto zero) {
+    draw_first(part_weights<decltype(zero)>(task.part), task.part.weights.size(0), task.method,
+               number_in(task.first_row), number_in(task.seed), task.n,
+               task.key.mutable_data_ptr<int64_t>(), task.index.mutable_data_ptr<int64_t>());
+  });
+}
+
+void draw_arrival_prob(const ArrivalTask& task) {
+  with_type_of(task.drawn.weights, [&](auto zero) {
+    using T = decltype(zero);
+    draw_arrival_prob(part_weights<T>(task.drawn), task.drawn.weights.size(0),
+                      static_cast<uint32_t>(number_in(task.next)), task.prob.mutable_data_ptr<T>());
+  });
+}
+
 }  // namespace cpu
 }  // namespace isf

@@ -9,6 +9,8 @@ namespace cpu {
 void draw_scan(const ScanTask& task);
 void draw_total(const TotalTask& task);
 void draw_part(const PartTask& task);
+void draw_first(const FirstTask& task);
+void draw_arrival_prob(const ArrivalTask& task);
 
 }  // namespace cpu
 }  // namespace isf

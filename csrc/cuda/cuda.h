@@ -88,6 +88,17 @@ struct PartDrawProblem {
   void* prob;             // [n] of the weights' type
 };
 
+// kBehindAll and kElsewhere behind the last row that has a weight.
+struct FirstProblem {
+  PartProblem part;
+  int64_t n;
+  Method method;             // by an order
+  const int64_t* first_row;  // []
+  const int64_t* seed;       // []
+  int64_t* key;              // [n]
+  int64_t* index;            // [n]
+};
+
 struct SelectProblem {
   // statistic[kLoss] and statistic[score] are the outputs for loss and score. Other statistics are
   // null.
@@ -133,6 +144,10 @@ int draw(const DrawProblem& problem, const Queue& queue);
 int draw_scan(const ScanProblem& problem, const Queue& queue);
 int draw_total(const PartProblem& part, int64_t* total, const Queue& queue);
 int draw_part(const PartDrawProblem& problem, const Queue& queue);
+int draw_first(const FirstProblem& problem, const Queue& queue);
+// Fills prob, of the weights' type, for drawn rows.
+int draw_arrival_prob(const PartProblem& drawn, const int64_t* next, void* prob,
+                      const Queue& queue);
 int select(const SelectProblem& problem, const Queue& queue);
 int smooth(const SmoothProblem& problem, const Queue& queue);
 int correct(const CorrectProblem& problem, const Queue& queue);

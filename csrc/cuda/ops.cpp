@@ -172,6 +172,24 @@ void draw_part(const PartTask& task) {
   check(cuda::draw_part(problem, launch.queue()));
 }
 
+void draw_first(const FirstTask& task) {
+  Launch launch(task.part.weights.device());
+  const FirstProblem problem = {problem_of(task.part),
+                                task.n,
+                                task.method,
+                                task.first_row.const_data_ptr<int64_t>(),
+                                task.seed.const_data_ptr<int64_t>(),
+                                task.key.mutable_data_ptr<int64_t>(),
+                                task.index.mutable_data_ptr<int64_t>()};
+  check(cuda::draw_first(problem, launch.queue()));
+}
+
+void draw_arrival_prob(const ArrivalTask& task) {
+  Launch launch(task.drawn.weights.device());
+  check(cuda::draw_arrival_prob(problem_of(task.drawn), task.next.const_data_ptr<int64_t>(),
+                                task.prob.mutable_data_ptr(), launch.queue()));
+}
+
 void select(const SelectTask& task) {
   const RowTask& scores = task.scores;
   const at::Device device = scores.rows.logits.device();
@@ -212,8 +230,8 @@ void correct(const CorrectTask& task) {
   check(cuda::correct(problem, launch.queue()));
 }
 
-const Backend backend = {empty,   score,     draw,       select,   smooth,
-                         correct, draw_scan, draw_total, draw_part};
+const Backend backend = {empty,     score,      draw,      select,     smooth,           correct,
+                         draw_scan, draw_total, draw_part, draw_first, draw_arrival_prob};
 const AddBackend add(at::kCUDA, backend);
 
 }  // namespace

@@ -28,8 +28,11 @@ struct PartWeights {
     return Sampling<T>::by_scores(weight_bits(*largest), static_cast<int32_t>(*all_rows));
   }
 
+  __device__ __forceinline__ T weight_of(int64_t row, const Sampling<T>& sampling) const {
+    return sampling.weight(weight[row], true);
+  }
   __device__ __forceinline__ uint64_t fixed(int64_t row, const Sampling<T>& sampling) const {
-    return to_fixed_point(sampling.weight(weight[row], true), sampling.shift);
+    return to_fixed_point(weight_of(row, sampling), sampling.shift);
   }
 };
 
@@ -81,6 +84,43 @@ __global__ void __launch_bounds__(kThreads)
   store_at_points<T>(plan, sums, share, SeedWords(plan.seed).value());
 }
 
+// What a part's rows are ordered by.
+template <class T>
+__global__ void __launch_bounds__(kThreads)
+    fill_order(const __grid_constant__ PartWeights<T> weights, bool race, const int64_t* first_row,
+               const int64_t* seed, uint64_t* key, uint32_t* row_of) {
+  const Sampling<T> sampling = weights.sampling();
+  const auto first = static_cast<uint64_t>(*first_row), number = static_cast<uint64_t>(*seed);
+  for (int64_t row = first_of_grid(); row < weights.rows; row += threads_of_grid()) {
+    const uint64_t random = random_number(number, first + static_cast<uint64_t>(row));
+    row_of[row] = static_cast<uint32_t>(row);
+    key[row] = race ? race_key(weights.fixed(row, sampling), random)
+                    : topk_key(weights.weight_of(row, sampling));
+  }
+}
+
+// The first n of the sorted rows, as far as they have a weight; `last` is the key of one that has
+// none.
+__global__ void __launch_bounds__(kThreads)
+    store_first(const uint64_t* sorted_key, const uint32_t* sorted_row, int rows, uint64_t last,
+                int64_t n, int64_t* key, int64_t* index) {
+  for (int64_t i = first_of_grid(); i < n; i += threads_of_grid()) {
+    const bool drawable = i < rows && sorted_key[i] != last;
+    key[i] = drawable ? static_cast<int64_t>(sorted_key[i]) : kBehindAll;
+    index[i] = drawable ? static_cast<int64_t>(sorted_row[i]) : kElsewhere;
+  }
+}
+
+template <class T>
+__global__ void __launch_bounds__(kThreads)
+    store_arrival_prob(const __grid_constant__ PartWeights<T> drawn, const int64_t* next, T* prob) {
+  const Sampling<T> sampling = drawn.sampling();
+  const float time = arrival_time(static_cast<uint32_t>(*next));
+  for (int64_t i = first_of_grid(); i < drawn.rows; i += threads_of_grid()) {
+    prob[i] = arrival_probability(drawn.fixed(i, sampling), time, T());
+  }
+}
+
 template <class T>
 int scan_typed(const ScanProblem& problem, const Queue& queue) {
   Launches launches(queue);
@@ -121,6 +161,41 @@ int part_typed(const PartDrawProblem& problem, const Queue& queue) {
   return launches.error;
 }
 
+template <class T>
+int first_typed(const FirstProblem& problem, const Queue& queue) {
+  const PartWeights<T> weights(problem.part);
+  const int blocks = 8 * queue.multiprocessors;
+  const bool race = problem.method == Method::kRace, wide = !race && sizeof(T) == sizeof(double);
+  uint64_t *key = nullptr, *sorted_key = nullptr;
+  uint32_t *row = nullptr, *sorted_row = nullptr;
+  Launches launches(queue);
+  if (weights.rows > 0) {
+    key = allocate<uint64_t>(queue, weights.rows);
+    sorted_key = allocate<uint64_t>(queue, weights.rows);
+    row = allocate<uint32_t>(queue, weights.rows);
+    sorted_row = allocate<uint32_t>(queue, weights.rows);
+    launches.run(fill_order<T>, blocks_for(weights.rows, blocks), kThreads, weights, race,
+                 problem.first_row, problem.seed, key, row);
+    if (launches.error == cudaSuccess) {
+      launches.error =
+          sort_by_key(key, sorted_key, row, sorted_row, weights.rows, wide ? 64 : 32, queue);
+    }
+  }
+  const uint64_t last = wide ? ~uint64_t{0} : uint64_t{0xffffffff};
+  launches.run(store_first, blocks_for(problem.n, blocks), kThreads, sorted_key, sorted_row,
+               weights.rows, last, problem.n, problem.key, problem.index);
+  return launches.error;
+}
+
+template <class T>
+int arrival_prob_typed(const PartProblem& drawn, const int64_t* next, void* prob,
+                       const Queue& queue) {
+  Launches launches(queue);
+  launches.run(store_arrival_prob<T>, blocks_for(drawn.rows, 8 * queue.multiprocessors), kThreads,
+               PartWeights<T>(drawn), next, static_cast<T*>(prob));
+  return launches.error;
+}
+
 }  // namespace
 
 int draw_scan(const ScanProblem& problem, const Queue& queue) {
@@ -135,6 +210,17 @@ int draw_total(const PartProblem& part, int64_t* total, const Queue& queue) {
 int draw_part(const PartDrawProblem& problem, const Queue& queue) {
   return problem.part.is_double ? part_typed<double>(problem, queue)
                                 : part_typed<float>(problem, queue);
+}
+
+int draw_first(const FirstProblem& problem, const Queue& queue) {
+  return problem.part.is_double ? first_typed<double>(problem, queue)
+                                : first_typed<float>(problem, queue);
+}
+
+int draw_arrival_prob(const PartProblem& drawn, const int64_t* next, void* prob,
+                      const Queue& queue) {
+  return drawn.is_double ? arrival_prob_typed<double>(drawn, next, prob, queue)
+                         : arrival_prob_typed<float>(drawn, next, prob, queue);
 }
 
 }  // namespace cuda

@@ -2,8 +2,9 @@
 
 The rows are those that :func:`draw` draws from the parts one after the other, bit by bit. What the
 parts must hear of each other does not depend on how many rows they have: the largest weight and the
-numbers of rows, by which all make the same fixed points of their weights; then the totals of these,
-by which each knows the points of the cumulative sum that fall on its rows.
+numbers of rows, by which all make the same fixed points of their weights; then, with replacement,
+the totals of these, by which each knows the points of the cumulative sum that fall on its rows; and
+by an order the keys of each part's first rows, the first of which are drawn.
 """
 
 from collections.abc import Generator, Sequence
@@ -12,6 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from impsamp_fast.ops._arguments import signed
 from impsamp_fast.ops._call import operator
@@ -23,6 +25,7 @@ from impsamp_fast.ops._fakes import (
     fake_of,
     result_dtype,
 )
+from impsamp_fast.ops._status import status_error
 
 
 class Scan(NamedTuple):
@@ -33,11 +36,25 @@ class Scan(NamedTuple):
     status: Tensor
 
 
+class First(NamedTuple):
+    """The first rows of a part by an order: ``key`` and ``index``, int64 [n]."""
+
+    key: Tensor
+    index: Tensor  # type: ignore[assignment]  # tuple.index gives way to the field
+
+
+# A part's weights [k], and of all parts the largest weight and the number of rows.
+_Known = tuple[Tensor, Tensor, Tensor]
+_Stages = Generator[Tensor, Tensor, Draw]
+
 _scan = operator("_draw_scan", Scan)
 _total = operator("_draw_total", Tensor)
 _part = operator("_draw_part", Draw)
+_first = operator("_draw_first", First)
+_arrival_prob = operator("_draw_arrival_prob", Tensor)
 
 _ELSEWHERE = -1
+_BY_ORDER = ("race", "topk")
 _BITS = {torch.float32: torch.int32, torch.float64: torch.int64}
 
 
@@ -47,7 +64,7 @@ def draw_in_parts(parts: Sequence[Tensor], n: int, method: str, seed: int | Tens
     Args:
         parts: weights ``[k]`` each, of one dtype and on one device; k may be 0.
         n: as :func:`draw` has it.
-        method: one that draws with replacement.
+        method: any but ``"pps"``.
         seed: as :func:`draw` has it.
     """
     draws = [part_of_draw(weights, part, n, method, seed) for part, weights in enumerate(parts)]
@@ -62,7 +79,7 @@ def draw_in_parts(parts: Sequence[Tensor], n: int, method: str, seed: int | Tens
     return Draw(torch.stack(index).amax(0), torch.stack([share.prob for share in said]).sum(0))
 
 
-def advance(draw: Generator[Tensor, Tensor, Draw], heard: Tensor) -> Tensor | Draw:
+def advance(draw: _Stages, heard: Tensor) -> Tensor | Draw:
     """What a part of a draw says next, or in the end its share."""
     try:
         return draw.send(heard)
@@ -71,9 +88,7 @@ def advance(draw: Generator[Tensor, Tensor, Draw], heard: Tensor) -> Tensor | Dr
         return share
 
 
-def part_of_draw(
-    weights: Tensor, part: int, n: int, method: str, seed: int | Tensor
-) -> Generator[Tensor, Tensor, Draw]:
+def part_of_draw(weights: Tensor, part: int, n: int, method: str, seed: int | Tensor) -> _Stages:
     """One part's side of a draw: yields what all parts must hear, and is sent their stack.
 
     That is int64 and of one shape in all parts. Whatever is decided, an error too, all decide at
@@ -83,30 +98,58 @@ def part_of_draw(
         weights: ``[k]``, of this part.
         part: which one it is.
         n: how many rows are drawn from all parts.
-        method: one that draws with replacement.
+        method: any but ``"pps"``.
         seed: the same in all parts.
 
     Returns:
         ``Draw(index, prob)``, ``[n]`` each: rows of this part; -1 and 0 where another part has the
-        row. On an accelerator -1 and NaN where a weight of any part is negative or not finite.
+        row. On an accelerator -1 and NaN where :func:`draw` would mark that it could not be made.
     """
     scan = _scan((weights,), None)
     dtype = scan.largest.dtype
     rows = torch.full_like(scan.positive, weights.shape[0])
     # Bits order as weights do, also where a processor flushes subnormal numbers to zero.
     bits = scan.largest.view(_BITS[dtype]).long()
-    bits, _, rows, status = (yield torch.stack([bits, scan.positive, rows, scan.status])).unbind(1)
-    if weights.is_cpu:
-        _raise_for(status, rows)
+    every = yield torch.stack([bits, scan.positive, rows, scan.status])
+    bits, positive, rows, status = every.unbind(1)
     largest = bits.amax().to(_BITS[dtype]).view(dtype)
+    weighted = torch.where(positive.any(), positive.sum(), rows.sum())
+    if every.is_cpu:
+        _raise_for(status, rows, int(weighted), n, method)
     known = (weights, largest, rows.sum())
-    totals = yield _total(known, None)
     number = _on_device(seed, weights.device)
-    share = _part((*known, totals.sum(), totals[:part].sum(), n, method, number), None)
+    if method in _BY_ORDER:
+        share = yield from _by_order(known, part, rows[:part].sum(), n, method, number)
+    else:
+        share = yield from _with_replacement(known, part, n, method, number)
     failed = largest.isnan()
+    if method in _BY_ORDER:
+        failed = failed | (weighted < n)
     return Draw(
         share.index.masked_fill(failed, _ELSEWHERE), share.prob.masked_fill(failed, torch.nan)
     )
+
+
+def _with_replacement(known: _Known, part: int, n: int, method: str, seed: Tensor) -> _Stages:
+    totals = yield _total(known, None)
+    return _part((*known, totals.sum(), totals[:part].sum(), n, method, seed), None)
+
+
+def _by_order(
+    known: _Known, part: int, first_row: Tensor, n: int, method: str, seed: Tensor
+) -> _Stages:
+    weights, largest, rows = known
+    first = _first((*known, first_row, n + 1, method, seed), None)
+    keys = yield first.key
+    # Equal keys stay in the order of the parts, and so of the rows.
+    ordered, place = keys.flatten().sort(stable=True)
+    elsewhere = place[:n] // (n + 1) != part
+    index = first.index[place[:n] % (n + 1)].masked_fill(elsewhere, _ELSEWHERE)
+    if method == "topk":
+        return Draw(index, (~elsewhere).to(largest.dtype))
+    drawn = pad(weights, (0, 1))[index]  # the last one elsewhere
+    prob = _arrival_prob((drawn, largest, rows, ordered[n]), None)
+    return Draw(index, prob.masked_fill(elsewhere, 0.0))
 
 
 def _on_device(seed: int | Tensor, device: torch.device) -> Tensor:
@@ -115,12 +158,14 @@ def _on_device(seed: int | Tensor, device: torch.device) -> Tensor:
     return torch.full((), signed(seed), dtype=torch.int64, device=device)
 
 
-def _raise_for(status: Tensor, rows: Tensor) -> None:
-    """Raises what is wrong with the weights of all parts."""
+def _raise_for(status: Tensor, rows: Tensor, weighted: int, n: int, method: str) -> None:
+    """Raises what keeps the draw from being made."""
     faulty = status.nonzero().flatten()
     if faulty.numel():
         row = rows[: faulty[0]].sum() + status[faulty[0]] - 1
         raise ValueError(f"weights[{row}] is negative or not finite")
+    if method in _BY_ORDER and n > weighted:
+        raise status_error(-1 - weighted, n, method)
 
 
 def _check_part(given: SimpleNamespace, n: int = 1) -> None:
@@ -159,3 +204,21 @@ def _fake_part(given: SimpleNamespace) -> tuple[Tensor, ...]:
         weights.new_empty(n, dtype=torch.int64),
         weights.new_empty(n, dtype=result_dtype(weights)),
     )
+
+
+@fake_of("_draw_first", First._fields)
+def _fake_first(given: SimpleNamespace) -> tuple[Tensor, ...]:
+    weights, n = given.weights, given.n
+    _check_known(given, n)
+    for name in ("first_row", "seed"):
+        check_scalar(name, getattr(given, name), torch.int64, weights)
+    key = weights.new_empty(n, dtype=torch.int64)
+    return key, torch.empty_like(key)
+
+
+@fake_of("_draw_arrival_prob", ("prob",))
+def _fake_arrival_prob(given: SimpleNamespace) -> tuple[Tensor, ...]:
+    weights = given.weights
+    _check_known(given)
+    check_scalar("next", given.next, torch.int64, weights)
+    return (weights.new_empty(weights.shape, dtype=result_dtype(weights)),)

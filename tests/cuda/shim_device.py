@@ -398,6 +398,38 @@ class ShimDevice:
         message.integers(self.multiprocessors)
         return self.send(message)
 
+    def draw_first(
+        self,
+        weights: Tensor,
+        largest: Tensor,
+        rows: Tensor,
+        first_row: Tensor,
+        n: int,
+        method: str,
+        seed: Tensor,
+    ) -> list[Tensor]:
+        """The keys [n] and rows [n] of a part that are the first of an order."""
+        message = Message("draw_first", self.shift)
+        self._add_part(message, weights, largest, rows)
+        message.integers(n, METHODS.index(method))
+        for given in (first_row, seed):
+            message.input(given)
+        for _ in range(2):
+            message.output(poisoned((n,), torch.int64))
+        message.integers(self.multiprocessors)
+        return self.send(message)
+
+    def draw_arrival_prob(
+        self, weights: Tensor, largest: Tensor, rows: Tensor, next: Tensor
+    ) -> Tensor:
+        """The prob [n] of drawn rows of a race."""
+        message = Message("draw_arrival_prob", self.shift)
+        self._add_part(message, weights, largest, rows)
+        message.input(next)
+        message.output(poisoned(weights.shape, weights.dtype))
+        message.integers(self.multiprocessors)
+        return self.send(message)[0]
+
     @staticmethod
     def _add_part(message: Message, weights: Tensor, largest: Tensor, rows: Tensor) -> None:
         message.input(weights)

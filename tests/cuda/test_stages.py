@@ -53,10 +53,39 @@ def test_total_and_part(shim: ShimDevice, method: str, dtype: torch.dtype) -> No
 
 
 @every_dtype
+@pytest.mark.parametrize("method", ["race", "topk"])
+def test_first(shim: ShimDevice, method: str, dtype: torch.dtype) -> None:
+    for scale in (1.0, 0.0):
+        parts = [scale * part for part in parts_of(dtype)]
+        known = known_of(parts)
+        before = 0
+        for seed, part in enumerate(parts):
+            order = (torch.tensor(before), 40, method, torch.tensor(seed))
+            found, expected = (
+                run(part, *known, *order) for run in (shim.draw_first, OPS._draw_first)
+            )
+            assert all(map(torch.equal, found, expected))
+            before += len(part)
+
+
+@every_dtype
+def test_arrival_prob(shim: ShimDevice, dtype: torch.dtype) -> None:
+    drawn = heavy_tailed(500, dtype)
+    known = (drawn, drawn.max(), torch.tensor(9000))
+    for next_arrival in (0x20000000, 0x1F000000):
+        key = torch.tensor(next_arrival)
+        found = shim.draw_arrival_prob(*known, key)
+        assert torch.equal(found, OPS._draw_arrival_prob(*known, key))
+
+
+@every_dtype
 def test_a_faulty_part_leads_no_kernel_astray(shim: ShimDevice, dtype: torch.dtype) -> None:
     weights = heavy_tailed(3001, dtype)
     weights[5] = torch.nan
     largest, *_ = shim.draw_scan(weights)
     known = (weights, largest, torch.tensor(3001))
     total = shim.draw_total(*known)
-    shim.draw_part(*known, total, torch.tensor(0), 40, "multinomial", torch.tensor(1))
+    seed = torch.tensor(1)
+    shim.draw_part(*known, total, torch.tensor(0), 40, "multinomial", seed)
+    for method in ("race", "topk"):
+        shim.draw_first(*known, torch.tensor(0), 40, method, seed)

@@ -14,7 +14,7 @@ from tests.methods import WITH_REPLACEMENT
 from tests.ops.test_draw import SEEDS, WEIGHTS, largest_n
 
 OPS = torch.ops.impsamp_fast
-METHODS = WITH_REPLACEMENT
+METHODS = [*WITH_REPLACEMENT, "race", "topk"]
 DTYPES = [torch.float32, torch.float64]
 
 
@@ -62,7 +62,7 @@ def test_many_seeds(method: str, dtype: torch.dtype, device: torch.device) -> No
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_parts_of_every_kind(method: str, dtype: torch.dtype, device: torch.device) -> None:
     """No rows, one row, no weight, and more rows than a block has."""
-    sizes = [0, 1, 33, 40_001, 2]
+    sizes = [0, 1, 32, 40_001, 2]
     parts = [heavy_tailed(size, dtype).to(device) for size in sizes]
     parts[1].fill_(1e3)
     parts[2].zero_()
@@ -102,6 +102,18 @@ def test_all_parts_hear_of_a_faulty_weight(method: str, wrong: float, device: to
         assert draw_in_parts(parts, 3, method, 0).prob.isnan().all()
 
 
+@pytest.mark.parametrize("method", ["race", "topk"])
+def test_all_parts_hear_that_too_few_weights_are_positive(
+    method: str, device: torch.device
+) -> None:
+    parts = [torch.tensor(part, device=device) for part in ([0.0, 1.0], [0.0], [3.0, 0.0])]
+    if device.type == "cpu":
+        with pytest.raises(ValueError, match="n is 3, but only 2 weights are positive"):
+            draw_in_parts(parts, 3, method, 0)
+    else:
+        assert draw_in_parts(parts, 3, method, 0).prob.isnan().all()
+
+
 def known(weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """What the stages take, of rows that are all there are."""
     largest, *_ = OPS._draw_scan(weights)
@@ -130,6 +142,14 @@ CHECKED: dict[str, tuple[Any, Callable[[], tuple[Any, ...]]]] = {
     "scan-nothing": (OPS._draw_scan, lambda: (torch.rand(0).double(),)),
     "total": (OPS._draw_total, lambda: known(torch.rand(9).double())),
     "part": (OPS._draw_part, arguments_of_a_part),
+    "first": (
+        OPS._draw_first,
+        lambda: (*known(torch.rand(9)), torch.tensor(5), 4, "race", torch.tensor(3)),
+    ),
+    "arrival_prob": (
+        OPS._draw_arrival_prob,
+        lambda: (*known(torch.rand(9)), torch.tensor(0x20000000)),
+    ),
 }
 
 

@@ -70,6 +70,25 @@ inline int run_draw_part(Request& request) {
   return isf::cuda::draw_part(draw, request.queue(request.integer()));
 }
 
+inline int run_draw_first(Request& request) {
+  isf::cuda::FirstProblem first = {};
+  first.part = read_part(request);
+  first.n = request.integer();
+  first.method = static_cast<isf::Method>(request.integer());
+  first.first_row = static_cast<const int64_t*>(request.buffer());
+  first.seed = static_cast<const int64_t*>(request.buffer());
+  first.key = static_cast<int64_t*>(request.buffer());
+  first.index = static_cast<int64_t*>(request.buffer());
+  return isf::cuda::draw_first(first, request.queue(request.integer()));
+}
+
+inline int run_draw_arrival_prob(Request& request) {
+  const isf::cuda::PartProblem drawn = read_part(request);
+  const auto* const next = static_cast<const int64_t*>(request.buffer());
+  void* const prob = request.buffer();
+  return isf::cuda::draw_arrival_prob(drawn, next, prob, request.queue(request.integer()));
+}
+
 inline int run_select(Request& request) {
   isf::cuda::SelectProblem select = {};
   select.rows = read_rows(request);
@@ -121,10 +140,15 @@ inline bool run_draw_request(Request& request, int& error) {
   static constexpr struct {
     const char* name;
     int (*run)(Request&);
-  } kRequests[] = {
-      {"draw", run_draw},           {"draw_scan", run_draw_scan}, {"draw_total", run_draw_total},
-      {"draw_part", run_draw_part}, {"select", run_select},       {"smooth", run_smooth},
-      {"correct", run_correct}};
+  } kRequests[] = {{"draw", run_draw},
+                   {"draw_scan", run_draw_scan},
+                   {"draw_total", run_draw_total},
+                   {"draw_part", run_draw_part},
+                   {"draw_first", run_draw_first},
+                   {"draw_arrival_prob", run_draw_arrival_prob},
+                   {"select", run_select},
+                   {"smooth", run_smooth},
+                   {"correct", run_correct}};
   for (const auto& known : kRequests) {
     if (request.name() != known.name) continue;
     error = known.run(request);
