@@ -4,7 +4,9 @@ Accuracy is smoothed before it is judged: the mean of the last three evaluations
 evaluation jumps up and down between steps, and the first lucky one would flatter a noisy strategy.
 """
 
-from statistics import fmean
+import math
+from dataclasses import dataclass
+from statistics import fmean, median
 from typing import Any
 
 import numpy as np
@@ -50,6 +52,45 @@ def first_reaching(run: Run, accuracy: float) -> tuple[int, float] | None:
         if i + 1 >= WINDOW and value >= accuracy:
             return curve["step"][i], curve["seconds"][i]
     return None
+
+
+@dataclass(frozen=True)
+class Share:
+    """Times to a target over uniform sampling's own time to it, seed by seed.
+
+    Only seeds with which uniform sampling reaches it count; a run that does not has an infinite
+    share.
+    """
+
+    median: float
+    low: float
+    high: float
+    seeds: int
+
+    def __str__(self) -> str:
+        if self.median == math.inf:
+            return "not reached"
+        text = f"{self.median:.2f}"
+        return text if self.seeds == 1 else f"{text} ({self.low:.2f} to {bound(self.high)})"
+
+
+def bound(share: float) -> str:
+    return "never" if share == math.inf else f"{share:.2f}"
+
+
+def share_of_uniform(results: dict[str, Any], strategy: str, accuracy: float) -> Share | None:
+    """None for uniform sampling itself, or if it does not reach the target with any seed."""
+    if strategy == "uniform":
+        return None
+    uniform = {run["seed"]: first_reaching(run, accuracy) for run in runs_of(results, "uniform")}
+    shares = []
+    for run in runs_of(results, strategy):
+        if own := uniform.get(run["seed"]):
+            hit = first_reaching(run, accuracy)
+            shares.append(math.inf if hit is None else hit[1] / own[1])
+    if not shares:
+        return None
+    return Share(median(shares), min(shares), max(shares), len(shares))
 
 
 def at_time(run: Run, seconds: float) -> float | None:

@@ -4,6 +4,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from bench.report.machine import one_line
+from bench.report.paper_tables import SHARES
 from bench.report.results import (
     QUANTILES,
     ROW_LOOP,
@@ -13,6 +14,7 @@ from bench.report.results import (
     first_reaching,
     number_of_seeds,
     runs_of,
+    share_of_uniform,
 )
 from bench.report.table import table
 
@@ -29,9 +31,7 @@ def summarise(results: dict[str, Any]) -> dict[str, Any]:
     return {"moments": moments, "rows": rows}
 
 
-def summary_of(
-    results: dict[str, Any], name: str, moments: dict[str, float]
-) -> dict[str, float | int | str | list[float] | None]:
+def summary_of(results: dict[str, Any], name: str, moments: dict[str, float]) -> dict[str, Any]:
     runs, goal = runs_of(results, name), results["target"]
     final = [final_accuracy(run) for run in runs]
     reached = [hit for run in runs if goal and (hit := first_reaching(run, goal))]
@@ -43,6 +43,7 @@ def summary_of(
         "at_equal_steps": mean_or_none([at_step(run, moments["step"]) for run in runs]),
         "reached": len(reached),
         "runs": len(runs),
+        "share_of_uniform": goal and share_of_uniform(results, name, goal),
         "seconds_to_target": fmean(hit[1] for hit in reached) if reached else None,
         "steps": fmean(run["curve"]["step"][-1] for run in runs),
         "step_us": fmean(run["split_us"]["step"] for run in runs),
@@ -62,7 +63,7 @@ def mean_or_none(values: list[float | None]) -> float | None:
 
 def markdown(results: dict[str, Any]) -> str:
     """The table, what it was measured on, and how its columns come about."""
-    settings, goal, overview = results["settings"], results["target"], results["overview"]
+    settings, goal, overview = results["settings"], results["target"], summarise(results)
     seconds, step = overview["moments"]["seconds"], overview["moments"]["step"]
     goal_heading = f"time to {100 * goal:.2f}%" if goal else "time to target"
     headings = [
@@ -71,6 +72,7 @@ def markdown(results: dict[str, Any]) -> str:
         f"at {seconds:.2g} s",
         f"at {step:.0f} steps",
         goal_heading,
+        "over uniform's",
         "steps",
         "ms per step",
         "selection",
@@ -85,7 +87,7 @@ def markdown(results: dict[str, Any]) -> str:
         "",
         *table(headings, rows),
         "",
-        notes(results),
+        notes(settings, overview["rows"]),
     ]
     return "\n".join(lines) + "\n"
 
@@ -108,6 +110,7 @@ def cells(strategy: dict[str, Any], row: dict[str, Any]) -> list[str]:
         percent(row["at_equal_time"]),
         percent(row["at_equal_steps"]),
         time,
+        "-" if row["share_of_uniform"] is None else str(row["share_of_uniform"]),
         f"{row['steps']:.0f}",
         f"{row['step_us'] / 1e3:.2f}",
         f"{100 * row['selection_share']:.1f}%",
@@ -119,13 +122,13 @@ def percent(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.2f}%"
 
 
-def notes(results: dict[str, Any]) -> str:
-    settings, rows = results["settings"], results["overview"]["rows"]
+def notes(settings: dict[str, Any], rows: list[dict[str, Any]]) -> str:
     most = max(rows, key=lambda row: row["selection_share"])
     sentences = [
         '"selection" is the share of a step that is neither training nor a forward pass for '
         "scoring, once rows are chosen by importance; the largest is "
         f"{100 * most['selection_share']:.1f}% ({most['strategy']}).",
+        f"Over uniform's: {SHARES}",
         "Losses are quantiles over the test set at the end.",
     ]
     if settings["epochs"]:

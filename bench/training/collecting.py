@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.report import machine, paper_tables, strategies_table
+from bench.report import machine
 from bench.report.results import target
 from bench.tasks import mnist_files
 from bench.tasks.task import Data
@@ -23,8 +23,6 @@ def collect(comparison: Comparison, runs: list[dict[str, Any]]) -> dict[str, Any
         "runs": [{k: v for k, v in run.items() if k != "key"} for run in runs],
     }
     results["target"] = target(results, comparison.target)
-    results["summary"] = paper_tables.summarise(results)
-    results["overview"] = strategies_table.summarise(results)
     return results
 
 

@@ -24,28 +24,46 @@ def test_summary_agrees_with_numbers_worked_out_by_hand() -> None:
 
     assert (good["reached"], good["steps_to_target"]) == (2, 60)
     assert good["seconds_to_target"] == pytest.approx((6 + 12) / 2)
-    assert good["share_of_uniform"] == pytest.approx(9 / ((8 + 24) / 2))
+    # Uniform sampling reaches it with seed 0 alone, after 8 s.
+    assert good["share_of_uniform"] == results_of.Share(6 / 8, 6 / 8, 6 / 8, 1)
     assert good["select_share"] == pytest.approx(0.2)
 
     assert (bad["reached"], bad["runs"]) == (1, 2)
-    assert bad["share_of_uniform"] is None  # a mean over the lucky seed only would flatter it
+    assert bad["share_of_uniform"] == results_of.Share(6 / 8, 6 / 8, 6 / 8, 1)
+
+
+def test_a_share_is_the_median_over_seeds_of_times_to_the_same_target() -> None:
+    results = made_up.paper_results()
+    # Uniform takes 7 and 21 s to 0.66 and 0.64; good 4 and 8 s, bad 4 s and never.
+    good = results_of.share_of_uniform(results, "kf18", 0.62)
+    assert good is not None
+    shares = [4 / 7, 8 / 21]
+    assert (good.median, good.low, good.high) == pytest.approx(
+        (sum(shares) / 2, min(shares), max(shares))
+    )
+    assert str(good) == "0.48 (0.38 to 0.57)"
+    bad = results_of.share_of_uniform(results, "highest-loss", 0.62)
+    assert bad is not None
+    assert str(bad) == "not reached"
+    assert str(results_of.Share(0.5, 0.25, math.inf, 3)) == "0.50 (0.25 to never)"
+    assert results_of.share_of_uniform(results, "kf18", 0.95) is None
+    assert results_of.share_of_uniform(results, "uniform", 0.62) is None
 
 
 def test_tables_show_the_summary() -> None:
     results = made_up.paper_results()
     results["target"] = results_of.target(results, None)
-    results["summary"] = paper_tables.summarise(results)
     lines = paper_tables.markdown(results).splitlines()
     cells = {
         row[0]: row[1:]
-        for row in ([c.strip() for c in line.strip("|").split("|")] for line in lines[3:8])
+        for row in ([c.strip() for c in line.strip("|").split("|")] for line in lines[4:9])
     }
     assert cells["strategy"][:2] == ["correction", "start rule"]
     assert cells["uniform"][:2] == ["none", "-"]
     settings, outcome = cells["good"][:2], cells["good"][2:]
     assert settings == ["unbiased", "variance:1.5"]
-    assert outcome == ["90.00% ± 0.00", "80", "50%", "12.00 s", "60", "9.00 s", "0.56"]
-    assert cells["bad"][6:] == ["60 (1 of 2 runs)", "6.00 s (1 of 2 runs)", "-"]
+    assert outcome == ["90.00% ± 0.00", "80", "50%", "12.00 s", "60", "9.00 s", "0.75"]
+    assert cells["bad"][6:] == ["60 (1 of 2 runs)", "6.00 s (1 of 2 runs)", "0.75"]
     assert (
         "| good     |       1 |      2 |      3 |     4 |     0 |   10 |          20.0% |" in lines
     )

@@ -49,9 +49,9 @@ def made_up_results() -> dict[str, Any]:
 
 def test_the_table_agrees_with_numbers_worked_out_by_hand() -> None:
     results = made_up_results()
-    results["overview"] = strategies_table.summarise(results)
-    assert results["overview"]["moments"] == {"seconds": 4.0, "step": 40}
-    uniform, other = results["overview"]["rows"]
+    overview = strategies_table.summarise(results)
+    assert overview["moments"] == {"seconds": 4.0, "step": 40}
+    uniform, other = overview["rows"]
     # Means of the last three evaluations: (0.7 + 0.9 + 0.9) / 3, and 0.7.
     assert uniform["accuracy"] == pytest.approx((2.5 / 3 + 0.7) / 2)
     assert uniform["accuracy_deviation"] == pytest.approx((2.5 / 3 - 0.7) / math.sqrt(2))
@@ -74,7 +74,7 @@ def test_the_table_agrees_with_numbers_worked_out_by_hand() -> None:
     assert headings[2:5] == ["at 4 s", "at 40 steps", "time to 75.00%"]
     assert headings[-4:] == ["loss 0.5", "loss 0.9", "loss 0.99", "loss worst"]
     assert rows[0][4] == "5.00 s (1 of 2)"
-    assert rows[1][5:9] == ["40", "1.12", "19.0%", "0.1"]
+    assert rows[1][5:10] == ["0.60", "40", "1.12", "19.0%", "0.1"]
     assert "the largest is 19.0% (uniform)" in text
     assert "plan for 7 epochs" in text
 
@@ -85,8 +85,8 @@ def test_a_strategy_that_ends_too_soon_has_no_number_there() -> None:
     loop = results["runs"][2] | {"strategy": "gradient-norm-cdf-loop"}
     loop["curve"] = {name: values[:1] for name, values in loop["curve"].items()}
     results["runs"].append(loop)
-    results["overview"] = strategies_table.summarise(results)
-    row = results["overview"]["rows"][-1]
-    assert results["overview"]["moments"] == {"seconds": 4.0, "step": 40}  # of the others
+    overview = strategies_table.summarise(results)
+    row = overview["rows"][-1]
+    assert overview["moments"] == {"seconds": 4.0, "step": 40}  # of the others
     assert row["at_equal_time"] is row["at_equal_steps"] is None
     assert "| loop " in strategies_table.markdown(results)

@@ -28,7 +28,6 @@ def test_mnist_is_taken_over_without_a_figure_and_shortened(
     results = made_up.paper_results()
     results["settings"]["task"] = "mnist"
     results["target"] = results_of.target(results, None)
-    results["summary"] = paper_tables.summarise(results)
     evaluations = 1001
     for run in results["runs"]:
         run["curve"] = {
