@@ -40,6 +40,17 @@ def parser() -> argparse.ArgumentParser:
     compare.add_argument(
         "--start", help='when importance sampling begins: "always", "after:STEPS", "ratio:R", ...'
     )
+    compare.add_argument(
+        "--rate",
+        nargs="+",
+        type=named_rate,
+        default=[],
+        metavar="NAME=RATE",
+        help="learning rates of strategies, where they are not the task's",
+    )
+    compare.add_argument(
+        "--compile", action="store_true", help="compile the training forward pass of all strategies"
+    )
     compare.add_argument("--target", type=float, help="accuracy to reach (uniform's at its end)")
     compare.add_argument(
         "--threads",
@@ -107,6 +118,13 @@ def positive_float(text: str) -> float:
     return value
 
 
+def named_rate(text: str) -> tuple[str, float]:
+    name, _, rate = text.partition("=")
+    if name not in known():
+        raise argparse.ArgumentTypeError(f'no strategy "{name}"')
+    return name, positive_float(rate)
+
+
 def run_ratios(args: argparse.Namespace) -> None:
     if args.against is None:
         ratios.main(args.out or ratios.RESULT, args.threads)
@@ -128,13 +146,14 @@ def run_compare(args: argparse.Namespace) -> None:
     wide = beyond_the_paper(strategy.name for strategy in strategies)
     comparison = Comparison(
         # Two dozen pages of picked digits would take longer to draw than to train.
-        task=replace(task, count_picks=task.count_picks and not wide),
+        task=replace(task, count_picks=task.count_picks and not wide, compiled=args.compile),
         strategies=strategies,
         seeds=args.seeds,
         budget=budget,
         start=start,
         out=args.out or Path("out") / (task.name + ("-strategies" if wide else "")),
         target=args.target,
+        rates=dict(args.rate),
         pool=args.pool,
     )
     try:

@@ -54,6 +54,7 @@ def markdown(results: dict[str, Any]) -> str:
         + (f"; target accuracy {100 * goal:.2f}%." if goal else "."),
         f"Measured on {one_line(results['machine'])}.",
         f"Over uniform's time: {SHARES}",
+        *made_with(results),
         "",
         *table(OUTCOME_HEADINGS, [outcome_cells(strategy, row) for strategy, row in rows]),
         "",
@@ -62,6 +63,22 @@ def markdown(results: dict[str, Any]) -> str:
         *table(SPLIT_HEADINGS, [split_cells(strategy, row) for strategy, row in rows]),
     ]
     return "\n".join(lines) + "\n"
+
+
+def made_with(results: dict[str, Any]) -> list[str]:
+    """Learning rates and compilation, where they are not the same old ones for all."""
+    settings, strategies = results["settings"], results["strategies"]
+    usual = settings.get("learning_rate")
+    own = {n: s.get("learning_rate", usual) for n, s in strategies.items()}
+    told = ", ".join(f"{n} {rate:g}" for n, rate in own.items() if rate != usual)
+    sentences = [f"Learning rates: {told}; others {usual:g}."] if told else []
+    compiled = settings.get("compiled")
+    if compiled:
+        sentences.append("The model that is trained is compiled for all.")
+    passes = [s.get("made", {}).get("scoring") or {} for s in strategies.values()]
+    if compiled or any(scoring.get("compile") for scoring in passes):
+        sentences.append("Compiling is done before the clock runs.")
+    return [" ".join(sentences)] if sentences else []
 
 
 SHARES = (

@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from bench.tasks import mnist_files
 from bench.tasks.task import Budget, Data, Task
+from impsamp_fast import ScoringPass
 
 
 def network() -> nn.Module:
@@ -38,4 +40,5 @@ TASK = Task(
     evaluate_every=20,
     epoch_pool=10_000,
     count_picks=True,
+    fast_scoring=ScoringPass(compile=True, memory_format=torch.channels_last),
 )

@@ -1,10 +1,12 @@
 """What an experiment consists of."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from torch import Tensor, nn
+
+from impsamp_fast import ScoringPass
 
 
 @dataclass(frozen=True)
@@ -61,5 +63,7 @@ class Task:
     threads: int | None = None  # of torch; None: as many as it takes
     snapshots: tuple[int, ...] = ()  # steps at which picked points and decision map are kept
     count_picks: bool = False
+    fast_scoring: ScoringPass = field(default_factory=ScoringPass)  # the best known for the network
+    compiled: bool = False  # whether the model that is trained is, for all strategies
     large: int = 1024  # K, rows scored
     mini: int = 128  # n, rows trained on

@@ -1,6 +1,7 @@
 """What is compared, for how long, and what identifies each of its runs."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ class Comparison:
     start: str
     out: Path
     target: float | None = None  # accuracy; None: uniform sampling's at its end
+    rates: Mapping[str, float] = field(default_factory=dict)  # of learning, not the task's
     pool: int | None = None  # training samples; None: all
     epochs: int = 1  # which data-set level strategies plan for
 
@@ -36,6 +38,9 @@ class Comparison:
             return Budget(steps=max(1, self.budget.steps // 150))
         return self.budget
 
+    def rate_of(self, strategy: Strategy) -> float:
+        return self.rates.get(strategy.name, self.task.learning_rate)
+
     def settings(self) -> dict[str, Any]:
         """What holds for all runs, as JSON-ready values."""
         task = self.task
@@ -45,6 +50,7 @@ class Comparison:
             "mini_batch": task.mini,
             "optimizer": "Adam",
             "learning_rate": task.learning_rate,
+            "compiled": task.compiled,
             "start": self.start,
             "evaluate_every": task.evaluate_every,
             "budget": asdict(self.budget),
@@ -57,6 +63,7 @@ class Comparison:
         return {
             **self.settings(),
             "strategy": self.description(strategy)["made"],
+            "learning_rate": self.rate_of(strategy),
             "seed": seed,
             "machine": machine.describe(),
             "extension": machine.extension_hash(),
@@ -72,9 +79,13 @@ class Comparison:
             rule = f"epoch:{made.get('warm_up', 1)}"
         elif not strategy.row_loop:
             nothing = nn.Identity()
-            made = parameters_of(make_for_batches(strategy, nothing, task.mini, rule, None, seed=0))
+            scoring = task.fast_scoring
+            made = parameters_of(
+                make_for_batches(strategy, nothing, task.mini, rule, None, 0, scoring)
+            )
         return {
             "label": strategy.label,
+            "learning_rate": self.rate_of(strategy),
             "colour": strategy.colour,
             "line": strategy.line,
             "level": strategy.level,

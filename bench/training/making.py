@@ -6,10 +6,20 @@ What a strategy counts in epochs is fitted to runs that are much shorter than th
 import inspect
 from typing import Any
 
+import torch
 from torch import nn
 
 from bench.training.strategies import Strategy
-from impsamp_fast import After, Always, LossRatio, PickCounts, StartRule, VarianceReduction
+from impsamp_fast import (
+    After,
+    Always,
+    BreakEven,
+    LossRatio,
+    PickCounts,
+    ScoringPass,
+    StartRule,
+    VarianceReduction,
+)
 from impsamp_fast.batch.strategy import BatchStrategy
 from impsamp_fast.dataset import DatasetSampler
 
@@ -18,11 +28,13 @@ WARM_UP_SHARE = 0.15
 
 
 def parse_start(text: str) -> StartRule:
-    """A start rule from "always", "after:STEPS", "ratio:R", "variance" or "variance:THRESHOLD"."""
+    """From "always", "after:STEPS", "ratio:R", "variance[:THRESHOLD]", "break-even"."""
     kind, _, value = text.partition(":")
     try:
         if kind == "always" and not value:
             return Always()
+        if kind == "break-even" and not value:
+            return BreakEven()
         if kind == "variance":
             return VarianceReduction(float(value) if value else None)
         if kind == "after":
@@ -32,7 +44,8 @@ def parse_start(text: str) -> StartRule:
     except ValueError:
         pass
     raise SystemExit(
-        f'start is "{text}", expected "always", "after:STEPS", "ratio:R" or "variance:THRESHOLD"'
+        f'start is "{text}", expected "always", "after:STEPS", "ratio:R", '
+        '"variance:THRESHOLD" or "break-even"'
     )
 
 
@@ -43,10 +56,13 @@ def make_for_batches(
     rule: str | None,
     counts: PickCounts | None,
     seed: int,
+    fast_scoring: ScoringPass,
 ) -> BatchStrategy:
     """A batch-level strategy by its factory; `rule` is None for those that take no start rule."""
-    start = {} if rule is None else {"start": parse_start(rule)}
-    made = strategy.registered(model, n, counts=counts, seed=seed, **start)
+    options: dict[str, Any] = {} if rule is None else {"start": parse_start(rule)}
+    if strategy.fast:
+        options["scoring"] = fast_scoring
+    made = strategy.registered(model, n, counts=counts, seed=seed, **options)
     assert isinstance(made, BatchStrategy)
     return made
 
@@ -68,6 +84,8 @@ def parameters_of(part: Any) -> Any:
     """What a strategy was made with, as JSON-ready values: parts keep their arguments by name."""
     if part is None or isinstance(part, bool | int | float | str):
         return part
+    if isinstance(part, torch.memory_format | torch.dtype):
+        return str(part)
     if isinstance(part, tuple | list):
         return [parameters_of(value) for value in part]
     if isinstance(part, nn.Module | PickCounts) or not hasattr(part, "__dict__"):

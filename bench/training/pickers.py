@@ -196,5 +196,5 @@ def make_picker(
         sampler = make_for_dataset(strategy, size, epochs, data.classes, seed)
         return SamplerPicker(model, task.mini, sampler, counts)
     rule = strategy.start_rule(start, task, size)
-    made = make_for_batches(strategy, model, task.mini, rule, counts, seed)
+    made = make_for_batches(strategy, model, task.mini, rule, counts, seed, task.fast_scoring)
     return BatchPicker(model, task.large, made)

@@ -1,12 +1,13 @@
 """One training run: a strategy, a seed, a clock that runs only while training does."""
 
+import copy
 import time
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from bench.report.results import QUANTILES
 from bench.tasks.task import Budget, Data, Task
@@ -15,8 +16,9 @@ from bench.training.strategies import Strategy
 from bench.training.stream import Stream
 from impsamp_fast import row_stats
 
+WARM_UP_STEPS = 3
 MAP_SIZE = 160  # pixels along each side of a decision map
-EVALUATIONS = 16  # of a run whose budget is one of time
+EVALUATIONS = 50  # of a run whose budget is one of time
 
 
 class Training:
@@ -27,17 +29,35 @@ class Training:
     """
 
     def __init__(
-        self, task: Task, data: Data, strategy: Strategy, seed: int, start: str, epochs: int = 1
+        self,
+        task: Task,
+        data: Data,
+        strategy: Strategy,
+        seed: int,
+        start: str,
+        epochs: int = 1,
+        learning_rate: float | None = None,
     ) -> None:
         torch.manual_seed(seed)
         self.task, self.data, self.strategy = task, data, strategy
         self.model = task.network()
-        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=task.learning_rate)
-        self.picker = make_picker(strategy, self.model, task, data, start, epochs, seed)
+        rate = learning_rate or task.learning_rate
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=rate)
+        trained = torch.compile(self.model) if task.compiled else self.model
+        assert isinstance(trained, nn.Module)
+        self.picker = make_picker(strategy, trained, task, data, start, epochs, seed)
         self.stream = Stream(data, seed, task.count_picks)
         self.steps, self.seconds = 0, 0.0
         self.curve: dict[str, list[float]] = {"step": [], "seconds": [], "accuracy": [], "loss": []}
         self.pictures: dict[str, np.ndarray] = {}
+
+    def warm_up(self) -> None:
+        """Makes a few steps and takes them back: what is compiled is so before the clock runs."""
+        with torch.random.fork_rng():
+            before = copy.deepcopy(self.state_dict())
+            for _ in range(WARM_UP_STEPS):
+                self.step()
+            self.load_state_dict(before)
 
     def advance(self, budget: Budget) -> None:
         """Train until the next evaluation or the end, then evaluate with the clock stopped."""

@@ -114,7 +114,17 @@ def run_one(
     comparison: Comparison, data: Data, strategy: Strategy, seed: int, bar: "tqdm[Any]"
 ) -> dict[str, Any]:
     """One run from its start, or from where it was interrupted, to its record on disk."""
-    training = Training(comparison.task, data, strategy, seed, comparison.start, comparison.epochs)
+    training = Training(
+        comparison.task,
+        data,
+        strategy,
+        seed,
+        comparison.start,
+        comparison.epochs,
+        comparison.rate_of(strategy),
+    )
+    if strategy.fast or comparison.task.compiled:
+        training.warm_up()
     checkpoint = comparison.path_of(strategy, seed, "pt")
     restore(training, checkpoint, comparison.key(strategy, seed))
     budget = comparison.budget_of(strategy)

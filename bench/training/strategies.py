@@ -27,6 +27,7 @@ class Strategy:
     factory: str = ""  # its name in the registry, if that is another one
     start: str | None = None  # None: the comparison's; "epoch": after one epoch
     row_loop: bool = False
+    fast: bool = False  # scores by the task's fast_scoring
 
     @property
     def level(self) -> str:
@@ -78,6 +79,38 @@ STRATEGIES = {
     )
 }
 
+# The same with the fastest scoring pass that is known for the network.
+FAST = {
+    strategy.name: strategy
+    for strategy in (
+        Strategy(
+            "gradient-norm-cdf-fast",
+            "gradient norm CDF, fast scoring",
+            "#0072B2",
+            line="-.",
+            factory="gradient-norm-cdf",
+            fast=True,
+        ),
+        Strategy(
+            "gradient-norm-cdf-unbiased-fast",
+            "gradient norm CDF, unbiased, fast scoring",
+            "#009E73",
+            line="--",
+            factory="kf18",
+            fast=True,
+        ),
+        Strategy(
+            "break-even",
+            "unbiased, fast scoring, while it pays",
+            "#D55E00",
+            line="--",
+            factory="kf18",
+            start="break-even",
+            fast=True,
+        ),
+    )
+}
+
 # Where a paper has a start rule of its own; all others take the comparison's.
 OWN_START = {"kf18-biased": "variance:1.5", "selective-backprop": "epoch"}
 COLOURS = (
@@ -90,10 +123,11 @@ LINES = (":", "-.", "--", "-")
 
 def known() -> dict[str, Strategy]:
     """All strategies by name: those of the paper first, then the others of the registry."""
-    taken = {(strategy.line, strategy.colour) for strategy in STRATEGIES.values()}
+    ours = STRATEGIES | FAST
+    taken = {(strategy.line, strategy.colour) for strategy in ours.values()}
     looks = cycle(look for look in product(LINES, COLOURS) if look not in taken)
-    others = [name for name in strategies.names() if name not in STRATEGIES]
-    return STRATEGIES | {
+    others = [name for name in strategies.names() if name not in ours]
+    return ours | {
         name: Strategy(name, name, colour, line, start=OWN_START.get(name))
         for name, (line, colour) in zip(others, looks, strict=False)
     }
@@ -115,5 +149,5 @@ def find(names: list[str]) -> list[Strategy]:
 
 
 def beyond_the_paper(names: Iterable[str]) -> bool:
-    """Whether others than the paper's strategies are among them."""
-    return any(name not in STRATEGIES for name in names)
+    """Whether others than the paper's strategies, fast or not, are among them."""
+    return any(name not in STRATEGIES | FAST for name in names)

@@ -83,9 +83,11 @@ def scores(training: Training) -> bool:
 def at_work(training: Training) -> BatchPicker:
     """The strategy of the run with its model, choosing from the first step on."""
     rule = "always" if scores(training) else None
-    n, large = training.task.mini, training.task.large
-    strategy = make_for_batches(training.strategy, training.model, n, rule, None, seed=0)
-    return BatchPicker(training.model, large, strategy)
+    task, model = training.task, training.model
+    strategy = make_for_batches(
+        training.strategy, model, task.mini, rule, None, 0, task.fast_scoring
+    )
+    return BatchPicker(model, task.large, strategy)
 
 
 def uniform_step(training: Training) -> Step:
@@ -143,8 +145,7 @@ def selector_step(training: Training, selector: Selector) -> Step:
         clock = [time.perf_counter()]
         x, y, _ = stream.next(large)
         clock.append(time.perf_counter())
-        with torch.no_grad():
-            logits = model(x)
+        logits = selector._forward(x, y).logits
         clock.append(time.perf_counter())
         selection = select(logits, y, n, score=score, method=method, correction=correction)
         clock.append(time.perf_counter())

@@ -104,3 +104,22 @@ def test_one_table_has_all_strategies(
 def test_unknown_names_are_named(arguments: list[str], message: str) -> None:
     with pytest.raises(SystemExit, match=message):
         main(["compare", "two-circles", *arguments])
+
+
+def test_rates_and_a_compiled_model_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(TASKS, "two-circles", QUICK_TASK)
+    command = ["compare", "two-circles", "--strategies", "uniform", "kf18", "--seeds", "1"]
+    main([*command, "--rate", "uniform=0.02", "--compile", "--out", str(tmp_path)])
+    results = json.loads((tmp_path / "results.json").read_text())
+    rates = {name: s["learning_rate"] for name, s in results["strategies"].items()}
+    assert rates == {"uniform": 0.02, "kf18": QUICK_TASK.learning_rate}
+    assert results["settings"]["compiled"] is True
+    printed = capsys.readouterr().out
+    assert (
+        "Learning rates: uniform 0.02; others 0.005. The model that is trained is comp" in printed
+    )
+    with pytest.raises(SystemExit):
+        main([*command, "--rate", "uniforn=0.02"])
+    assert 'no strategy "uniforn"' in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """One training run: the loss that it trains on, and when it is evaluated."""
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ import impsamp_fast
 from bench.tasks.task import Budget
 from bench.training.pickers import SamplerPicker
 from bench.training.run import EVALUATIONS, Training
-from bench.training.strategies import STRATEGIES, known
+from bench.training.strategies import STRATEGIES, find, known
+from impsamp_fast import ScoringPass
 from tests.bench.tiny_bench import QUICK_TASK, TINY, tiny_data
 
 
@@ -61,5 +63,35 @@ def test_a_time_budget_is_evaluated_at_common_moments(monkeypatch: pytest.Monkey
         training.advance(budget)
     seconds = training.curve["seconds"]
     assert len(seconds) == EVALUATIONS
+    interval = 8.0 / EVALUATIONS
     for i, moment in enumerate(seconds, start=1):
-        assert i * 0.5 <= moment < i * 0.5 + 0.03 + 1e-6
+        assert i * interval - 1e-6 <= moment < i * interval + 0.03 + 1e-6
+
+
+@pytest.mark.parametrize("name", ["uniform", "gradient-norm-cdf-fast", "break-even"])
+def test_what_is_compiled_is_so_before_the_run(name: str) -> None:
+    """The steps that warm it up are taken back: a run goes on as if there had been none."""
+    (strategy,) = find([name])
+    task = replace(QUICK_TASK, fast_scoring=ScoringPass(chunk=16))
+
+    def run(warm: bool) -> Training:
+        training = Training(task, tiny_data(Path()), strategy, seed=0, start="after:2")
+        if warm:
+            training.warm_up()
+        if name == "break-even":  # which steps score is up to the clock
+            return training
+        training.train_steps(12)
+        return training
+
+    plain, warmed = run(False), run(True)
+    assert warmed.steps == plain.steps
+    assert str(warmed.model.state_dict()) == str(plain.model.state_dict())
+    assert str(warmed.optimizer.state_dict()) == str(plain.optimizer.state_dict())
+    assert str(warmed.picker.state_dict()) == str(plain.picker.state_dict())
+
+
+def test_a_strategy_may_have_a_learning_rate_of_its_own() -> None:
+    data = tiny_data(Path())
+    uniform = STRATEGIES["uniform"]
+    training = Training(QUICK_TASK, data, uniform, seed=0, start="always", learning_rate=0.25)
+    assert training.optimizer.param_groups[0]["lr"] == 0.25

@@ -8,8 +8,8 @@ import pytest
 import impsamp_fast
 from bench.training.making import make_for_dataset, parse_start
 from bench.training.runner import run_all
-from bench.training.strategies import STRATEGIES, find, known
-from impsamp_fast import strategies
+from bench.training.strategies import FAST, STRATEGIES, find, known
+from impsamp_fast import ScoringPass, strategies
 from tests.bench.tiny_bench import QUICK_TASK, comparison, tiny_data
 
 ALL = strategies.names()
@@ -22,7 +22,8 @@ def test_all_are_those_of_the_registry() -> None:
         *(name for name in ALL if name != "kf18"),
         "gradient-norm-cdf-loop",
     ]
-    assert set(known()) == {*ALL, "gradient-norm-cdf-unbiased", "gradient-norm-cdf-loop"}
+    ours = {"gradient-norm-cdf-unbiased", "gradient-norm-cdf-loop", *FAST}
+    assert set(known()) == {*ALL, *ours}
     with pytest.raises(SystemExit, match=r'no strategy "top-l"; there are uniform, .*pruning'):
         find(["top-l"])
 
@@ -113,3 +114,15 @@ def test_start_rules_are_parsed() -> None:
     assert after.steps == 7
     assert isinstance(ratio, impsamp_fast.LossRatio)
     assert ratio.threshold == 0.42
+
+
+def test_fast_ones_score_by_the_pass_of_their_task(tmp_path: Path) -> None:
+    task = replace(QUICK_TASK, fast_scoring=ScoringPass(chunk=16))
+    made = comparison(tmp_path, task, ["kf18", "gradient-norm-cdf-unbiased-fast", "break-even"])
+    descriptions = [made.description(strategy) for strategy in made.strategies]
+    assert [d["made"]["scoring"] and d["made"]["scoring"]["chunk"] for d in descriptions] == [
+        None,
+        16,
+        16,
+    ]
+    assert [d["start"] for d in descriptions] == ["variance:1.5", "after:8", "break-even"]
