@@ -58,7 +58,29 @@ ISF_FN V load(const Element* p) {
   return widen(p, V());
 }
 
-// The first `count` of them, fewer than a vector; the other lanes are `fill`.
+// The first `count` of them, at most a vector; the other lanes are `fill`.
+#if defined(ISF_AVX512)
+ISF_FN Doubles widen_part(const double* p, __mmask8 part) {
+  return Doubles::Vector(_mm512_maskz_loadu_pd(part, p));
+}
+ISF_FN Floats widen_part(const float* p, __mmask16 part) {
+  return Floats::Vector(_mm512_maskz_loadu_ps(part, p));
+}
+ISF_FN Floats widen_part(const BFloat16* p, __mmask16 part) {
+  const __m512i words = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(part, p));
+  return same_bits<Floats::Vector>(_mm512_slli_epi32(words, 16));
+}
+ISF_FN Floats widen_part(const Half* p, __mmask16 part) {
+  return Floats::Vector(_mm512_cvtph_ps(_mm256_maskz_loadu_epi16(part, p)));
+}
+
+template <class Element, class V = Lanes<typename ResultOf<Element>::Type>>
+ISF_FN V load_part(const Element* p, int64_t count, float fill) {
+  const auto part = static_cast<uint16_t>((1u << count) - 1);
+  return choose(lane_numbers<V>() < static_cast<typename V::Integer>(count), widen_part(p, part),
+                V(fill));
+}
+#else
 template <class Element, class V = Lanes<typename ResultOf<Element>::Type>>
 ISF_FN V load_part(const Element* p, int64_t count, float fill) {
   alignas(64) Element part[V::kCount];
@@ -68,6 +90,7 @@ ISF_FN V load_part(const Element* p, int64_t count, float fill) {
   for (int64_t i = count; i < V::kCount; ++i) x.v[i] = fill;
   return x;
 }
+#endif
 
 // One element of each of several consecutive rows.
 template <class Element>
@@ -133,6 +156,30 @@ ISF_FN void transpose(Floats (&row)[16]) {
     for (int i = 0; i < 16; ++i) row[i] = next[i];
   }
 }
+
+// The columns of 16 rows whose elements are contiguous.
+template <class Element>
+ISF_FN void load_rows(const Element* row, int64_t row_stride, int64_t columns, Floats* column) {
+  if (columns == 2 && row_stride == 2) {
+    const __m512i one = _mm512_set1_epi32(1);
+    const __m512i even = _mm512_slli_epi32(same_bits<__m512i>(lane_numbers<Floats>()), 1);
+    const Floats low = load(row), high = load(row + 16);
+    column[0].v = _mm512_permutex2var_ps(low.v, even, high.v);
+    column[1].v = _mm512_permutex2var_ps(low.v, _mm512_or_si512(even, one), high.v);
+    return;
+  }
+  for (int64_t j = 0; j < columns; j += 16) {
+    const int64_t count = columns - j < 16 ? columns - j : 16;
+    Floats block[16];
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; ++i) block[i] = load_part(row + i * row_stride + j, count, 0.0f);
+    transpose(block);
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; ++i) {
+      if (i < count) column[j + i] = block[i];
+    }
+  }
+}
 #endif
 
 // The columns of the rows [row, end), as far as a vector has lanes: column[j].v[lane] is element j
@@ -141,22 +188,14 @@ template <class Element, class V = typename Column<Element>::V>
 void load_columns(const void* base, int64_t row_stride, int64_t column_stride, int64_t columns,
                   int64_t row, int64_t end, V* column) {
   const Column<Element> source(base, row_stride, row, end);
-  int64_t j = 0;
 #if defined(ISF_AVX512)
   if constexpr (V::kCount == 16) {
     if (column_stride == 1 && end - row >= 16) {
-      for (; j + 16 <= columns; j += 16) {
-        Floats block[16];
-#pragma GCC unroll 16
-        for (int i = 0; i < 16; ++i) block[i] = load(source.first + i * row_stride + j);
-        transpose(block);
-#pragma GCC unroll 16
-        for (int i = 0; i < 16; ++i) column[j + i] = block[i];
-      }
+      return load_rows(source.first, row_stride, columns, column);
     }
   }
 #endif
-  for (; j < columns; ++j) column[j] = source.load_at(j * column_stride);
+  for (int64_t j = 0; j < columns; ++j) column[j] = source.load_at(j * column_stride);
 }
 
 }  // namespace ISF_LEVEL

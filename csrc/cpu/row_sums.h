@@ -11,7 +11,7 @@ namespace ISF_LEVEL {
 // Up to this many classes the lanes are rows: until then the reduction across lanes costs more than
 // reading columns, which with AVX-512 takes a transposition in registers and elsewhere a gather.
 template <class V>
-constexpr int64_t kFewClasses = (kVectorBytes == 64 ? 32 : 12) * V::kCount;
+constexpr int64_t kFewClasses = 12 * V::kCount;
 // Columns of a row that share one search for the peak: they stay in the first-level cache for the
 // second look. No sum has more than 16 terms before it is added to the running sums.
 template <class V>
@@ -45,7 +45,7 @@ struct RunningSums {
   V peak;
   ExactSum<V> sum, square, slope;
 
-  ISF_MEMBER RunningSums() : peak(lowest(V(0.0f))) {}
+  ISF_MEMBER explicit RunningSums(V peak) : peak(peak) {}
 
   ISF_MEMBER void raise_peak_to(V next) {
     RowSums<V> high = {peak, sum.high, square.high, slope.high};
@@ -57,14 +57,23 @@ struct RunningSums {
     sum.low = low.sum, square.low = low.square, slope.low = low.slope;
   }
 
-  ISF_MEMBER void add(V part_sum, V part_square, V part_slope) {
-    sum.add(part_sum);
-    square.add(part_square);
-    if (kWithSlope) slope.add(part_slope);
+  // Sums by the same peak.
+  ISF_MEMBER void add(const RowSums<V>& part) {
+    sum.add(part.sum);
+    square.add(part.square);
+    if (kWithSlope) slope.add(part.slope);
   }
 
   ISF_MEMBER RowSums<V> total() const { return {peak, sum.total(), square.total(), slope.total()}; }
 };
+
+// A vector of logits with a masked class in one lane, if there is such a lane.
+template <class V>
+ISF_FN V without(V z, typename V::Mask lane, int64_t skip) {
+  const V masked = V(-__builtin_inff());
+  const int64_t bounded = skip < V::kCount ? skip : V::kCount;
+  return choose(lane == static_cast<typename V::Integer>(bounded < 0 ? -1 : bounded), masked, z);
+}
 
 // Takes the logit of each row's target class y out of a tile's columns, and leaves a masked class
 // there.
@@ -94,8 +103,7 @@ template <bool kWithSlope, class V>
 ISF_FN RowSums<V> sum_columns(const V* column, int64_t classes) {
   RowSums<V> none = empty_row_sums<V>();
   for (int64_t j = 0; j < classes; ++j) none.peak = larger(none.peak, column[j]);
-  RunningSums<kWithSlope, V> sums;
-  sums.peak = none.peak;
+  RunningSums<kWithSlope, V> sums(none.peak);
   for (int64_t j = 0; j < classes;) {
     RowSums<V> even = none, odd = none;
     const int64_t stop = classes - j < kFewTerms ? classes : j + kFewTerms;
@@ -107,13 +115,13 @@ ISF_FN RowSums<V> sum_columns(const V* column, int64_t classes) {
     const RowSums<V> block = {none.peak, even.sum + odd.sum, even.square + odd.square,
                               even.slope + odd.slope};
     if (classes <= kFewTerms) return block;
-    sums.add(block.sum, block.square, block.slope);
+    sums.add(block);
   }
   return sums.total();
 }
 
 // Calls body(k, vector) for the vectors [0, split) and [split + 1, vectors) of p, with k = 0, 1,
-// ... kAbreast - 1 in turn.
+// ... kAbreast - 1 in turn; with 0 for what is left of either range.
 template <class Element, class Body>
 ISF_FN void for_each_vector(const Element* p, int64_t split, int64_t vectors, const Body& body) {
   constexpr int width = Column<Element>::V::kCount;
@@ -124,56 +132,65 @@ ISF_FN void for_each_vector(const Element* p, int64_t split, int64_t vectors, co
 #pragma GCC unroll 4
       for (int k = 0; k < kAbreast; ++k) body(k, load(p + (i + k) * width));
     }
-    for (; i < stop; ++i) body(static_cast<int>(i % kAbreast), load(p + i * width));
+    for (; i < stop; ++i) body(0, load(p + i * width));
   }
 }
 
-// Adds `count` contiguous logits to the sums of a row, whose lanes are columns, without the one at
-// `skip` if it is among them.
+// The sums of `count` contiguous logits of a row, whose lanes are columns, by peaks that are at
+// least `peak`; without the logit at `skip`, if it is among them. There is a whole vector before
+// the end of the logits.
 template <bool kWithSlope, class Element, class V>
-void sum_segment(const Element* p, int64_t count, int64_t skip, RunningSums<kWithSlope, V>& sums) {
+RowSums<V> sum_segment(const Element* p, int64_t count, int64_t skip, V peak) {
   const V masked = V(-__builtin_inff());
   // The vector that holds `skip` and the incomplete one at the end are set apart; [0, split) and
   // [split + 1, vectors) remain.
   const int64_t vectors = count / V::kCount, tail = count % V::kCount;
   const int64_t split = skip >= 0 && skip < vectors * V::kCount ? skip / V::kCount : vectors;
+  const typename V::Mask lane = lane_numbers<V>();
   V apart[2] = {masked, masked};
   if (split < vectors) {
-    apart[0] = load(p + split * V::kCount);
-    apart[0].v[skip % V::kCount] = masked.v[0];
+    const int64_t begin = split * V::kCount;
+    apart[0] = without(load(p + begin), lane, skip - begin);
   }
   if (tail) {
-    apart[1] = load_part(p + vectors * V::kCount, tail, -__builtin_inff());
-    if (skip >= vectors * V::kCount && skip < count) apart[1].v[skip % V::kCount] = masked.v[0];
+    const int64_t begin = count - V::kCount;
+    const auto seen = static_cast<typename V::Integer>(V::kCount - tail);
+    apart[1] = without(choose(lane < seen, masked, load(p + begin)), lane, skip - begin);
   }
 
-  V peak[kAbreast];
-  for (int k = 0; k < kAbreast; ++k) peak[k] = larger(sums.peak, apart[k & 1]);
-  for_each_vector(p, split, vectors, [&](int k, V z) { peak[k] = larger(peak[k], z); });
-  sums.raise_peak_to(larger(larger(peak[0], peak[1]), larger(peak[2], peak[3])));
-
+  V peaks[kAbreast];
+  for (int k = 0; k < kAbreast; ++k) peaks[k] = larger(peak, apart[k & 1]);
+  for_each_vector(p, split, vectors, [&](int k, V z) { peaks[k] = larger(peaks[k], z); });
   RowSums<V> part[kAbreast];
   for (RowSums<V>& one : part) {
     one = empty_row_sums<V>();
-    one.peak = sums.peak;
+    one.peak = larger(larger(peaks[0], peaks[1]), larger(peaks[2], peaks[3]));
   }
   for_each_vector(p, split, vectors, [&](int k, V z) { add_logit<kWithSlope>(part[k], z); });
-  add_logit<kWithSlope>(part[0], apart[0]);
-  add_logit<kWithSlope>(part[1], apart[1]);
-  sums.add((part[0].sum + part[1].sum) + (part[2].sum + part[3].sum),
-           (part[0].square + part[1].square) + (part[2].square + part[3].square),
-           (part[0].slope + part[1].slope) + (part[2].slope + part[3].slope));
+  add_logit<kWithSlope>(part[1], apart[0]);
+  add_logit<kWithSlope>(part[2], apart[1]);
+  return {part[0].peak, (part[0].sum + part[1].sum) + (part[2].sum + part[3].sum),
+          (part[0].square + part[1].square) + (part[2].square + part[3].square),
+          (part[0].slope + part[1].slope) + (part[2].slope + part[3].slope)};
 }
 
 // The sums of one contiguous row without its target class y, put into a lane of the tile.
 template <bool kWithSlope, class Element, class V>
 void sum_row(const Element* row, int64_t classes, int64_t y, int lane, RowSums<V>& tile) {
-  RunningSums<kWithSlope, V> running;
-  for (int64_t done = 0; done < classes; done += kSegment<V>) {
-    sum_segment(row + done, classes - done < kSegment<V> ? classes - done : kSegment<V>, y - done,
-                running);
+  constexpr int64_t kMost = kSegment<V>;
+  RowSums<V> sums =
+      sum_segment<kWithSlope>(row, classes < kMost ? classes : kMost, y, lowest(V(0.0f)));
+  if (classes > kMost) {
+    RunningSums<kWithSlope, V> running(sums.peak);
+    running.add(sums);
+    for (int64_t done = kMost; done < classes; done += kMost) {
+      sums = sum_segment<kWithSlope>(row + done, classes - done < kMost ? classes - done : kMost,
+                                     y - done, running.peak);
+      running.raise_peak_to(sums.peak);
+      running.add(sums);
+    }
+    sums = running.total();
   }
-  RowSums<V> sums = running.total();
   const typename V::Scalar peak = largest_lane(sums.peak);
   raise_peak(sums, V(peak - typename V::Vector{}));
   tile.peak.v[lane] = peak;

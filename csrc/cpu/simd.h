@@ -74,6 +74,13 @@ ISF_FN To same_bits(From from) {
   return to;
 }
 
+template <class V>
+ISF_FN typename V::Mask lane_numbers() {
+  typename V::Mask lane;
+  for (int i = 0; i < V::kCount; ++i) lane[i] = i;
+  return lane;
+}
+
 // 64-bit integers to those of a mask, all of which fit; in registers, since a load of two halves
 // just stored has to wait.
 ISF_FN void narrow(const VectorOf<double>::Mask (&wide)[2], VectorOf<float>::Mask& result) {
@@ -186,6 +193,27 @@ ISF_FN Floats split(Floats x, Floats& exponent) {
 using isf::decay_of;
 using isf::exp_term;
 using isf::log1p_of;
+
+#if defined(ISF_AVX512)
+// The same in fewer operations: of 2^t, t = k + f with k a multiple of 1/32, the fraction of k is
+// looked up, and a parabola will do for 2^f, relative error 6e-8.
+ISF_FN Floats exp_term(Floats d) {
+  alignas(64) static const float root[32] = {
+      // 2^(i / 32)
+      1.0f,        1.02189715f, 1.04427378f, 1.0671404f,  1.09050773f, 1.11438674f, 1.13878863f,
+      1.16372486f, 1.18920712f, 1.21524736f, 1.24185781f, 1.26905096f, 1.29683955f, 1.32523664f,
+      1.35425555f, 1.38390988f, 1.41421356f, 1.44518081f, 1.47682615f, 1.50916443f, 1.54221083f,
+      1.57598085f, 1.61049033f, 1.64575548f, 1.68179283f, 1.7186193f,  1.75625216f, 1.79470908f,
+      1.83400809f, 1.87416763f, 1.91520656f, 1.95714412f};
+  const Floats t = larger(Floats(-87.0f), d), shifter(1.5f * (1 << 18));  // rounds to 1/32
+  const Floats shifted = fused(t, Floats(kLog2e), shifter), k = shifted - shifter;
+  const Floats f = Floats::Vector(_mm512_fmsub_ps(t.v, Floats(kLog2e).v, k.v));
+  const Floats of_fraction = Floats::Vector(_mm512_permutex2var_ps(
+      _mm512_load_ps(root), same_bits<__m512i>(shifted.v), _mm512_load_ps(root + 16)));
+  const Floats slope = fused(f, Floats(0.24022651f), Floats(0.69315734f));
+  return Floats::Vector(_mm512_scalef_ps(fused(of_fraction * f, slope, of_fraction).v, k.v));
+}
+#endif
 
 ISF_FN Doubles fused(Doubles a, Doubles b, Doubles c) { return a * b + c; }
 ISF_FN Doubles larger(Doubles a, Doubles b) { return choose(a > b, a, b); }
