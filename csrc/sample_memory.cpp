@@ -21,6 +21,9 @@ constexpr int64_t kAhead = 16;
 // As many labels pay for a task of their own.
 constexpr int64_t kLabelsPerTask = 32768;
 
+// The predicted label of a row that has none, since no logit is the largest.
+constexpr int64_t kNoLabel = std::numeric_limits<int64_t>::min();
+
 // What rows have shown, and where it goes; null where it is not tracked.
 template <class Label>
 struct Update {
@@ -45,6 +48,11 @@ struct Update {
     if (labels) __builtin_prefetch(labels + sample * history, 1);
   }
 
+  bool is_faulty(int64_t row) const {
+    return (loss && !std::isfinite(losses[row])) || (p_true_mean && !std::isfinite(p_true[row])) ||
+           (labels && predicted[row] == kNoLabel);
+  }
+
   void remember(int64_t row) const {
     const int64_t sample = index[row];
     const auto before = static_cast<uint32_t>(seen[sample]);
@@ -61,13 +69,19 @@ struct Update {
     seen[sample] = static_cast<int32_t>(before + 1);
   }
 
-  // In order, since a sample may be there twice.
-  void run() const {
+  // In order, since a sample may be there twice. Returns how many rows are faulty and left out.
+  int64_t run() const {
+    int64_t faulty = 0;
     for (int64_t row = 0; row < std::min(kAhead, rows); ++row) prefetch(index[row]);
     for (int64_t row = 0; row < rows; ++row) {
       if (row + kAhead < rows) prefetch(index[row + kAhead]);
-      remember(row);
+      if (is_faulty(row)) {
+        ++faulty;
+      } else {
+        remember(row);
+      }
     }
+    return faulty;
   }
 };
 
@@ -125,30 +139,12 @@ Tensor checked_rows(const Tensor& rows, const char* name, int64_t n) {
   return rows.to(c10::CppTypeToScalarType<T>::value).contiguous();
 }
 
-const float* checked_finite(const Tensor& rows, const char* name) {
-  const float* values = rows.const_data_ptr<float>();
-  for (int64_t row = 0; row < rows.size(0); ++row) {
-    TORCH_CHECK_VALUE(std::isfinite(values[row]), name, "[", row, "] is ", values[row],
-                      ", but must be finite in float32");
-  }
-  return values;
-}
-
-// The label of a faulty row, of which no logit is the largest.
-constexpr int64_t kNoLabel = std::numeric_limits<int64_t>::min();
-
-void check_no_fault(const Tensor& predicted) {
-  const int64_t* labels = predicted.const_data_ptr<int64_t>();
-  for (int64_t row = 0; row < predicted.size(0); ++row) {
-    TORCH_CHECK_VALUE(labels[row] != kNoLabel, "logits[", row,
-                      "] has a NaN or +inf, or is -inf in every class, so no label is predicted");
-  }
-}
-
-const int64_t* checked_range(const Tensor& rows, const char* name, int64_t end, const char* what) {
+const int64_t* checked_range(const Tensor& rows, const char* name, int64_t end, const char* what,
+                             std::optional<int64_t> besides = std::nullopt) {
   const int64_t* values = rows.const_data_ptr<int64_t>();
   for (int64_t row = 0; row < rows.size(0); ++row) {
-    TORCH_CHECK_INDEX(values[row] >= 0 && values[row] < end, name, "[", row, "] is ", values[row],
+    const bool is_in_range = values[row] >= 0 && values[row] < end;
+    TORCH_CHECK_INDEX(is_in_range || values[row] == besides, name, "[", row, "] is ", values[row],
                       ", but there are ", end, " ", what);
   }
   return values;
@@ -176,6 +172,27 @@ T* checked_memory(const std::optional<Tensor>& memory, const std::optional<Tenso
   return memory->mutable_data_ptr<T>();
 }
 
+int64_t* checked_count(const Tensor& count, const char* name) {
+  TORCH_CHECK_VALUE(count.is_cpu() && count.dim() == 0, name, " must be a scalar on cpu");
+  TORCH_CHECK_TYPE(count.scalar_type() == at::kLong, name, " has dtype ", count.scalar_type(),
+                   ", but must be int64");
+  return count.mutable_data_ptr<int64_t>();
+}
+
+template <class Label>
+void check_no_fault(const Update<Label>& update) {
+  for (int64_t row = 0; row < update.rows; ++row) {
+    if (!update.is_faulty(row)) continue;
+    for (const auto& [values, name] :
+         {std::pair(update.losses, "losses"), std::pair(update.p_true, "p_true")}) {
+      TORCH_CHECK_VALUE(!values || std::isfinite(values[row]), name, "[", row, "] is ", values[row],
+                        ", but must be finite in float32");
+    }
+    TORCH_CHECK_VALUE(false, "logits[", row,
+                      "] has a NaN or +inf, or is -inf in every class, so no label is predicted");
+  }
+}
+
 int64_t samples_of(const Tensor& seen) {
   TORCH_CHECK_VALUE(seen.dim() == 1, "seen has shape ", seen.sizes(), ", but must be [N]");
   check_memory(seen, "seen", at::kInt, 1, seen.size(0));
@@ -193,8 +210,8 @@ void memory_update(const Tensor& index, const std::optional<Tensor>& losses,
                    const std::optional<Tensor>& p_true, const std::optional<Tensor>& predicted,
                    const Tensor& seen, const std::optional<Tensor>& loss,
                    const std::optional<Tensor>& p_true_mean,
-                   const std::optional<Tensor>& p_true_squares,
-                   const std::optional<Tensor>& labels) {
+                   const std::optional<Tensor>& p_true_squares, const std::optional<Tensor>& labels,
+                   const std::optional<Tensor>& faulty_rows) {
   TORCH_CHECK_VALUE(index.dim() == 1, "index has shape ", index.sizes(),
                     ", but must have one dimension");
   const int64_t n = index.size(0), samples = samples_of(seen);
@@ -214,18 +231,24 @@ void memory_update(const Tensor& index, const std::optional<Tensor>& losses,
     update.p_true_squares =
         checked_memory<float>(p_true_squares, p_true, "p_true_squares", 1, samples);
     update.labels = checked_memory<Label>(labels, predicted, "labels", 2, samples);
-    if (losses) update.losses = checked_finite(row_loss, "losses");
-    if (p_true) update.p_true = checked_finite(row_p_true, "p_true");
+    if (losses) update.losses = row_loss.const_data_ptr<float>();
+    if (p_true) update.p_true = row_p_true.const_data_ptr<float>();
     if (labels) {
       constexpr int64_t fit = int64_t{std::numeric_limits<Label>::max()} + 1;
-      check_no_fault(row_label);
-      update.predicted = checked_range(row_label, "predicted", fit, "labels of this dtype");
+      update.predicted =
+          checked_range(row_label, "predicted", fit, "labels of this dtype", kNoLabel);
       update.history = labels->size(1);
     }
-    update.run();
+    if (faulty_rows) {
+      int64_t& count = *checked_count(*faulty_rows, "faulty_rows");
+      count += update.run();
+    } else {
+      check_no_fault(update);
+      update.run();
+    }
   });
   note_write(seen);
-  for (const auto* memory : {&loss, &p_true_mean, &p_true_squares, &labels}) {
+  for (const auto* memory : {&loss, &p_true_mean, &p_true_squares, &labels, &faulty_rows}) {
     if (*memory) note_write(**memory);
   }
 }
@@ -255,7 +278,7 @@ TORCH_LIBRARY_FRAGMENT(impsamp_fast, m) {
   m.def(
       "memory_update(Tensor index, Tensor? losses, Tensor? p_true, Tensor? predicted, "
       "Tensor(a!) seen, Tensor(b!)? loss, Tensor(c!)? p_true_mean, Tensor(d!)? p_true_squares, "
-      "Tensor(e!)? labels) -> ()",
+      "Tensor(e!)? labels, Tensor(f!)? faulty_rows) -> ()",
       {at::Tag::pt2_compliant_tag});
   m.def("label_entropy(Tensor labels, Tensor seen, SymInt classes) -> Tensor",
         {at::Tag::pt2_compliant_tag});

@@ -2,6 +2,7 @@
 
 import math
 import operator
+from collections.abc import Mapping
 from typing import Any, SupportsFloat
 
 import torch
@@ -62,16 +63,26 @@ def check_number(
     return number
 
 
+def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    """ValueError if the value is none of these."""
+    if value not in choices:
+        raise ValueError(f"{name} is {value!r}, expected one of {', '.join(map(repr, choices))}")
+
+
 def check_index(index: Any, size: int) -> Tensor:
     """The index on the CPU as int64; an error if it does not hold numbers of samples."""
-    if not isinstance(index, Tensor) or index.dtype not in (torch.int64, torch.int32):
-        kind = index.dtype if isinstance(index, Tensor) else type(index).__name__
-        raise TypeError(f"index is {kind}, expected an int64 or int32 tensor")
-    if index.dim() != 1:
-        raise ValueError(f"index has shape {list(index.shape)}, expected one dimension")
+    check_index_form(index)
     numbers: Tensor = index.to("cpu", torch.int64)
     check_range(numbers, size)
     return numbers
+
+
+def check_index_form(index: Any) -> None:
+    """TypeError or ValueError if it is not a tensor of integers in one dimension."""
+    if not isinstance(index, Tensor) or index.dtype not in (torch.int64, torch.int32):
+        raise TypeError(f"index is {kind_of(index)}, expected an int64 or int32 tensor")
+    if index.dim() != 1:
+        raise ValueError(f"index has shape {list(index.shape)}, expected one dimension")
 
 
 def check_range(index: Tensor, size: int) -> None:
@@ -84,6 +95,15 @@ def check_range(index: Tensor, size: int) -> None:
         raise IndexError(
             f"index[{position}] is {int(index[position])}, but there are {size} samples"
         )
+
+
+def check_saved_integers(state: Mapping[str, Any], *names: str, least: int | None = None) -> None:
+    """TypeError or ValueError if parts of a saved state are not integers, at least ``least``."""
+    for name in names:
+        if not isinstance(state[name], int):
+            raise TypeError(f"the state's {name} is {state[name]!r}, expected an int")
+        if least is not None and state[name] < least:
+            raise ValueError(f"the state's {name} is {state[name]}, expected at least {least}")
 
 
 def check_losses(losses: Any, n: int) -> None:

@@ -5,6 +5,7 @@ import unicodedata
 
 import torch
 
+import impsamp_fast as isf
 from impsamp_fast import strategies
 
 SIZE = 1000  # of a data set
@@ -42,8 +43,8 @@ def bytes_per_sample(strategy: strategies.Strategy) -> int:
     """What a sampler keeps of each sample, its place in the order of the epoch included."""
     sampler = strategy(SIZE, epochs=20, classes=10, seed=0)
     tables = sum(dtype.itemsize for dtype, _ in sampler.tables.values())
-    memory = 0 if sampler.memory is None else sampler.memory.nbytes // SIZE
-    return tables + memory + torch.int32.itemsize
+    memory = sampler.memory.nbytes if isinstance(sampler.memory, isf.SampleMemory) else 0
+    return tables + memory // SIZE + torch.int32.itemsize
 
 
 def source(bibtex: str) -> str:

@@ -32,12 +32,6 @@ def check_draw_parts(method: object, filter: object, layer: object, score: objec
         raise ValueError(f'layer is {layer!r}, but only score "last_layer" looks at a layer')
 
 
-def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
-    """ValueError if the value is none of these."""
-    if value not in choices:
-        raise ValueError(f"{name} is {value!r}, expected one of {', '.join(map(repr, choices))}")
-
-
 def check_batch(x: Any, y: Tensor, index: Tensor | None) -> int:
     """The number of rows K of a raw batch, once all of its parts agree on it."""
     if not isinstance(y, Tensor):

@@ -1,27 +1,17 @@
-"""Rows that cannot be scored: found on every device, and told or left out.
-
-A row is faulty if it has a logit that is NaN or +inf, or -inf in every class, a target that cannot
-be, or a feature or a score that is not finite. The operators of an accelerator mark it with NaN,
-the CPU's raise.
-"""
+"""Faulty rows of a step: found on every device, and told or left out."""
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
+from impsamp_fast._faults import OnFault, marked
 from impsamp_fast.batch._trained_loss import TrainedLoss
-from impsamp_fast.ops import RowStats
 from impsamp_fast.ops._status import first_fault, row_error
-
-OnFault = Literal["raise", "skip"]
 
 # Bytes of a step's rows that are kept to explain what is wrong with one.
 _MOST_KEPT = 1 << 20
-
-Statistics = TypeVar("Statistics", Tensor, RowStats)
 
 
 class Found(NamedTuple):
@@ -36,49 +26,6 @@ class Found(NamedTuple):
     status: Tensor | None = None
     explain: Callable[[int], Exception] | None = None
     skipped: Tensor | None = None
-
-
-def marked(operator: Callable[..., Statistics], *rows: Tensor | None) -> Statistics:
-    """What an operator makes of rows, with NaN for the faulty ones on the CPU as well.
-
-    Args:
-        operator: called with ``rows``.
-        rows: [K, ...] each.
-    """
-    try:
-        return operator(*rows)
-    except (ValueError, IndexError):
-        nothing = operator(
-            *_part(rows, slice(0, 0))
-        )  # what is wrong without a row is no row's fault
-        return _by_halves(operator, rows, nothing)
-
-
-def _by_halves(
-    operator: Callable[..., Statistics], rows: tuple[Tensor | None, ...], nothing: Statistics
-) -> Statistics:
-    """The same of rows of which at least one is faulty; the operator itself says which."""
-    K = next(part.shape[0] for part in rows if part is not None)
-    if K == 1:
-        return _each(lambda value: value.new_full((1,), torch.nan), nothing)
-    halves = []
-    for half in (_part(rows, slice(0, K // 2)), _part(rows, slice(K // 2, K))):
-        try:
-            halves.append(operator(*half))
-        except (ValueError, IndexError):  # noqa: PERF203 -- two halves
-            halves.append(_by_halves(operator, half, nothing))
-    return _each(lambda *values: torch.cat(values), *halves)
-
-
-def _part(rows: tuple[Tensor | None, ...], part: slice) -> tuple[Tensor | None, ...]:
-    return tuple(None if value is None else value[part] for value in rows)
-
-
-def _each(change: Callable[..., Tensor], *values: Statistics) -> Statistics:
-    """The change of a tensor, or of each statistic."""
-    if isinstance(values[0], Tensor):
-        return change(*values)
-    return RowStats(*map(change, *values))
 
 
 def explainer(

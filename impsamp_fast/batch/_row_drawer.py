@@ -9,17 +9,11 @@ import torch
 from torch import Tensor
 from torch.compiler import is_compiling
 
+from impsamp_fast._faults import OnFault, marked
 from impsamp_fast._seeds import second_seed
 from impsamp_fast._uniform import fill
 from impsamp_fast.batch import draw_rules as rules
-from impsamp_fast.batch._faults import (
-    Found,
-    OnFault,
-    examined,
-    explainer,
-    marked,
-    without_class,
-)
+from impsamp_fast.batch._faults import Found, examined, explainer, without_class
 from impsamp_fast.batch._fill_up import WITHOUT_REPLACEMENT, fill_up
 from impsamp_fast.batch._trained_loss import TrainedLoss
 from impsamp_fast.batch._user_score import Scored, UserScore, positive_if_negative

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from impsamp_fast._checks import check_saved_integers
 from impsamp_fast.batch.start import StartRule
 from impsamp_fast.dataset.pick_counts import PickCounts
 
@@ -40,8 +41,5 @@ def load_rule_and_counts(
 
 def check_seed_and_step(state: Mapping[str, Any], *counts: str) -> None:
     """Checks the ``seed``, the ``step`` and further counts of a saved state."""
-    for name in ("seed", "step", *counts):
-        if not isinstance(state[name], int):
-            raise TypeError(f"the state's {name} is {state[name]!r}, expected an int")
-        if name != "seed" and state[name] < 0:
-            raise ValueError(f"the state's {name} is {state[name]}, expected at least 0")
+    check_saved_integers(state, "seed")
+    check_saved_integers(state, "step", *counts, least=0)

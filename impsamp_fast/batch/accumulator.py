@@ -8,8 +8,8 @@ from typing import Any, final
 from torch import Tensor, nn
 
 from impsamp_fast._checks import check_integer
+from impsamp_fast._faults import OnFault
 from impsamp_fast._uniform import fill
-from impsamp_fast.batch._faults import OnFault
 from impsamp_fast.batch.filters import Filter, rows_that_pass
 from impsamp_fast.batch.queue import Queue
 from impsamp_fast.batch.scoring_pass import ScoringPass

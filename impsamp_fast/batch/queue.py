@@ -8,12 +8,13 @@ from typing import Any, final, get_args
 import torch
 from torch import Tensor, nn
 
-from impsamp_fast._checks import check_range
+from impsamp_fast._checks import check_choice, check_range
+from impsamp_fast._faults import OnFault
 from impsamp_fast._readback import Tally
 from impsamp_fast._seeds import seed_of_run, seed_of_step
 from impsamp_fast._watch import StatusWatch
-from impsamp_fast.batch._arguments import check_batch, check_choice, check_parts, unpack
-from impsamp_fast.batch._faults import Examined, Found, OnFault, examined
+from impsamp_fast.batch._arguments import check_batch, check_parts, unpack
+from impsamp_fast.batch._faults import Examined, Found, examined
 from impsamp_fast.batch._first_call import FirstCall
 from impsamp_fast.batch._nested import check_alike, copied, gather, join, moved, plain, split
 from impsamp_fast.batch._states import check_seed_and_step, device_of, load_rule_and_counts

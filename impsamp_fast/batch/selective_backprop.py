@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from impsamp_fast._checks import check_integer, check_number, kind_of
-from impsamp_fast.batch._faults import OnFault
+from impsamp_fast._faults import OnFault
 from impsamp_fast.batch.draw_rules import keep_each
 from impsamp_fast.batch.queue import Queue
 from impsamp_fast.batch.scoring_pass import ScoringPass

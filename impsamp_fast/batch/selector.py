@@ -8,19 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.compiler import is_compiling
 
-from impsamp_fast._checks import check_integer, to_number
+from impsamp_fast._checks import check_choice, check_integer, to_number
+from impsamp_fast._faults import OnFault
 from impsamp_fast._readback import Tally
 from impsamp_fast._seeds import seed_of_run, seed_of_step, seed_of_traced_step
 from impsamp_fast._uniform import uniform_rows
 from impsamp_fast._watch import StatusWatch
-from impsamp_fast.batch._arguments import (
-    check_batch,
-    check_choice,
-    check_draw_parts,
-    check_parts,
-    unpack,
-)
-from impsamp_fast.batch._faults import OnFault
+from impsamp_fast.batch._arguments import check_batch, check_draw_parts, check_parts, unpack
 from impsamp_fast.batch._first_call import FirstCall
 from impsamp_fast.batch._last_layer import LastLayer
 from impsamp_fast.batch._nested import gather, narrow

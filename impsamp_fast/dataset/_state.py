@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from impsamp_fast._checks import check_index
+from impsamp_fast._checks import check_index, check_saved_integers
 
 _KEYS = {"sampler", "size", "seed", "epoch", "length", "position", "drawn", "memory", "tables"}
 
@@ -32,16 +32,12 @@ def check_state(
                 f"the state's {name} is {state[name]!r}, this sampler's is {own!r}: make the "
                 "sampler with the arguments of the one that was saved"
             )
-    for name in ("seed", "epoch", "position"):
-        if not isinstance(state[name], int):
-            raise TypeError(f"the state's {name} is {state[name]!r}, expected an int")
-    if state["epoch"] < 0:
-        raise ValueError(f"the state's epoch is {state['epoch']}, expected at least 0")
+    check_saved_integers(state, "seed", "position")
+    check_saved_integers(state, "epoch", least=0)
     _check_tables(state["tables"], tables)
     if state["drawn"] is None:
         return None
-    if not isinstance(state["length"], int):
-        raise TypeError(f"the state's length is {state['length']!r}, expected an int")
+    check_saved_integers(state, "length")
     drawn = check_index(state["drawn"], size)
     if not 0 <= state["position"] <= state["position"] + len(drawn) <= state["length"]:
         raise ValueError(

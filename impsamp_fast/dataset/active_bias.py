@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from impsamp_fast._checks import check_number
+from impsamp_fast._faults import OnFault
 from impsamp_fast.dataset.sample_memory import SampleMemory
 from impsamp_fast.dataset.weighted import WeightedSampler
 
@@ -37,6 +38,7 @@ class ActiveBias(WeightedSampler):
         correction: ``"normalized"`` for weights 1 / P with mean 1 in each mini-batch, ``"none"``
             for weights of 1.
         block: how many indices are drawn by the same P; None is the whole epoch.
+        on_fault: what to do with a faulty row, see :class:`~impsamp_fast.SampleMemory`.
         seed: of the draws, see :class:`DatasetSampler`.
 
     Raises:
@@ -57,13 +59,14 @@ class ActiveBias(WeightedSampler):
         epsilon: float | None = None,
         correction: Correction = "normalized",
         block: int | None = None,
+        on_fault: OnFault = "raise",
         seed: int | None = None,
     ) -> None:
         if epsilon is not None:
             epsilon = check_number("epsilon", epsilon, 0, open_low=True)
         if correction not in get_args(Correction):
             raise ValueError(f'correction is {correction!r}, expected "normalized" or "none"')
-        memory = SampleMemory(size, track=("p_true",))
+        memory = SampleMemory(size, track=("p_true",), on_fault=on_fault)
         super().__init__(size, warm_up=warm_up, block=block, seed=seed, memory=memory)
         self.epsilon = epsilon
         self.correction = correction

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from impsamp_fast._checks import check_number
-from impsamp_fast.dataset._waiting import Waiting, statistics
+from impsamp_fast._faults import OnFault
+from impsamp_fast.dataset._feedback import Feedback
 from impsamp_fast.dataset.weighted import WeightedSampler
 
 # By default an epoch is drawn in that many blocks. The authors learn after each mini-batch, with a
@@ -52,6 +53,7 @@ class Bandit(WeightedSampler):
             exp(2 rate / floor^3), about 5 with the defaults.
         floor: N p_min, in (0, 1): a sample's chance is never less than this share of uniform.
         block: how many indices are drawn by the same p; None is a sixteenth of an epoch.
+        on_fault: what to do with a faulty row, see :class:`~impsamp_fast.SampleMemory`.
         seed: of the draws, see :class:`DatasetSampler`.
 
     Raises:
@@ -63,6 +65,8 @@ class Bandit(WeightedSampler):
         "relative": (torch.float32, 1.0),  # pi in the last draw of the sample
     }
 
+    memory: Feedback
+
     def __init__(
         self,
         size: int,
@@ -70,34 +74,19 @@ class Bandit(WeightedSampler):
         rate: float = 0.1,
         floor: float = 0.5,
         block: int | None = None,
+        on_fault: OnFault = "raise",
         seed: int | None = None,
     ) -> None:
         rate = check_number("rate", rate, 0, _LARGEST_RATE, open_low=True, open_high=False)
         floor = check_number("floor", floor, 0, 1, open_low=True)
-        super().__init__(size, warm_up=0, block=block, seed=seed)
+        memory = Feedback(size, "grad_norm", self._learn, on_fault)
+        super().__init__(size, warm_up=0, block=block, seed=seed, memory=memory)
         self.rate = rate
         self.floor = floor
-        self._waiting = Waiting(size, self._learn)
-
-    def update(
-        self,
-        index: Tensor,
-        logits: Tensor | None = None,
-        target: Tensor | None = None,
-        *,
-        losses: Tensor | None = None,
-    ) -> None:
-        """Learns from a training step; see :meth:`DatasetSampler.update`. ``losses`` is not used.
-
-        Raises:
-            TypeError, ValueError, IndexError: if an argument does not fit; nothing is learned then.
-        """
-        self._waiting.add(index, statistics(index, logits, target).grad_norm)
-        self.note_training()
 
     def sample_weights(self, epoch: int) -> Tensor:
         """pi, [N] float32 with mean 1."""
-        self._waiting.fetch()
+        self.memory.fetch()
         log_weight = self._tables["log_weight"]
         largest = log_weight.max().item()
         # They were projected when the last block was drawn, so that c is not far from 1.
@@ -110,20 +99,12 @@ class Bandit(WeightedSampler):
         self._tables["log_weight"].copy_(weight.log_())
         return index
 
-    def state_dict(self, position: int | None = None) -> dict[str, object]:
-        """As :meth:`DatasetSampler.state_dict`."""
-        self._waiting.fetch()
-        return super().state_dict(position)
-
     def _block_size(self) -> int:
         return -(-self.size // _BLOCKS_PER_EPOCH) if self.block is None else self.block
 
     def _learn(self, index: Tensor, grad_norm: Tensor) -> None:
         reward = grad_norm.to(torch.float32).square() / self._tables["relative"][index].pow_(3)
         self._tables["log_weight"].index_add_(0, index, reward, alpha=self.rate)
-
-    def _forget_waiting(self) -> None:
-        self._waiting.forget()
 
     def _record(self, index: Tensor, relative: Tensor) -> None:
         self._tables["relative"][index] = relative

@@ -7,6 +7,7 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
+from impsamp_fast._faults import OnFault
 from impsamp_fast.dataset.sample_memory import SampleMemory
 from impsamp_fast.dataset.weighted import WeightedSampler
 
@@ -39,6 +40,7 @@ class EarlyImportance(WeightedSampler):
         warm_up: the number of uniform epochs, at least 1.
         map: from the statistics [N] float32 in [0, 1] to weights [N], finite and not negative, such
             as ``torch.square`` for a stronger preference; None is the identity.
+        on_fault: what to do with a faulty row, see :class:`~impsamp_fast.SampleMemory`.
         seed: of the draws, see :class:`DatasetSampler`.
 
     Raises:
@@ -56,11 +58,12 @@ class EarlyImportance(WeightedSampler):
         *,
         warm_up: int = 5,
         map: Callable[[Tensor], Tensor] | None = None,
+        on_fault: OnFault = "raise",
         seed: int | None = None,
     ) -> None:
         if map is not None and not callable(map):
             raise TypeError(f"map is {map!r}, expected a function from statistics to weights")
-        memory = SampleMemory(size, track=("p_true",))
+        memory = SampleMemory(size, track=("p_true",), on_fault=on_fault)
         super().__init__(size, warm_up=warm_up, block=None, seed=seed, memory=memory)
         if warm_up < 1:
             raise ValueError(f"warm_up is {warm_up}, expected at least 1, to learn the weights in")

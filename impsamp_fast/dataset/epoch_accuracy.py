@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from impsamp_fast._checks import check_integer, check_number
+from impsamp_fast._faults import OnFault
 from impsamp_fast._seeds import second_seed
 from impsamp_fast._uniform import fill
-from impsamp_fast.dataset._waiting import Waiting, statistics
+from impsamp_fast.dataset._feedback import Feedback
 from impsamp_fast.dataset.sampler import DatasetSampler, shuffled
 
 
@@ -38,6 +39,7 @@ class EpochAccuracyFilter(DatasetSampler):
         full_every: every how many epochs all samples are trained on, at least 1; None means only
             in the first epoch.
         least: the least number of samples in an epoch, at least 1; all if N is smaller.
+        on_fault: what to do with a faulty row, see :class:`~impsamp_fast.SampleMemory`.
         seed: of the draws, see :class:`DatasetSampler`.
 
     Raises:
@@ -46,6 +48,8 @@ class EpochAccuracyFilter(DatasetSampler):
 
     tables: ClassVar = {"passes": (torch.bool, True)}
 
+    memory: Feedback
+
     def __init__(
         self,
         size: int,
@@ -53,9 +57,10 @@ class EpochAccuracyFilter(DatasetSampler):
         alpha: float = 0.0,
         full_every: int | None = 2,
         least: int = 128,
+        on_fault: OnFault = "raise",
         seed: int | None = None,
     ) -> None:
-        super().__init__(size, seed=seed)
+        super().__init__(size, seed=seed, memory=Feedback(size, "margin", self._learn, on_fault))
         alpha = check_number("alpha", alpha, 0, 1, open_high=False)
         if full_every is not None:
             full_every = check_integer("full_every", full_every, 1)
@@ -63,24 +68,6 @@ class EpochAccuracyFilter(DatasetSampler):
         self.alpha = alpha
         self.full_every = full_every
         self.least = least
-        self._waiting = Waiting(size, self._learn)
-
-    def update(
-        self,
-        index: Tensor,
-        logits: Tensor | None = None,
-        target: Tensor | None = None,
-        *,
-        losses: Tensor | None = None,
-    ) -> None:
-        """Filters the samples of a step; see :meth:`DatasetSampler.update`. ``losses`` is not used.
-
-        Raises:
-            TypeError, ValueError, IndexError: if an argument does not fit; nothing is learned then.
-        """
-        stats = statistics(index, logits, target)
-        self._waiting.add(index, stats.margin)
-        self.note_training()
 
     def length(self, epoch: int) -> int:
         """N in a full epoch, else the number of samples that pass, and at least ``least``."""
@@ -96,20 +83,12 @@ class EpochAccuracyFilter(DatasetSampler):
         passing, others = (mask.nonzero().squeeze(1) for mask in (self._passes(), ~self._passes()))
         return fill(passing, others, wanted, second_seed(seed))[order]
 
-    def state_dict(self, position: int | None = None) -> dict[str, object]:
-        """As :meth:`DatasetSampler.state_dict`."""
-        self._waiting.fetch()
-        return super().state_dict(position)
-
     def _is_full(self, epoch: int) -> bool:
         return epoch == 0 or (self.full_every is not None and epoch % self.full_every == 0)
 
     def _passes(self) -> Tensor:
-        self._waiting.fetch()
+        self.memory.fetch()
         return self._tables["passes"]
 
     def _learn(self, index: Tensor, margin: Tensor) -> None:
         self._tables["passes"][index] = margin <= self.alpha
-
-    def _forget_waiting(self) -> None:
-        self._waiting.forget()

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from impsamp_fast._checks import check_integer, check_number
+from impsamp_fast._faults import OnFault
 from impsamp_fast._seeds import second_seed
 from impsamp_fast.dataset.sample_memory import SampleMemory
 from impsamp_fast.dataset.sampler import DatasetSampler, shuffled
@@ -20,12 +21,20 @@ class _Pruning(DatasetSampler):
     memory: SampleMemory
 
     def __init__(
-        self, size: int, epochs: int, *, ratio: float, full_after: float, seed: int | None
+        self,
+        size: int,
+        epochs: int,
+        *,
+        ratio: float,
+        full_after: float,
+        on_fault: OnFault,
+        seed: int | None,
     ) -> None:
         epochs = check_integer("epochs", epochs, 1)
         ratio = check_number("ratio", ratio, 0, 1)
         full_after = check_number("full_after", full_after, 0)
-        super().__init__(size, seed=seed, memory=SampleMemory(size, track=("loss",)))
+        memory = SampleMemory(size, track=("loss",), on_fault=on_fault)
+        super().__init__(size, seed=seed, memory=memory)
         self.epochs = epochs
         self.ratio = ratio
         self.full_after = full_after
@@ -74,6 +83,7 @@ class InfoBatch(_Pruning):
         ratio: r, in [0, 1); the paper's is 0.5.
         full_after: from which share of the epochs on all samples are trained on, at least 0; the
             paper's is 0.875, and 1 or more never does.
+        on_fault: what to do with a faulty row, see :class:`~impsamp_fast.SampleMemory`.
         seed: of the draws, see :class:`DatasetSampler`.
 
     Raises:
@@ -89,9 +99,12 @@ class InfoBatch(_Pruning):
         *,
         ratio: float = 0.5,
         full_after: float = 0.875,
+        on_fault: OnFault = "raise",
         seed: int | None = None,
     ) -> None:
-        super().__init__(size, epochs, ratio=ratio, full_after=full_after, seed=seed)
+        super().__init__(
+            size, epochs, ratio=ratio, full_after=full_after, on_fault=on_fault, seed=seed
+        )
 
     def _kept(self, easy: Tensor, dropped: int, seed: int) -> Tensor:
         self._tables["easy"] = easy
@@ -123,6 +136,7 @@ class RandomPruning(_Pruning):
         epochs: how many epochs the training has, at least 1.
         ratio: r, in [0, 1).
         full_after: from which share of the epochs on all samples are trained on, at least 0.
+        on_fault: what to do with a faulty row, see :class:`~impsamp_fast.SampleMemory`.
         seed: of the draws, see :class:`DatasetSampler`.
 
     Raises:
@@ -136,9 +150,12 @@ class RandomPruning(_Pruning):
         *,
         ratio: float = 0.5,
         full_after: float = 0.875,
+        on_fault: OnFault = "raise",
         seed: int | None = None,
     ) -> None:
-        super().__init__(size, epochs, ratio=ratio, full_after=full_after, seed=seed)
+        super().__init__(
+            size, epochs, ratio=ratio, full_after=full_after, on_fault=on_fault, seed=seed
+        )
 
     def _kept(self, easy: Tensor, dropped: int, seed: int) -> Tensor:
         return shuffled(self.size, seed)[: self.size - dropped]

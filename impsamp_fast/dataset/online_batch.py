@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from impsamp_fast._checks import check_integer, check_number
+from impsamp_fast._faults import OnFault
 from impsamp_fast.dataset._pressure import ranks, selection_pressure, weights_by_rank
 from impsamp_fast.dataset.sample_memory import SampleMemory
 from impsamp_fast.dataset.weighted import WeightedSampler
@@ -35,6 +36,7 @@ class OnlineBatchSelection(WeightedSampler):
         pressure: s_e at first, at least 1; the paper's is 100.
         warm_up: the number of uniform epochs before.
         block: how many indices are drawn from one ranking; None is the whole epoch.
+        on_fault: what to do with a faulty row, see :class:`~impsamp_fast.SampleMemory`.
         seed: of the draws, see :class:`DatasetSampler`.
 
     Raises:
@@ -51,11 +53,12 @@ class OnlineBatchSelection(WeightedSampler):
         pressure: float = 100.0,
         warm_up: int = 1,
         block: int | None = None,
+        on_fault: OnFault = "raise",
         seed: int | None = None,
     ) -> None:
         epochs = check_integer("epochs", epochs, 1)
         pressure = check_number("pressure", pressure, 1)
-        memory = SampleMemory(size, track=("loss",))
+        memory = SampleMemory(size, track=("loss",), on_fault=on_fault)
         super().__init__(size, warm_up=warm_up, block=block, seed=seed, memory=memory)
         self.epochs = epochs
         self.pressure = pressure

@@ -5,6 +5,7 @@ from typing import final
 from torch import Tensor
 
 from impsamp_fast._checks import check_integer, check_number
+from impsamp_fast._faults import OnFault
 from impsamp_fast.dataset._pressure import selection_pressure, weights_by_rank
 from impsamp_fast.dataset.sample_memory import SampleMemory
 from impsamp_fast.dataset.weighted import WeightedSampler
@@ -35,6 +36,7 @@ class RecencyBias(WeightedSampler):
         history: how many predicted labels are kept, at least 1; the paper's is 10.
         pressure: s_e at first, at least 1; the paper's is 100.
         warm_up: the number of uniform epochs before; the paper's is 15.
+        on_fault: what to do with a faulty row, see :class:`~impsamp_fast.SampleMemory`.
         seed: of the draws, see :class:`DatasetSampler`.
 
     Raises:
@@ -52,13 +54,16 @@ class RecencyBias(WeightedSampler):
         history: int = 10,
         pressure: float = 100.0,
         warm_up: int = 15,
+        on_fault: OnFault = "raise",
         seed: int | None = None,
     ) -> None:
         epochs = check_integer("epochs", epochs, 1)
         classes = check_integer("classes", classes, 2)
         pressure = check_number("pressure", pressure, 1)
         history = check_integer("history", history, 1)
-        memory = SampleMemory(size, track=("labels",), history=history, classes=classes)
+        memory = SampleMemory(
+            size, track=("labels",), history=history, classes=classes, on_fault=on_fault
+        )
         super().__init__(size, warm_up=warm_up, block=None, seed=seed, memory=memory)
         self.epochs = epochs
         self.classes = classes

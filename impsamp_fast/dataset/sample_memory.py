@@ -1,36 +1,22 @@
 """What training has shown about each sample of the data set, by its number."""
 
 from collections.abc import Collection, Mapping
-from typing import Any, NamedTuple, final
+from typing import Any, final, get_args
 
 import torch
 from torch import Tensor
 
-from impsamp_fast._checks import check_integer, check_losses, kind_of
+from impsamp_fast._checks import check_choice, check_integer, check_saved_integers, kind_of
 from impsamp_fast._extension import _C
+from impsamp_fast._faults import OnFault
 from impsamp_fast._readback import Updates
 from impsamp_fast._settings import ShowsSettings
+from impsamp_fast.dataset._step import SHOWN, shown
 from impsamp_fast.dataset.pick_counts import PickCounts
-from impsamp_fast.ops import row_stats
 
 __all__ = ["SampleMemory"]
 
-# What a training step can show, and what a memory can track.
-_SHOWN = ("loss", "p_true", "labels")
-_TRACKS = (*_SHOWN, "picks")
-
-
-# What the operator takes for the predicted label of a faulty row.
-_NO_LABEL = -(1 << 63)
-
-
-class _Step(NamedTuple):
-    """What one training step has shown: [n] each, None for what is not tracked."""
-
-    index: Tensor  # type: ignore[assignment]  # tuple.index gives way to the field
-    losses: Tensor | None
-    p_true: Tensor | None
-    labels: Tensor | None
+_TRACKS = (*SHOWN, "picks")
 
 
 @final
@@ -69,11 +55,17 @@ class SampleMemory(ShowsSettings):
             - "picks": how often each sample was picked, in ``picks``.
         history: for "labels", how many labels are kept, at least 1. Song et al. (2020) keep 10.
         classes: for "labels" and nothing else, the number of classes C, from 2 to 2^31 - 1.
+        on_fault: what to do with a row that has a logit that is NaN or +inf, or -inf in every
+            class, a target that is no class, or a loss that is not finite, as far as these are
+            looked at. "raise" raises an error: at once on the CPU, some steps later on an
+            accelerator; and nothing of that step is remembered. "skip" leaves out the row, so that
+            what was known of its sample stays, and counts it in ``faulty_rows``.
 
     Raises:
         TypeError: if an argument is not of the kind described.
         ValueError: if ``size``, ``history`` or ``classes`` is out of range, ``track`` has an
-            unknown name, or ``classes`` is missing or not asked for.
+            unknown name, ``classes`` is missing or not asked for, or ``on_fault`` is neither of
+            the two.
     """
 
     def __init__(
@@ -83,9 +75,11 @@ class SampleMemory(ShowsSettings):
         track: Collection[str] = ("loss",),
         history: int = 10,
         classes: int | None = None,
+        on_fault: OnFault = "raise",
     ) -> None:
         size = check_integer("size", size, 1)
         history = check_integer("history", history, 1)
+        check_choice("on_fault", on_fault, get_args(OnFault))
         if isinstance(track, str) or not isinstance(track, Collection):
             raise TypeError(f"track is {track!r}, expected a collection such as ('loss', 'p_true')")
         for name in track:
@@ -101,6 +95,7 @@ class SampleMemory(ShowsSettings):
         self.track = track
         self.history = history
         self.classes = classes
+        self.on_fault = on_fault
         self._tracks = frozenset(track)
         self._updates = Updates(self._apply)
         self._seen = torch.zeros(size, dtype=torch.int32, device="cpu")
@@ -114,6 +109,7 @@ class SampleMemory(ShowsSettings):
             shape = (size, history)
             self._labels = torch.zeros(shape, dtype=_label_dtype(classes), device="cpu")
         self._picks = PickCounts(size) if "picks" in self._tracks else None
+        self._faulty_rows = torch.zeros((), dtype=torch.int64, device="cpu")
 
     @property
     def seen(self) -> Tensor:
@@ -164,6 +160,12 @@ class SampleMemory(ShowsSettings):
         if self._picks is None:
             raise self._untracked("picks")
         return self._picks
+
+    @property
+    def faulty_rows(self) -> int:
+        """How many faulty rows were skipped so far."""
+        self._updates.make_all()
+        return int(self._faulty_rows)
 
     @property
     def nbytes(self) -> int:
@@ -221,14 +223,21 @@ class SampleMemory(ShowsSettings):
                 not finite in float32, or a logit is NaN or +inf.
             IndexError: if a number is not in [0, N), or a class index out of range.
 
-        After an error the memory is as it was.
+        After an error the memory is as it was. Where faults are skipped, a logit, a loss or a class
+        index is none.
         """
-        self._updates.add(*self._step(index, logits, target, losses))
+        step = shown(
+            *(index, logits, target, losses),
+            wanted=self._tracks,
+            classes=self.classes,
+            on_fault=self.on_fault,
+        )
+        self._updates.add(*step)
 
     def state_dict(self) -> dict[str, Any]:
-        """A copy of the statistics: a tensor each, and the state of ``picks``."""
-        self._updates.make_all()
-        state: dict[str, Any] = {name: value.clone() for name, value in self._tensors().items()}
+        """A copy of the statistics: a tensor each, ``faulty_rows`` and the state of ``picks``."""
+        state: dict[str, Any] = {"faulty_rows": self.faulty_rows}
+        state |= {name: value.clone() for name, value in self._tensors().items()}
         if self._picks is not None:
             state["picks"] = self._picks.state_dict()
         return state
@@ -240,16 +249,17 @@ class SampleMemory(ShowsSettings):
             KeyError: if it tracks other statistics.
             TypeError: if one of them is not a tensor of the dtype that it has here.
             ValueError: if it is of a data set of another size, has another history or a label that
-                is no class, or counts a negative number of updates.
+                is no class, or counts a negative number of updates or faulty rows.
 
         After an error the memory is as it was.
         """
         tensors = self._tensors()
-        names = [*tensors, *(["picks"] if self._picks is not None else [])]
+        names = ["faulty_rows", *tensors, *(["picks"] if self._picks is not None else [])]
         if set(state) != set(names):
             raise KeyError(f"the state has the keys {sorted(state)}, expected {sorted(names)}")
         for name, tensor in tensors.items():
             _check_like(name, state[name], tensor)
+        check_saved_integers(state, "faulty_rows", least=0)
         least = int(state["seen"].min())
         if least < 0:
             raise ValueError(f"the state's seen has {least}, expected at least 0")
@@ -263,6 +273,7 @@ class SampleMemory(ShowsSettings):
         if self._picks is not None:
             self._picks.load_state_dict(state["picks"])
         self._updates.forget()
+        self._faulty_rows.fill_(state["faulty_rows"])
         for name, tensor in tensors.items():
             tensor.copy_(state[name])
 
@@ -288,48 +299,6 @@ class SampleMemory(ShowsSettings):
             f"this SampleMemory does not track {name!r}: make it with {name!r} in track"
         )
 
-    def _step(
-        self, index: Tensor, logits: Tensor | None, target: Tensor | None, losses: Tensor | None
-    ) -> _Step:
-        """What is tracked of a step; everything is checked but the values."""
-        if not isinstance(index, Tensor) or index.dtype not in (torch.int64, torch.int32):
-            raise TypeError(f"index is {kind_of(index)}, expected an int64 or int32 tensor")
-        if index.dim() != 1:
-            raise ValueError(f"index has shape {list(index.shape)}, expected one dimension")
-        wanted = [name for name in _SHOWN if name in self._tracks]
-        loss = None
-        if losses is not None and "loss" in wanted:
-            check_losses(losses, index.shape[0])
-            loss = losses.detach()
-            wanted.remove("loss")
-        if not wanted:
-            return _Step(index, loss, None, None)
-        logits = self._checked_logits(logits, index.shape[0], wanted)
-        labels = logits.argmax(1) if "labels" in wanted else None
-        if labels is not None and wanted == ["labels"]:
-            # No logit is the largest of a faulty row: this raises, or on an accelerator marks it.
-            faulty = row_stats(logits, labels).loss.isnan()
-            return _Step(index, loss, None, labels.masked_fill(faulty, _NO_LABEL))
-        if target is None:
-            raise ValueError(f"target is None, but is needed for {wanted[0]!r}")
-        stats = row_stats(logits, target, ignore_index=None)
-        if "loss" in wanted:
-            loss = stats.loss
-        return _Step(index, loss, stats.p_true if "p_true" in wanted else None, labels)
-
-    def _checked_logits(self, logits: Tensor | None, n: int, wanted: list[str]) -> Tensor:
-        if logits is None:
-            raise ValueError(f"logits is None, but is needed for {wanted[0]!r}")
-        if not isinstance(logits, Tensor):
-            raise TypeError(f"logits is {kind_of(logits)}, expected a tensor")
-        if logits.dim() != 2 or logits.shape[0] != n:
-            raise ValueError(f"logits has shape {list(logits.shape)}, expected [{n}, C] by index")
-        if self.classes is not None and logits.shape[1] != self.classes:
-            raise ValueError(
-                f"logits has {logits.shape[1]} classes, but this SampleMemory has {self.classes}"
-            )
-        return logits.detach()
-
     def _apply(
         self, index: Tensor, losses: Tensor | None, p_true: Tensor | None, labels: Tensor | None
     ) -> None:
@@ -345,6 +314,7 @@ class SampleMemory(ShowsSettings):
             self._p_true_mean,
             self._p_true_squares,
             self._labels,
+            self._faulty_rows if self.on_fault == "skip" else None,
         )
 
 

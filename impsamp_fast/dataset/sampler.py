@@ -2,19 +2,19 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
 from torch.utils.data import BatchSampler, Sampler
 
 from impsamp_fast._checks import check_index, check_integer, check_losses
+from impsamp_fast._faults import OnFault
 from impsamp_fast._seeds import seed_of_run, seed_of_step
 from impsamp_fast._settings import ShowsSettings
 from impsamp_fast._uniform import uniform_rows
 from impsamp_fast.dataset._epochs import Epochs, Pass
 from impsamp_fast.dataset._state import check_state
-from impsamp_fast.dataset.sample_memory import SampleMemory
 
 # As many indices become Python ints at a time: enough to make a call's cost vanish, and 2 MB.
 _INTS_AT_ONCE = 1 << 16
@@ -22,6 +22,36 @@ _INTS_AT_ONCE = 1 << 16
 # The seeds' steps are numbered by epoch and position, so that an epoch's draws do not depend on
 # which epochs were run before it. No epoch is longer.
 _STEPS_PER_EPOCH = 1 << 32
+
+
+class Memory(Protocol):
+    """What training steps are told to: a :class:`~impsamp_fast.SampleMemory`, or what acts like it.
+
+    Its ``state_dict`` comes before the sampler's tables are looked at, its ``load_state_dict``
+    before they are written.
+    """
+
+    on_fault: OnFault
+
+    @property
+    def faulty_rows(self) -> int:
+        """How many faulty rows were skipped so far."""
+
+    def update(
+        self,
+        index: Tensor,
+        logits: Tensor | None = None,
+        target: Tensor | None = None,
+        *,
+        losses: Tensor | None = None,
+    ) -> None:
+        """Learns from a training step."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What it needs to go on."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continues from such a state."""
 
 
 class DatasetSampler(ShowsSettings, Sampler[int], ABC):
@@ -69,8 +99,8 @@ class DatasetSampler(ShowsSettings, Sampler[int], ABC):
         size: N, the number of samples in the data set, at least 1.
         seed: of the draws, an integer in [-2^63, 2^64). None takes one from torch's default
             generator now, so that ``torch.manual_seed`` decides.
-        memory: what ``update`` writes to; None for a sampler that has its own ``update``, which
-            then calls ``note_training``.
+        memory: what ``update`` writes to, a :class:`~impsamp_fast.SampleMemory`; None for a sampler
+            that has its own ``update``, which then calls ``note_training``.
 
     Attributes:
         tables: the tensors [N] that a sampler keeps besides its memory: their names, with dtype and
@@ -79,9 +109,7 @@ class DatasetSampler(ShowsSettings, Sampler[int], ABC):
 
     tables: ClassVar[Mapping[str, tuple[torch.dtype, float]]] = {}
 
-    def __init__(
-        self, size: int, *, seed: int | None = None, memory: SampleMemory | None = None
-    ) -> None:
+    def __init__(self, size: int, *, seed: int | None = None, memory: Memory | None = None) -> None:
         size = check_integer("size", size, 1)
         self.size = size
         self.seed = seed
@@ -92,6 +120,16 @@ class DatasetSampler(ShowsSettings, Sampler[int], ABC):
             for name, (dtype, first) in self.tables.items()
         }
         self._epochs = Epochs()
+
+    @property
+    def on_fault(self) -> OnFault:
+        """What becomes of a faulty row, see :class:`~impsamp_fast.SampleMemory`."""
+        return "raise" if self.memory is None else self.memory.on_fault
+
+    @property
+    def faulty_rows(self) -> int:
+        """How many faulty rows were skipped so far; an accelerator is waited for."""
+        return 0 if self.memory is None else self.memory.faulty_rows
 
     @abstractmethod
     def length(self, epoch: int) -> int:
@@ -258,6 +296,7 @@ class DatasetSampler(ShowsSettings, Sampler[int], ABC):
                 f"position is {position}, but the state that was loaded went on at {first}: what "
                 "came before is not known"
             )
+        memory = None if self.memory is None else self.memory.state_dict()
         return {
             "sampler": type(self).__name__,
             "size": self.size,
@@ -266,7 +305,7 @@ class DatasetSampler(ShowsSettings, Sampler[int], ABC):
             "length": None if this is None else len(this.order),
             "position": position,
             "drawn": None if this is None else this.order[position : this.drawn].clone(),
-            "memory": None if self.memory is None else self.memory.state_dict(),
+            "memory": memory,
             "tables": {name: table.clone() for name, table in self._tables.items()},
         }
 
@@ -285,7 +324,6 @@ class DatasetSampler(ShowsSettings, Sampler[int], ABC):
         drawn = check_state(state, type(self).__name__, self.size, self._tables)
         if self.memory is not None:
             self.memory.load_state_dict(state["memory"])
-        self._forget_waiting()
         for name, table in self._tables.items():
             table.copy_(state["tables"][name])  # from whatever device it was loaded to
         self._seed = state["seed"]
@@ -300,9 +338,6 @@ class DatasetSampler(ShowsSettings, Sampler[int], ABC):
     def _weight(self, index: Tensor) -> Tensor:
         """The weights of samples, [n] float32, for an index on the CPU that was checked."""
         return torch.ones(len(index), dtype=torch.float32, device="cpu")
-
-    def _forget_waiting(self) -> None:
-        """Forgets what waits to be learned, since a state is loaded."""
 
     def _draw(self, this: Pass) -> None:
         """Draws the next block."""

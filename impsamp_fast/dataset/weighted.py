@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from impsamp_fast._checks import check_integer
-from impsamp_fast.dataset.sample_memory import SampleMemory
-from impsamp_fast.dataset.sampler import DatasetSampler, shuffled
+from impsamp_fast.dataset.sampler import DatasetSampler, Memory, shuffled
 from impsamp_fast.ops import draw
 
 
@@ -46,7 +45,7 @@ class WeightedSampler(DatasetSampler):
         warm_up: int,
         block: int | None,
         seed: int | None,
-        memory: SampleMemory | None = None,
+        memory: Memory | None = None,
     ) -> None:
         super().__init__(size, seed=seed, memory=memory)
         warm_up = check_integer("warm_up", warm_up, 0)

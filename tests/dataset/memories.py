@@ -1,8 +1,9 @@
-"""Steps for memories of samples, and what to compare of these."""
+"""Steps for memories of samples, and what to compare of these and of samplers."""
 
 import torch
 from torch import Tensor
 
+from impsamp_fast.dataset import DatasetSampler
 from impsamp_fast.dataset.sample_memory import SampleMemory
 
 EVERYTHING = ("loss", "p_true", "labels", "picks")
@@ -17,7 +18,15 @@ def steps(count: int, size: int, n: int, classes: int) -> list[tuple[Tensor, Ten
 
 
 def snapshot(memory: SampleMemory) -> dict[str, Tensor]:
-    return {name: value for name, value in memory.state_dict().items() if name != "picks"}
+    """Its statistics of the samples."""
+    return {name: value for name, value in memory.state_dict().items() if isinstance(value, Tensor)}
+
+
+def learned(sampler: DatasetSampler) -> dict[str, Tensor]:
+    """All that a sampler knows of the samples."""
+    state = sampler.state_dict()
+    known = state["tables"] | state["memory"]
+    return {name: value for name, value in known.items() if isinstance(value, Tensor)}
 
 
 def assert_same(found: SampleMemory, expected: SampleMemory) -> None:

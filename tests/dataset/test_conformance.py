@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, TensorDataset
 
 from impsamp_fast import strategies
@@ -25,6 +24,7 @@ from tests.dataset.dataset_run import (
     show,
     train,
 )
+from tests.dataset.memories import assert_same_state, learned
 
 NAMES = strategies.names("dataset")
 every_strategy = pytest.mark.parametrize("name", NAMES)
@@ -197,13 +197,6 @@ def test_workers_change_nothing(name, persistent):
     assert found == loader_picks(name, data, batched=persistent)
 
 
-def statistics(sampler: DatasetSampler) -> list[Tensor]:
-    """All that a sampler has learned."""
-    state = sampler.state_dict()
-    tensors = [*(state["memory"] or {}).values(), *state["tables"].values()]
-    return [tensor for tensor in tensors if not tensor.isnan().any()]
-
-
 @every_strategy
 @pytest.mark.parametrize(
     ("change", "error", "message"),
@@ -228,13 +221,12 @@ def statistics(sampler: DatasetSampler) -> list[Tensor]:
 def test_a_bad_update_is_named_and_changes_nothing(name, change, error, message):
     sampler = make(name)
     show(sampler, 0, torch.arange(SIZE))
-    before = statistics(sampler)
+    before = learned(sampler)
     index = torch.arange(2)
     arguments = {"index": index, "logits": logits_of(0, index), "target": TARGET[index]}
     with pytest.raises(error, match=message):
         sampler.update(**arguments | {"losses": torch.ones(2)} | change)
-    for old, new in zip(before, statistics(sampler), strict=True):
-        assert torch.equal(old, new)
+    assert_same_state(learned(sampler), before)
 
 
 @every_strategy
@@ -245,6 +237,8 @@ def test_bad_arguments_are_named(name):
             factory(size, epochs=EPOCHS, classes=CLASSES)
     with pytest.raises(TypeError, match=r"seed is 1\.5, expected an integer or None"):
         factory(SIZE, epochs=EPOCHS, classes=CLASSES, seed=1.5)
+    with pytest.raises(ValueError, match="on_fault is 'ignore', expected one of 'raise', 'skip'"):
+        factory(SIZE, epochs=EPOCHS, classes=CLASSES, on_fault="ignore")
     sampler = make(name)
     with pytest.raises(IndexError, match=f"{SIZE}"):
         sampler.weight(torch.tensor([SIZE]))

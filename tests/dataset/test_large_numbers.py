@@ -10,7 +10,7 @@ from impsamp_fast import PickCounts, strategies
 from impsamp_fast.dataset import DatasetSampler, WeightedSampler, WithIndex
 from impsamp_fast.dataset.sample_memory import SampleMemory
 from tests.dataset.dataset_run import CLASSES
-from tests.dataset.memories import EVERYTHING
+from tests.dataset.memories import EVERYTHING, learned
 
 FIRST = 1 << 24
 SIZE = FIRST + 4096
@@ -18,11 +18,6 @@ SIZE = FIRST + 4096
 NUMBERS = torch.arange(FIRST - 1, FIRST + 4)
 LOGITS = torch.tensor([[1.0, 2.0, 4.0]]).repeat(len(NUMBERS), 1)
 TARGET = torch.zeros(len(NUMBERS), dtype=torch.int64)
-
-
-def tensors(sampler: DatasetSampler) -> list[torch.Tensor]:
-    state = sampler.state_dict()
-    return [*(state["memory"] or {}).values(), *state["tables"].values()]
 
 
 @pytest.mark.parametrize("dtype", [torch.int64, torch.int32])
@@ -47,11 +42,11 @@ def test_so_do_counts(dtype):
 @pytest.mark.parametrize("name", strategies.names("dataset"))
 def test_so_does_every_sampler(name):
     sampler = strategies.make(name, SIZE, epochs=4, classes=CLASSES, seed=0)
-    before = tensors(sampler)
+    before = learned(sampler)
     sampler.update(NUMBERS[::2], LOGITS[::2], TARGET[::2], losses=torch.ones(3))
     sampler.weight(NUMBERS)
-    for old, new in zip(before, tensors(sampler), strict=True):
-        changed = (old.nan_to_num(-1) != new.nan_to_num(-1)).nonzero()[:, 0]
+    for name_of, new in learned(sampler).items():
+        changed = (before[name_of].nan_to_num(-1) != new.nan_to_num(-1)).nonzero()[:, 0]
         assert torch.equal(changed, NUMBERS[::2]) or not len(changed)
     block = sampler.draw_block(0, SIZE, seed=1)
     if name == "bandit":  # which draws with replacement, a sixteenth of the epoch

@@ -270,8 +270,11 @@ def test_a_saved_state_does_not_change_with_the_memory():
     assert state["seen"].tolist() == [0, 0, 0]
 
 
-def test_updates_inside_a_compiled_graph():
-    memory, expected = (SampleMemory(9, track=EVERYTHING, classes=4) for _ in range(2))
+@pytest.mark.parametrize("on_fault", ["raise", "skip"])
+def test_updates_inside_a_compiled_graph(on_fault):
+    memory, expected = (
+        SampleMemory(9, track=EVERYTHING, classes=4, on_fault=on_fault) for _ in range(2)
+    )
 
     @torch.compile(fullgraph=True, backend="aot_eager")
     def remember(index: Tensor, logits: Tensor, target: Tensor) -> None:

@@ -68,6 +68,26 @@ def test_a_step_that_is_wrong_changes_nothing(name):
     assert memory.seen.tolist() == [1, 1, 0, 2, 0]
 
 
+OF_A_ROW = {
+    *("loss nan", "loss inf", "loss too large", "logit nan", "target beyond", "target ignored"),
+}
+
+
+@pytest.mark.parametrize("name", [name for name in WRONG if name not in OF_A_ROW])
+def test_what_is_no_rows_fault_is_not_skipped(name):
+    memory = SampleMemory(5, track=EVERYTHING, classes=3, on_fault="skip")
+    step = {
+        "index": torch.tensor([3, 1]),
+        "logits": torch.tensor([[0.0, 1, 2], [math.nan] * 3]),
+        "target": torch.tensor([0, 1]),
+        "losses": torch.tensor([math.nan, 1]),
+    }
+    wrong, error, message = WRONG[name]
+    with pytest.raises(error, match=message):
+        memory.update(**{**step, **wrong})
+    assert memory.faulty_rows == 0
+
+
 def test_what_the_statistics_come_from_must_be_there():
     with pytest.raises(ValueError, match="logits is None, but is needed for 'loss'"):
         SampleMemory(3).update(torch.tensor([0]))
@@ -97,6 +117,7 @@ def test_what_the_statistics_come_from_must_be_there():
         ({"track": ["labels"], "classes": 1}, ValueError, "classes is 1, expected between 2 and"),
         ({"track": ["labels"], "classes": 2**31}, ValueError, "classes is 2147483648, expected"),
         ({"track": ["labels"], "classes": 2.0}, TypeError, "classes is 2.0, expected an integer"),
+        ({"on_fault": "drop"}, ValueError, "on_fault is 'drop', expected one of 'raise', 'skip'"),
     ],
 )
 def test_arguments_of_the_memory(arguments, error, message):
@@ -134,6 +155,8 @@ def without(name: str, state: dict[str, Any]) -> dict[str, Any]:
             "labels are from 3 to .*3 classes",
         ),
         (lambda s: {**s, "seen": s["seen"] - 9}, ValueError, "seen has -9, expected at least 0"),
+        (lambda s: {**s, "faulty_rows": None}, TypeError, "faulty_rows is None, expected an int"),
+        (lambda s: {**s, "faulty_rows": -1}, ValueError, "faulty_rows is -1, expected at least 0"),
         (lambda s: {**s, "picks": {}}, KeyError, "counts"),
         (lambda s: {**s, "picks": PickCounts(5).state_dict()}, ValueError, "has size 4"),
     ],

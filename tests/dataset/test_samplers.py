@@ -370,7 +370,12 @@ class TestMean:
             (torch.tensor(1.0), torch.arange(4), ValueError, 'reduction="none"'),
             (torch.ones(2), torch.tensor([0, 10]), IndexError, r"index\[1\] is 10"),
             (torch.ones(2), torch.tensor([0, -1]), IndexError, r"index\[1\] is -1"),
-            (torch.ones(2), torch.ones(2), TypeError, "index is torch.float32, expected"),
+            (
+                torch.ones(2),
+                torch.ones(2),
+                TypeError,
+                "index is a tensor of torch.f",
+            ),
             (torch.ones(2), [0, 1], TypeError, "index is list, expected"),
             (torch.ones(2, 1), torch.zeros(2, 1).long(), ValueError, "index has shape"),
         ],

@@ -16,7 +16,7 @@ LAYERS = {
         {"_extension"},
         {"_checks", "_readback", "_seeds", "_settings", "_watch"},
         {"ops"},
-        {"_uniform"},
+        {"_faults", "_uniform"},
         {"dataset"},
         {"batch"},
         {"strategies"},

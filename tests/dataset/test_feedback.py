@@ -60,6 +60,25 @@ def test_a_wrong_step_is_named_once_and_left_out(kind):
 
 
 @both
+@pytest.mark.parametrize(
+    ("memory", "error", "message"),
+    [
+        ({}, KeyError, r"expected \['faulty_rows'\]"),
+        ({"faulty_rows": 1.0}, TypeError, "faulty_rows is 1.0, expected an int"),
+        ({"faulty_rows": -1}, ValueError, "faulty_rows is -1, expected at least 0"),
+    ],
+)
+def test_a_state_that_does_not_fit_changes_nothing(kind, memory, error, message):
+    sampler, other = kind(SIZE, seed=1), kind(SIZE, seed=2)
+    for index, logits, target in steps(3, SIZE, N, C):
+        sampler.update(index, logits, target)
+    before = table(sampler).clone()
+    with pytest.raises(error, match=message):
+        sampler.load_state_dict(other.state_dict() | {"memory": memory})
+    assert torch.equal(table(sampler), before)
+
+
+@both
 def test_is_forgotten_when_a_state_is_loaded(kind):
     sampler = kind(SIZE, seed=1)
     state = sampler.state_dict()

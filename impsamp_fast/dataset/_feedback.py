@@ -1,0 +1,89 @@
+"""What training steps show of one statistic, for samplers that learn from it in their own way."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, final, get_args
+
+from torch import Tensor
+
+from impsamp_fast._checks import check_choice, check_index, check_saved_integers
+from impsamp_fast._faults import OnFault
+from impsamp_fast._readback import Updates
+from impsamp_fast.dataset._step import statistic
+
+
+@final
+class Feedback:
+    """Hands a statistic of the rows to a function: at once on the CPU, else some steps later.
+
+    It is the memory of a sampler whose tables hold what it has learned.
+
+    Args:
+        size: the number of samples in the data set.
+        statistic: its name in :class:`~impsamp_fast.RowStats`.
+        learn: called with an index [n] int64 and finite values [n], both on the CPU.
+        on_fault: see :class:`~impsamp_fast.SampleMemory`.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        statistic: str,
+        learn: Callable[[Tensor, Tensor], None],
+        on_fault: OnFault,
+    ) -> None:
+        check_choice("on_fault", on_fault, get_args(OnFault))
+        self.on_fault = on_fault
+        self._size = size
+        self._statistic = statistic
+        self._learn = learn
+        self._updates = Updates(self._apply)
+        self._faulty_rows = 0
+
+    @property
+    def faulty_rows(self) -> int:
+        """How many faulty rows were skipped so far."""
+        self.fetch()
+        return self._faulty_rows
+
+    def update(
+        self,
+        index: Tensor,
+        logits: Tensor | None = None,
+        target: Tensor | None = None,
+        *,
+        losses: Tensor | None = None,
+    ) -> None:
+        """Takes in a step, without ``losses``; an index elsewhere is checked when it is fetched."""
+        value = statistic(self._statistic, index, logits, target, self.on_fault)
+        self._updates.add(check_index(index, self._size) if index.is_cpu else index, value)
+
+    def fetch(self) -> None:
+        """Hands over what waits."""
+        self._updates.make_all()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The number of faulty rows; what waits is handed over first."""
+        return {"faulty_rows": self.faulty_rows}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continues from a state that ``state_dict`` returned; drops what waits."""
+        if set(state) != {"faulty_rows"}:
+            raise KeyError(f"the state has the keys {sorted(state)}, expected ['faulty_rows']")
+        check_saved_integers(state, "faulty_rows", least=0)
+        self._updates.forget()
+        self._faulty_rows = state["faulty_rows"]
+
+    def _apply(self, index: Tensor, value: Tensor) -> None:
+        index = check_index(index, self._size)
+        faulty = ~value.isfinite()
+        if not faulty.any():
+            self._learn(index, value)
+            return
+        if self.on_fault == "raise":
+            row = int(faulty.nonzero()[0])
+            raise ValueError(
+                f"row {row}, of sample {int(index[row])}, has a logit that is NaN or +inf, no "
+                "finite logit, or a target that cannot be"
+            )
+        self._learn(index[~faulty], value[~faulty])
+        self._faulty_rows += int(faulty.sum())
