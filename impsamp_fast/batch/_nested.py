@@ -83,6 +83,8 @@ def tensors_of(x: Any) -> Iterator[Tensor]:
 
 def numbers_per_row(x: Any) -> int:
     """How many numbers a row has, in all tensors."""
+    if isinstance(x, Tensor):
+        return x.numel() // max(1, x.shape[0])
     return sum(part.numel() // max(1, part.shape[0]) for part in tensors_of(x))
 
 

@@ -1,7 +1,7 @@
 """What a selector's last steps took and came to, for its report and its start rule."""
 
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from statistics import fmean, median
 
 import torch
@@ -15,6 +15,9 @@ from impsamp_fast.batch.step_time import StepTime
 
 _TIMES = 63  # of steps of a kind that a report is about
 
+# Timing takes microseconds: after so many calls one in so many is timed, unless a rule asks.
+_ALL, _ONE_IN = 64, 8
+
 
 class StepLog:
     """Times the steps of a selector and keeps what the last ones came to."""
@@ -22,16 +25,26 @@ class StepLog:
     def __init__(self) -> None:
         self._clock = StepClock()
         self._times = {kind: deque[StepTime](maxlen=_TIMES) for kind in (False, True)}
+        self._calls = 0
         self._large = 0  # K of the last large batch
         self._drawn: tuple[Tensor | None, Tensor] | None = None  # tau and weights, by importance
-        self.mark = self._clock.mark
+        self.mark, self.stop = self._clock.mark, self._clock.stop
 
     def begin(self, device: torch.device, rule: StartRule) -> None:
-        """Begins to time a call; the rule learns what those before have taken."""
-        self._clock.begin(device)
+        """Begins to time a call; a rule that asks for it learns what those before have taken."""
+        self._calls += 1
+        if rule.learns_times or self._calls <= _ALL or self._calls % _ONE_IN == 0:
+            self._clock.begin(device)
+        else:
+            self._clock.end(device)
+        if rule.learns_times:
+            for time in self._read():
+                rule.learn_time(time)
+
+    def _read(self) -> Iterator[StepTime]:
         for time in self._clock.ended():
             self._times[time.importance].append(time)
-            rule.learn_time(time)
+            yield time
 
     def note(self, importance: bool, drawn: Drawn, K: int) -> None:
         """What the call has come to."""
@@ -44,6 +57,8 @@ class StepLog:
         self, n: int, m: int, *, weighted: bool, compiled: bool, compile_seconds: float | None
     ) -> Report:
         """The report of a selector of n rows in each of m mini-batches."""
+        for _ in self._read():
+            pass
         uniform, importance = (_medians(self._times[kind]) for kind in (False, True))
         steps = {kind: sum(time.steps for time in times) for kind, times in self._times.items()}
         tau, weight = self._drawn or (None, None)

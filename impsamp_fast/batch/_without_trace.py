@@ -1,6 +1,6 @@
 """A forward pass that leaves no trace in the model."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import torch
@@ -16,15 +16,17 @@ _HAS_MPS = torch.backends.mps.is_available()
 
 
 def without_trace(
-    run: Callable[[], _Result], models: Iterable[nn.Module], batch: Any, dropout: bool
+    models: list[Any], batch: Any, dropout: bool, run: Callable[..., _Result], *args: Any
 ) -> _Result:
     """Runs a forward pass without gradients; modes and random states are as before.
 
     Args:
-        run: the forward pass.
-        models: whose modes are switched to evaluation, and whose devices' states are put back.
+        models: whose modes are switched to evaluation, and whose devices' states are put back, as
+            far as they are modules.
         batch: the rows; the states of their devices are put back as well.
         dropout: whether modules stay in the mode that they are in, but for batch norm and its like.
+        run: the forward pass.
+        args: its arguments.
     """
     switched: list[nn.Module] = []
     devices: set[torch.device] = set()
@@ -34,23 +36,21 @@ def without_trace(
         devices = {part.device for part in tensors_of(batch)}
     # The list grows while it is walked. Nothing is remembered between steps, for the user may
     # change the model or its modes; the walk takes 0.2 us per module.
-    modules: list[nn.Module | None] = [*models]
+    modules = [model for model in models if isinstance(model, nn.Module)]
     for module in modules:
-        if module is None:
-            continue
         if module.training and (not dropout or isinstance(module, _NormBase)):
             switched.append(module)
         if has_devices:
             tensors = (*module._parameters.values(), *module._buffers.values())
             devices.update(tensor.device for tensor in tensors if tensor is not None)
-        modules += module._modules.values()
+        modules += filter(None, module._modules.values())
     # In evaluation mode models draw nothing, and a graph cannot hold the state of a generator.
     states = None if is_compiling() and not dropout else RandomStates(devices)
     try:
         for module in switched:
             _set_training(module, False)
         with torch.no_grad():
-            return run()
+            return run(*args)
     finally:
         for module in switched:
             _set_training(module, True)

@@ -54,6 +54,7 @@ class BreakEven(StartRule):
     """
 
     learns_from = "tau"
+    learns_times = True
 
     def __init__(self, margin: float = 0.05, probes: float = 0.01) -> None:
         self.margin = check_number("margin", margin, 0)

@@ -125,6 +125,9 @@ class Scorer:
         self._dropout = dropout
         self._last_layer = last_layer
         self._compiled: _Compiled | None = None
+        given = self._scoring
+        settings = (given.compile, given.memory_format, given.autocast, given.logits, last_layer)
+        self._is_plain = not any(settings)
 
     @property
     def compile_seconds(self) -> float | None:
@@ -148,20 +151,22 @@ class Scorer:
         Raises:
             TypeError, ValueError: if the model does not return logits [K, C].
         """
-        trained = _unwrapped(model)
-        scored = trained if self._scoring.model is None else _unwrapped(self._scoring.model)
-        modules = [trained, scored] if scored is not trained else [trained]
-        return without_trace(
-            lambda: self._run(scored, x, y, large),
-            (module for module in modules if isinstance(module, nn.Module)),
-            (x, y),
-            self._dropout,
-        )
+        trained = scored = _unwrapped(model)
+        if self._scoring.model is not None:
+            scored = _unwrapped(self._scoring.model)
+        models = [trained] if scored is trained else [trained, scored]
+        return without_trace(models, (x, y), self._dropout, self._run, scored, x, y, large)
 
     def _run(
         self, model: Callable[..., Any], x: Any, y: Tensor, large: int | None
     ) -> tuple[Tensor, Tensor | None]:
         scoring, tap = self._scoring, self._last_layer
+        K = y.shape[0]
+        chunk = self._rows_per_call(x, y, K if large is None else large)
+        if self._is_plain and chunk >= K:  # a small model's call takes little longer than this
+            logits = logits_of(call_model(model, x))
+            check_logits(logits, K)
+            return logits, None
         handle = None
         if tap is not None:
             if not isinstance(model, nn.Module):
@@ -172,10 +177,10 @@ class Scorer:
             handle = tap.attach(model)
         try:
             if scoring.autocast is None:
-                parts = list(self._parts(model, x, y, large))
+                parts = self._parts(model, x, K, chunk)
             else:
                 with torch.autocast(y.device.type, scoring.autocast):
-                    parts = list(self._parts(model, x, y, large))
+                    parts = self._parts(model, x, K, chunk)
         finally:
             if handle is not None:
                 handle.remove()
@@ -185,21 +190,32 @@ class Scorer:
         return torch.cat(logits), None if tap is None else torch.cat(features)
 
     def _parts(
-        self, model: Callable[..., Any], x: Any, y: Tensor, large: int | None
-    ) -> Iterator[tuple[Tensor, Tensor | None]]:
+        self, model: Callable[..., Any], x: Any, K: int, chunk: int
+    ) -> list[tuple[Tensor, Tensor | None]]:
         """The results of the rows, chunk by chunk."""
-        K = y.shape[0]
-        chunk = self._rows_per_call(x, y, K if large is None else large)
         # A compiler that the user's step goes through compiles this as well.
         if self._scoring.compile and not is_compiling():
-            yield from self._compiled_for(model, chunk).parts(x, K)
-            return
-        forward = self._forward(model)
-        for begin, end in _shares(K, chunk):
-            rows = x if end - begin == K else narrow(x, begin, end)
-            logits, features = forward(rows)
-            check_logits(logits, end - begin)
-            yield logits, features
+            return list(self._compiled_for(model, chunk).parts(x, K))
+        if chunk >= K:
+            return [self._forward(model, x, K)]
+        return [
+            self._forward(model, narrow(x, begin, end), end - begin)
+            for begin, end in _shares(K, chunk)
+        ]
+
+    def _forward(
+        self, model: Callable[..., Any], x: Any, rows: int | None = None
+    ) -> tuple[Any, Tensor | None]:
+        """The results of one call of the model, checked where their number is given."""
+        scoring, tap = self._scoring, self._last_layer
+        if scoring.memory_format is not None:
+            x = with_format(x, scoring.memory_format)
+        output = call_model(model, x)
+        logits = logits_of(output) if scoring.logits is None else scoring.logits(output)
+        features = None if tap is None else tap.input_that_gave(logits)
+        if rows is not None:
+            check_logits(logits, rows)
+        return logits, features
 
     def _rows_per_call(self, x: Any, y: Tensor, large: int) -> int:
         chunk = self._scoring.chunk
@@ -209,24 +225,15 @@ class Scorer:
             return large
         return min(large, max(self._n, _FEWEST_NUMBERS // max(1, numbers_per_row(x))))
 
-    def _forward(self, model: Callable[..., Any]) -> _Forward:
-        """The pass of a chunk as a function of its rows."""
-        scoring, tap = self._scoring, self._last_layer
-        find = logits_of if scoring.logits is None else scoring.logits
-
-        def forward(x: Any) -> tuple[Any, Tensor | None]:
-            if scoring.memory_format is not None:
-                x = with_format(x, scoring.memory_format)
-            logits = find(call_model(model, x))
-            return logits, None if tap is None else tap.input_that_gave(logits)
-
-        return forward
-
     def _compiled_for(self, model: Callable[..., Any], chunk: int) -> "_Compiled":
         """What was compiled for the model; anew for another model or another chunk that is set."""
         made = self._compiled
         if made is None or made.model is not model:
-            made = self._compiled = _Compiled(model, self._forward(model), self._scoring, chunk)
+
+            def forward(x: Any) -> tuple[Any, Tensor | None]:
+                return self._forward(model, x)
+
+            made = self._compiled = _Compiled(model, forward, self._scoring, chunk)
         return made
 
     def __getstate__(self) -> dict[str, Any]:

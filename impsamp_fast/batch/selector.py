@@ -252,7 +252,9 @@ class Selector(WithTrainedLoss, BatchStrategy):
                 are not [K, C]. Also what ``select`` and the model raise. No step is counted then.
             IndexError: if ``counts`` is given and an ``index`` is not in the data set.
         """
-        if not is_compiling():
+        if is_compiling():
+            self._log.stop()
+        else:
             self._log.begin(y.device, self._rule)
         importance, K = self._begin(x, y, index), y.shape[0]
         if importance is None:
@@ -261,8 +263,7 @@ class Selector(WithTrainedLoss, BatchStrategy):
         self._log.note(importance, drawn, K)
         self._watch.add(self._step, drawn.found.status, drawn.found.explain)
         if drawn.sizes is None:
-            numbers = self._end(drawn, index)
-            return self._made(Rows(x, y, drawn.weight, numbers), importance)
+            return self._made(x, y, drawn.weight, self._end(drawn, index), importance)
         self._learn(drawn)
         rows = Rows(x, y, drawn.weight, _numbers(drawn, index))
         self._pool.fill(rows, drawn.sizes, importance)
@@ -274,7 +275,7 @@ class Selector(WithTrainedLoss, BatchStrategy):
             return None
         rows = self._pool.next()
         self._count(rows.numbers)
-        return self._made(rows, self._pool.importance)
+        return self._made(*rows, self._pool.importance)
 
     def tune(
         self,
@@ -501,9 +502,11 @@ class Selector(WithTrainedLoss, BatchStrategy):
         if drawn.found.skipped is not None:
             self._skipped.add(drawn.found.skipped)
 
-    def _made(self, rows: Rows, importance: bool) -> MiniBatch:
+    def _made(
+        self, x: Any, y: Tensor, weight: Tensor, numbers: Tensor, importance: bool
+    ) -> MiniBatch:
         listener = self._rule if self._rule.learns_from == "loss" else None
-        return MiniBatch(*rows, importance, listener)
+        return MiniBatch(x, y, weight, numbers, importance, listener)
 
     def _scored(self, x: Any, y: Tensor, index: Tensor | None) -> Scored:
         """The rows with all that their scores are made of."""

@@ -37,6 +37,7 @@ class StartRule(ShowsSettings, ABC):
     """
 
     learns_from: ClassVar[Literal["nothing", "loss", "tau"]]
+    learns_times: ClassVar[bool] = False  # whether learn_time is called
 
     @abstractmethod
     def decide(self, step: int, K: int, n: int) -> bool:
@@ -51,7 +52,7 @@ class StartRule(ShowsSettings, ABC):
         return True
 
     def learn_time(self, time: StepTime) -> None:
-        """Takes in what a step took, some steps later on an accelerator; ignored by default."""
+        """Takes in what a step took, some steps later on an accelerator."""
 
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:
