@@ -42,11 +42,12 @@ def last_device() -> torch.device:
 def carry(value: Any, device: torch.device) -> Any:
     """A tensor with the same strides at the same place in a copy of its storage, or another value.
 
-    What is not in memory (meta, sparse) stays where it is or loses nothing by moving.
+    What is not in memory (meta) stays where it is; what has no strides (sparse, nested) loses
+    nothing by moving.
     """
     if not isinstance(value, Tensor) or value.is_meta:
         return value
-    if value.layout != torch.strided:
+    if value.layout != torch.strided or value.is_nested:
         return value.to(device)
     whole = value.detach().as_strided(
         (value.untyped_storage().nbytes() // value.itemsize,), (1,), 0

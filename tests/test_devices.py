@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,18 @@ def test_gradients_are_asked_for_of_the_copy() -> None:
 @pytest.mark.parametrize("value", [None, 3, "x", torch.zeros(2, device="meta")])
 def test_other_values_stay(value: object) -> None:
     assert carry(value, CPU) is value
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@pytest.mark.parametrize(
+    "make",
+    [lambda parts: torch.nested.nested_tensor(parts), lambda parts: torch.stack(parts).to_sparse()],
+    ids=["nested", "sparse"],
+)
+def test_what_has_no_strides_is_moved_as_it_is(make: Callable[..., torch.Tensor]) -> None:
+    value = make([torch.ones(3), torch.zeros(3)])
+    moved = carry(value, CPU)
+    assert (moved.is_nested, moved.layout) == (value.is_nested, value.layout)
 
 
 def test_a_tensor_that_changed_is_carried_again() -> None:

@@ -1,5 +1,6 @@
 """Selectors on an accelerator pick as the operators do, wait for nothing, tell of faults later."""
 
+import copy
 import io
 from collections.abc import Callable
 from typing import Any
@@ -69,7 +70,7 @@ def test_picks_what_select_picks(here: Here, score: str, method: str) -> None:
 def test_uniform_steps_draw_the_cpus_rows(here: Here) -> None:
     model, x, y = here
     on_device = Selector(model, N, start=After(100), seed=1)
-    on_cpu = Selector(model, N, start=After(100), seed=1)
+    on_cpu = Selector(copy.deepcopy(model).cpu(), N, start=After(100), seed=1)
     for _ in range(5):
         batch = on_device(x, y)
         assert not batch.importance
