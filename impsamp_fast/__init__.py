@@ -10,6 +10,7 @@ from impsamp_fast import dataset as dataset
 from impsamp_fast import strategies as strategies
 from impsamp_fast._extension import build_info
 from impsamp_fast.batch.accumulator import Accumulator
+from impsamp_fast.batch.adaptive import ConstantTime, ConstantVariance
 from impsamp_fast.batch.break_even import BreakEven
 from impsamp_fast.batch.draw_rules import DrawRule, LossSplit, TopQuantile
 from impsamp_fast.batch.filters import AccuracyFilter, Filter
@@ -62,6 +63,8 @@ __all__ = [
     "Bandit",
     "BatchStrategy",
     "BreakEven",
+    "ConstantTime",
+    "ConstantVariance",
     "DatasetSampler",
     "Draw",
     "DrawRule",

@@ -10,9 +10,12 @@ class ShowsSettings:
     """Has a ``repr`` with the constructor's arguments that are not the defaults."""
 
     def __repr__(self) -> str:
-        shown = []
+        shown: list[str] = []
         for name, parameter in inspect.signature(type(self)).parameters.items():
             value = getattr(self, name, parameter.default)
+            if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+                shown += (f"{option}={_described(given)}" for option, given in value.items())
+                continue
             if value is parameter.default or (
                 isinstance(value, str | int | float) and value == parameter.default
             ):

@@ -12,7 +12,7 @@ from bench.tasks.task import Data, Task
 from bench.training.making import make_for_batches, make_for_dataset
 from bench.training.strategies import Strategy
 from bench.training.stream import Stream
-from impsamp_fast import MiniBatch, PickCounts, Selector
+from impsamp_fast import ConstantTime, ConstantVariance, MiniBatch, PickCounts, Selector
 from impsamp_fast.batch.queue import Queue
 from impsamp_fast.batch.strategy import BatchStrategy
 from impsamp_fast.dataset import DatasetSampler
@@ -55,7 +55,7 @@ class BatchPicker:
     """A strategy that picks from raw batches."""
 
     def __init__(self, model: nn.Module, large: int, strategy: BatchStrategy) -> None:
-        assert isinstance(strategy, Selector | Queue)
+        assert isinstance(strategy, Selector | Queue | ConstantTime | ConstantVariance)
         self.model, self.large, self.strategy = model, large, strategy
         self.counts = strategy.counts
         self.unweighted = isinstance(strategy, Queue) or strategy.correction == "none"

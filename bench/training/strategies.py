@@ -13,7 +13,8 @@ from bench.tasks.task import Task
 from impsamp_fast import strategies
 
 ALL = "all"
-UNSCORED = ("uniform", "random-subset")  # their factories take no start rule: they never score
+# Their factories take no start rule: they never score, or have one of their own.
+WITHOUT_START = ("uniform", "random-subset", "constant-time", "constant-variance")
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Strategy:
 
     def start_rule(self, start: str, task: Task, size: int) -> str | None:
         """When it begins to choose, where `start` is the comparison's rule."""
-        if self.level == "dataset" or self.name in UNSCORED:
+        if self.level == "dataset" or self.name in WITHOUT_START:
             return None
         rule = self.start or start
         return f"after:{size // task.mini}" if rule == "epoch" else rule

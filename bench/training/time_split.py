@@ -171,8 +171,13 @@ def strategy_step(training: Training) -> Step:
     """Any strategy of raw batches: its call, less the rows fetched and the forward passes in it."""
     picker = at_work(training)
     # Not the model's own: what is compiled would take the clock for a part of it.
-    scores = "_forward" if isinstance(picker.strategy, Selector) else "_logits"
-    forward, fetch = CallClock(picker.strategy, scores), CallClock(training.stream, "next")
+    made = picker.strategy
+    scorer = (
+        (made, "_logits")
+        if isinstance(made, Queue)
+        else (getattr(made, "selector", made), "_forward")
+    )
+    forward, fetch = CallClock(*scorer), CallClock(training.stream, "next")
 
     def step() -> dict[str, float]:
         with forward, fetch:  # what they do to begin and to end stays outside the time

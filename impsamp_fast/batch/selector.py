@@ -252,11 +252,8 @@ class Selector(WithTrainedLoss, BatchStrategy):
                 are not [K, C]. Also what ``select`` and the model raise. No step is counted then.
             IndexError: if ``counts`` is given and an ``index`` is not in the data set.
         """
-        if is_compiling():
-            self._log.stop()
-        else:
-            self._log.begin(y.device, self._rule)
-        importance, K = self._begin(x, y, index), y.shape[0]
+        importance = self._begin(x, y, index, timed=not is_compiling())
+        K = y.shape[0]
         if importance is None:
             return None
         x, y, drawn = self._draw(x, y, index, importance, self._seeds(y.device))
@@ -375,7 +372,7 @@ class Selector(WithTrainedLoss, BatchStrategy):
         self._pool = pool
         self._watch = StatusWatch()
 
-    def _begin(self, x: Any, y: Tensor, index: Tensor | None) -> bool | None:
+    def _begin(self, x: Any, y: Tensor, index: Tensor | None, timed: bool = False) -> bool | None:
         """Checks the large batch; whether this step is by importance, None if it is left out."""
         if self._pool:
             raise RuntimeError(
@@ -383,6 +380,10 @@ class Selector(WithTrainedLoss, BatchStrategy):
                 "pop() until it returns None, or use batches(loader)"
             )
         K = self._check_batch(x, y, index)
+        if timed:
+            self._log.begin(y.device, self._rule)
+        else:
+            self._log.stop()
         self._watch.look()
         if self.counts is not None:
             self.counts.look()

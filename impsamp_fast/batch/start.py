@@ -229,6 +229,11 @@ class VarianceReduction(StartRule):
         self._average = 0.0
         self._readings = Readings()
 
+    @property
+    def average(self) -> float:
+        """The moving average of tau."""
+        return self._average
+
     def decide(self, step: int, K: int, n: int) -> bool:
         """True while the average of tau is above the threshold."""
         threshold = (K + 3 * n) / (3 * n) if self.threshold is None else self.threshold

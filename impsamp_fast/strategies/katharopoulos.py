@@ -4,6 +4,7 @@ from typing import Any
 
 from torch import nn
 
+from impsamp_fast.batch.adaptive import ConstantTime, ConstantVariance
 from impsamp_fast.batch.selector import Selector
 from impsamp_fast.batch.start import StartRule, VarianceReduction
 from impsamp_fast.strategies.registry import register
@@ -95,3 +96,31 @@ def kf18_biased(
         )
     rule = VarianceReduction(threshold, momentum) if start is None else start
     return Selector(model, n, correction=k, start=rule, **options)
+
+
+@register("constant-time", level="batch", bibtex=BIBTEX)
+def constant_time(model: nn.Module, n: int, **options: Any) -> ConstantTime:
+    r"""In the time of a uniform step: fewer rows are trained on, and more scored. Unbiased.
+
+    From the code of the authors of "kf18"; the paper does not have it.
+
+    Args:
+        model: whose logits are scored.
+        n: rows of a uniform mini-batch.
+        options: of :class:`~impsamp_fast.ConstantTime`, whose defaults are those of that code.
+    """
+    return ConstantTime(model, n, **options)
+
+
+@register("constant-variance", level="batch", bibtex=BIBTEX)
+def constant_variance(model: nn.Module, n: int, **options: Any) -> ConstantVariance:
+    r"""At the variance of a uniform step: n rows are scored, and fewer trained on. Unbiased.
+
+    From the code of the authors of "kf18"; the paper does not have it.
+
+    Args:
+        model: whose logits are scored.
+        n: rows of a uniform mini-batch, and rows to score.
+        options: of :class:`~impsamp_fast.ConstantVariance`, whose defaults are those of that code.
+    """
+    return ConstantVariance(model, n, **options)

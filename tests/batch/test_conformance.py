@@ -28,9 +28,10 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 BATCH = strategies.names("batch")
 UNSCORED = ("uniform", "random-subset")
+OWN_RULE = ("constant-time", "constant-variance")
 # With the start rule of the paper, and where there is one to replace also from the first step.
 VARIANTS = [(name, None) for name in BATCH] + [
-    (name, "always") for name in BATCH if name not in UNSCORED
+    (name, "always") for name in BATCH if name not in UNSCORED + OWN_RULE
 ]
 every_batch_strategy = pytest.mark.parametrize(
     ("name", "start"),
@@ -138,7 +139,7 @@ def test_mini_batches_are_rows_of_the_data_set_with_weights(name, start):
     assert batches
     for batch in batches:
         m = batch.index.numel()
-        assert m == N or (name == "top-q" and batch.importance)
+        assert m == N or (name in ("top-q", *OWN_RULE) and batch.importance)
         assert batch.index.shape == batch.weight.shape == (m,)
         assert batch.index.dtype == torch.int64
         assert batch.weight.dtype == torch.float32

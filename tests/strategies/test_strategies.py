@@ -71,6 +71,8 @@ class TestRegistry:
             "gradient-norm-cdf",
             "kf18",
             "kf18-biased",
+            "constant-time",
+            "constant-variance",
             "last-layer-norm",
             "el2n",
             "top-k",
@@ -452,7 +454,8 @@ def test_options_reach_what_is_made(model, data, name):
     weight = torch.tensor([1.0, 5.0, 0.5])
     options = {"label_smoothing": 0.1, "class_weight": weight, "ignore_index": 1, "seed": 3}
     strategy = strategies.make(name, model, N, **options)
+    made = getattr(strategy, "selector", strategy)
     for option, value in options.items():
-        assert getattr(strategy, option) is value
+        assert getattr(made, option) is value
     with pytest.raises(TypeError, match="unexpected keyword argument 'lable_smoothing'"):
         strategies.make(name, model, N, lable_smoothing=0.1)
