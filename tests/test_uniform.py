@@ -4,8 +4,7 @@ import torch
 from scipy.stats import chi2
 
 from impsamp_fast._uniform import fill, uniform_rows
-
-FALSE_ALARM = 1e-6
+from tests.goodness import FALSE_ALARM
 
 
 def test_uniform_rows_are_different_rows():

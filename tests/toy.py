@@ -1,3 +1,23 @@
-"""The size of the toy problem that selectors are tested on: K rows in, n out, C classes."""
+"""The toy problem that selectors are tested on: K rows in, n out, C classes."""
+
+from torch import Tensor, nn
 
 K, N, C = 64, 16, 3
+
+
+def seed_of_step(seed: int, step: int) -> int:
+    """The seed of a run's step."""
+    return (seed + step * 0x9E3779B97F4A7C15) % 2**64
+
+
+class Counted(nn.Module):
+    """Counts the rows of each forward pass."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self.rows: list[int] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.rows.append(len(x))
+        return self.model(x)

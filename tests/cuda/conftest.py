@@ -12,3 +12,10 @@ def shim(request: pytest.FixtureRequest) -> Iterator[ShimDevice]:
     """The device, with each order in which threads may run."""
     with ShimDevice(order=request.param) as device:
         yield device
+
+
+@pytest.fixture(scope="module")
+def one_order() -> Iterator[ShimDevice]:
+    """The device with one order, for what does not depend on it."""
+    with ShimDevice(order=5) as device:
+        yield device

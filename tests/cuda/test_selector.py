@@ -24,11 +24,10 @@ from impsamp_fast import (
 )
 from tests.devices import no_synchronisation, random_state
 from tests.methods import RANDOM_METHODS
-from tests.toy import C, K, N
+from tests.toy import C, K, N, seed_of_step
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-WEYL = 0x9E3779B97F4A7C15
 SOON = 40  # steps within which a fault is told
 
 
@@ -57,8 +56,8 @@ def test_picks_what_select_picks(here: Here, score: str, method: str) -> None:
         batch = selector(x, y)
         logits = model(x).detach()
         features = model[:2](x).detach() if score == "last_layer" else None
-        seed = (7 + step * WEYL) % 2**64
-        expected = select(logits, y, N, score, method, features=features, smoothing=0.1, seed=seed)
+        options = {"features": features, "smoothing": 0.1, "seed": seed_of_step(7, step)}
+        expected = select(logits, y, N, score, method, **options)
         assert batch.importance
         assert torch.equal(batch.index, expected.index)
         assert torch.equal(batch.weight, expected.weight)

@@ -9,11 +9,10 @@ from scipy import stats
 from torch import Tensor
 
 import impsamp_fast as isf
+from tests.goodness import FALSE_ALARM
 from tests.methods import RANDOM_METHODS
 
 pytestmark = pytest.mark.usefixtures("carried_operators")
-
-FALSE_ALARM = 1e-6
 
 
 def batch(rows: int = 48, sort: bool = False) -> tuple[Tensor, Tensor]:

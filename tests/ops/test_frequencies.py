@@ -10,11 +10,11 @@ import torch
 from scipy import stats
 
 import impsamp_fast as isf
+from tests.goodness import FALSE_ALARM
 from tests.methods import RANDOM_METHODS, WITH_REPLACEMENT
 
 pytestmark = pytest.mark.usefixtures("carried_operators")
 
-FALSE_ALARM = 1e-6
 SHAPES = {
     "skewed": torch.arange(1, 1001).float() ** 3,
     "flat": torch.ones(1024),

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 import impsamp_fast as isf
-from tests.ops.test_bad_input import OPERATORS, good
+from tests.ops.bad_arguments import OPERATORS, good
 
 SEED = 2**63 + 5
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 import impsamp_fast as isf
-from tests.ops.test_bad_input import BAD_VALUES, CASES, good
+from tests.ops.bad_arguments import BAD_VALUES, CASES, good
 
 TENSORS = {
     *("logits", "target", "class_weight", "features", "weights", "seed", "scores", "ignored"),
