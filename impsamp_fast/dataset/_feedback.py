@@ -1,7 +1,7 @@
-"""What training steps show of one statistic, for samplers that learn from it in their own way."""
+"""What samplers learn from, and a memory for those whose tables hold what they have learned."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, final, get_args
+from typing import Any, Protocol, final, get_args
 
 from torch import Tensor
 
@@ -11,11 +11,41 @@ from impsamp_fast._readback import Updates
 from impsamp_fast.dataset._step import statistic
 
 
+class Memory(Protocol):
+    """What training steps are told to: a :class:`~impsamp_fast.SampleMemory`, or what acts like it.
+
+    Its ``state_dict`` comes before the sampler's tables are looked at, its ``load_state_dict``
+    before they are written.
+    """
+
+    on_fault: OnFault
+
+    @property
+    def faulty_rows(self) -> int:
+        """How many faulty rows were skipped so far."""
+
+    def update(
+        self,
+        index: Tensor,
+        logits: Tensor | None = None,
+        target: Tensor | None = None,
+        *,
+        losses: Tensor | None = None,
+    ) -> None:
+        """Learns from a training step."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What it needs to go on."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continues from such a state."""
+
+
 @final
 class Feedback:
-    """Hands a statistic of the rows to a function: at once on the CPU, else some steps later.
+    """A memory that hands a statistic of the rows to a function.
 
-    It is the memory of a sampler whose tables hold what it has learned.
+    At once on the CPU, elsewhere some steps later.
 
     Args:
         size: the number of samples in the data set.

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from impsamp_fast._seeds import seed_of_run, seed_of_step
 from impsamp_fast._settings import ShowsSettings
 from impsamp_fast._uniform import uniform_rows
 from impsamp_fast.dataset._epochs import Epochs, Pass
+from impsamp_fast.dataset._feedback import Memory
 from impsamp_fast.dataset._state import check_state
 
 # As many indices become Python ints at a time: enough to make a call's cost vanish, and 2 MB.
@@ -22,36 +23,6 @@ _INTS_AT_ONCE = 1 << 16
 # The seeds' steps are numbered by epoch and position, so that an epoch's draws do not depend on
 # which epochs were run before it. No epoch is longer.
 _STEPS_PER_EPOCH = 1 << 32
-
-
-class Memory(Protocol):
-    """What training steps are told to: a :class:`~impsamp_fast.SampleMemory`, or what acts like it.
-
-    Its ``state_dict`` comes before the sampler's tables are looked at, its ``load_state_dict``
-    before they are written.
-    """
-
-    on_fault: OnFault
-
-    @property
-    def faulty_rows(self) -> int:
-        """How many faulty rows were skipped so far."""
-
-    def update(
-        self,
-        index: Tensor,
-        logits: Tensor | None = None,
-        target: Tensor | None = None,
-        *,
-        losses: Tensor | None = None,
-    ) -> None:
-        """Learns from a training step."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """What it needs to go on."""
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continues from such a state."""
 
 
 class DatasetSampler(ShowsSettings, Sampler[int], ABC):

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from impsamp_fast._checks import check_integer
-from impsamp_fast.dataset.sampler import DatasetSampler, Memory, shuffled
+from impsamp_fast.dataset._feedback import Memory
+from impsamp_fast.dataset.sampler import DatasetSampler, shuffled
 from impsamp_fast.ops import draw
 
 
