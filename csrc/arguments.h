@@ -138,6 +138,26 @@ struct NextArrival {
   const Tensor& next;  // int64 []: the key of the row after the drawn ones
 };
 
+// `found` is int64 [3]: the bits of the size that rows are certain from, -1 where none is; the sum
+// of the others; how many are certain.
+struct CertainOptions {
+  static constexpr const char* schema = "Tensor found, SymInt n";
+  using Fields = List<const Tensor&, int64_t>;
+
+  const Tensor& found;  // of all rows
+  int64_t n;
+};
+
+struct SizeOptions {
+  static constexpr const char* schema = "Tensor found, Tensor before, SymInt n, Tensor seed";
+  using Fields = List<const Tensor&, const Tensor&, int64_t, const Tensor&>;
+
+  const Tensor& found;   // of all rows
+  const Tensor& before;  // int64 [2]: the last two numbers of the rows before these
+  int64_t n;
+  const Tensor& seed;  // int64 []
+};
+
 // What decides a draw. At most one is given; with none, the device's default generator. The tensor
 // is read where the draw is made: a graph that is captured with it draws anew when it changes.
 struct Seed {

@@ -75,6 +75,23 @@ struct ArrivalTask {
   const Tensor& prob;  // [n] of the weights' type
 };
 
+struct CertainTask {
+  const Part& part;
+  int64_t n;
+  const Tensor& found;    // [3] int64
+  const Tensor& counted;  // [3] int64
+};
+
+struct SizeTask {
+  const Part& part;
+  int64_t n;
+  const Tensor& found;   // [3] int64
+  const Tensor& before;  // [2] int64
+  const Tensor& seed;    // [] int64
+  const Tensor& index;   // [n] int64
+  const Tensor& prob;    // [n] of the weights' type
+};
+
 struct SelectTask {
   const RowTask& scores;
   Choice choice;
@@ -118,6 +135,8 @@ struct Backend {
   void (*draw_part)(const PartTask& task);
   void (*draw_first)(const FirstTask& task);
   void (*draw_arrival_prob)(const ArrivalTask& task);
+  void (*draw_certain)(const CertainTask& task);
+  void (*draw_by_size)(const SizeTask& task);
 };
 
 // Adds a device when the library is loaded.

@@ -329,6 +329,29 @@ struct CertainRows {
   }
 };
 
+// What a pass over some of the rows finds of them.
+struct CertainPart {
+  uint64_t rest;
+  int64_t certain;
+
+  static ISF_MEMBER CertainPart nothing() {
+    const CertainPart part = {0, 0};
+    return part;
+  }
+  ISF_MEMBER void add(uint64_t size, uint64_t from) {
+    certain += size >= from;
+    rest += size >= from ? 0 : size;
+  }
+  ISF_MEMBER void merge(CertainPart other) {
+    rest += other.rest;
+    certain += other.certain;
+  }
+  ISF_MEMBER void store(CertainRows& rows) const {
+    rows.rest = rest;
+    rows.certain = certain;
+  }
+};
+
 // ------------------------------------------------------------------------------------------- tau
 
 // tau = sqrt(K sum g^2) with g the normalised weights, from the sums of the fixed points and of

@@ -67,6 +67,6 @@ struct Corrected {
 };
 
 using Operators = List<RowStats, Score, Draw, Select, Smoothed, Corrected, DrawScan, DrawTotal,
-                       DrawPart, DrawFirst, DrawArrivalProb>;
+                       DrawPart, DrawFirst, DrawArrivalProb, DrawCertain, DrawBySize>;
 
 }  // namespace isf

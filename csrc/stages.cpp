@@ -19,20 +19,23 @@ Tensor check_weights(const Tensor& given, int64_t n) {
   return weights;
 }
 
-void check_scalar(const Tensor& scalar, const char* name, at::ScalarType type,
-                  const Tensor& weights) {
-  TORCH_CHECK_VALUE(scalar.device() == weights.device(), name, " is on ", scalar.device(),
+// Numbers that lie beside the weights.
+void check_beside(const Tensor& numbers, const char* name, const Tensor& weights,
+                  at::IntArrayRef shape = {}, at::ScalarType type = at::kLong) {
+  TORCH_CHECK_VALUE(numbers.device() == weights.device(), name, " is on ", numbers.device(),
                     ", but weights is on ", weights.device());
-  TORCH_CHECK_TYPE(scalar.scalar_type() == type, name, " has dtype ", scalar.scalar_type(),
+  TORCH_CHECK_TYPE(numbers.scalar_type() == type, name, " has dtype ", numbers.scalar_type(),
                    ", but must be ", type);
-  TORCH_CHECK_VALUE(scalar.dim() == 0 && scalar.layout() == at::kStrided, name, " has shape ",
-                    scalar.sizes(), ", but must be a scalar");
+  TORCH_CHECK_VALUE(numbers.sizes() == shape && numbers.layout() == at::kStrided, name,
+                    " has shape ", numbers.sizes(), ", but must be ", shape);
+  TORCH_CHECK_VALUE(numbers.is_contiguous(), name, " has strides ", numbers.strides(),
+                    ", but must be contiguous");
 }
 
 Part check_part(const PartWeights& given, int64_t n = 1) {
   const Part part = {check_weights(given.weights, n), given.largest, given.rows};
-  check_scalar(part.largest, "largest", part.weights.scalar_type(), part.weights);
-  check_scalar(part.rows, "rows", at::kLong, part.weights);
+  check_beside(part.largest, "largest", part.weights, {}, part.weights.scalar_type());
+  check_beside(part.rows, "rows", part.weights);
   return part;
 }
 
@@ -56,9 +59,9 @@ void DrawPart::run(const PartWeights& given, const PartOptions& options, Results
   const Method method = method_of(options.method);
   TORCH_CHECK_VALUE(with_replacement(method), "method is \"", options.method,
                     "\", but must be one that draws with replacement");
-  check_scalar(options.total, "total", at::kLong, weights);
-  check_scalar(options.before, "before", at::kLong, weights);
-  check_scalar(options.seed, "seed", at::kLong, weights);
+  check_beside(options.total, "total", weights);
+  check_beside(options.before, "before", weights);
+  check_beside(options.seed, "seed", weights);
   results.open(weights.device(), {{options.n, at::kLong}, {options.n, weights.scalar_type()}});
   backend_of(weights.device())
       .draw_part({part, options.n, method, options.total, options.before, options.seed, results[0],
@@ -71,8 +74,8 @@ void DrawFirst::run(const PartWeights& given, const FirstOptions& options, Resul
   const Method method = method_of(options.method);
   TORCH_CHECK_VALUE(method == Method::kRace || method == Method::kTopk, "method is \"",
                     options.method, "\", but must be \"race\" or \"topk\"");
-  check_scalar(options.first_row, "first_row", at::kLong, weights);
-  check_scalar(options.seed, "seed", at::kLong, weights);
+  check_beside(options.first_row, "first_row", weights);
+  check_beside(options.seed, "seed", weights);
   results.open(weights.device(), {{options.n, at::kLong}, {options.n, at::kLong}});
   backend_of(weights.device())
       .draw_first(
@@ -82,9 +85,29 @@ void DrawFirst::run(const PartWeights& given, const FirstOptions& options, Resul
 void DrawArrivalProb::run(const PartWeights& given, const NextArrival& arrival, Results& results) {
   const Part drawn = check_part(given);
   const Tensor& weights = drawn.weights;
-  check_scalar(arrival.next, "next", at::kLong, weights);
+  check_beside(arrival.next, "next", weights);
   results.open(weights.device(), {{weights.sizes(), weights.scalar_type()}});
   backend_of(weights.device()).draw_arrival_prob({drawn, arrival.next, results[0]});
+}
+
+void DrawCertain::run(const PartWeights& given, const CertainOptions& options, Results& results) {
+  const Part part = check_part(given, options.n);
+  const Tensor& weights = part.weights;
+  check_beside(options.found, "found", weights, {3});
+  results.open(weights.device(), {{{3}, at::kLong}});
+  backend_of(weights.device()).draw_certain({part, options.n, options.found, results[0]});
+}
+
+void DrawBySize::run(const PartWeights& given, const SizeOptions& options, Results& results) {
+  const Part part = check_part(given, options.n);
+  const Tensor& weights = part.weights;
+  check_beside(options.found, "found", weights, {3});
+  check_beside(options.before, "before", weights, {2});
+  check_beside(options.seed, "seed", weights);
+  results.open(weights.device(), {{options.n, at::kLong}, {options.n, weights.scalar_type()}});
+  backend_of(weights.device())
+      .draw_by_size(
+          {part, options.n, options.found, options.before, options.seed, results[0], results[1]});
 }
 
 }  // namespace isf

@@ -1,16 +1,13 @@
 // A draw in stages, for rows that are in several parts: those of several processes, or too many for
 // one tensor. With one seed the parts draw together what draw() draws from all their rows.
 //
-//   scan   the largest weight of a part, and how many rows have one. From those of all parts, every
-//          part makes the same fixed points
+// Whatever the method, a scan comes first: from the largest weight and the number of all rows every
+// part makes the same fixed points.
 //
-// With replacement:
-//   total  of a part. From those of all parts follow the points of the draw, and where a part
-//   begins part   the rows at the points that fall on a part
-//
-// By an order:
-//   first  the first n + 1 of a part, the first n of which, of all parts, are drawn
-//   arrival_prob  of a race's drawn rows, from the key of the next one
+// With replacement the totals of the parts follow, and then each has the rows at those of the
+// points that fall on it. By an order, each names the keys of its first n + 1 rows; the first n of
+// all parts are drawn, and the next one gives a race its probabilities. In proportion to the size,
+// rounds after the totals count the certain rows of all parts until no more are.
 //
 // Sums are int64 here: they are below 2^63. impsamp_fast/ops/_stages.py puts the stages together.
 #pragma once
@@ -67,6 +64,25 @@ struct DrawArrivalProb {
   static constexpr bool random = false;
   using Arguments = List<PartWeights, NextArrival>;
   static void run(const PartWeights& given, const NextArrival& next, Results& results);
+};
+
+// A round of "pps". counted: int64 [3], of the part; its first number is lower than found's if more
+// rows are certain.
+struct DrawCertain {
+  static constexpr const char* name = "_draw_certain";
+  static constexpr std::array results = {"counted"};
+  static constexpr bool random = false;
+  using Arguments = List<PartWeights, CertainOptions>;
+  static void run(const PartWeights& given, const CertainOptions& options, Results& results);
+};
+
+// index and prob: [n], as DrawPart's.
+struct DrawBySize {
+  static constexpr const char* name = "_draw_by_size";
+  static constexpr std::array results = {"index", "prob"};
+  static constexpr bool random = false;
+  using Arguments = List<PartWeights, SizeOptions>;
+  static void run(const PartWeights& given, const SizeOptions& options, Results& results);
 };
 
 }  // namespace isf

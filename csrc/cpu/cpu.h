@@ -77,6 +77,16 @@ void draw_first(const DrawWeights<T>& weights, int64_t rows, Method method, uint
 template <class T>
 void draw_arrival_prob(const DrawWeights<T>& weights, int64_t n, uint32_t next, T* prob);
 
+// Which of these rows are certain, if all are from a size on, and the sum of the others.
+template <class T>
+CertainPart draw_certain(const DrawWeights<T>& weights, int64_t rows, uint64_t from);
+
+// The share of these rows in a draw in proportion to the size, as draw_part()'s; `found` is of all
+// rows, and `before` of those before these.
+template <class T>
+void draw_by_size(const DrawWeights<T>& weights, const DrawRules& rules, const CertainRows& found,
+                  const CertainPart& before, uint64_t seed, int64_t* index, T* prob);
+
 // prob [n] -> weight [n], in place; drawn_by(i) is what the i-th row was drawn by.
 template <class T>
 void correct(const Correcting& correcting, c10::function_ref<T(int64_t)> drawn_by, T* weight);

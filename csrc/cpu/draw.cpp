@@ -42,9 +42,10 @@ class Cumulative {
   Cumulative(FixedPoint fixed, int64_t rows) : fine_(std::move(fixed.weight)), rows_(rows) {
     std::vector<uint64_t> before(fixed.block_sum.size());
     for (size_t b = 1; b < before.size(); ++b) before[b] = before[b - 1] + fixed.block_sum[b - 1];
+    int64_t* const fine = fine_.get();
     for_each_block(rows, [&](int64_t b, int64_t begin, int64_t end) {
       int64_t sum = static_cast<int64_t>(before[b]);
-      for (int64_t i = begin; i < end; ++i) fine_[i] = sum += fine_[i];
+      for (int64_t i = begin; i < end; ++i) fine[i] = sum += fine[i];
     });
     if (rows > kBlock) {
       coarse_.resize(rows / kStride);
@@ -113,26 +114,23 @@ void draw_at_points(FixedPoint fixed, const DrawRules& rules, const Share& share
   });
 }
 
+CertainPart count_certain(const FixedPoint& fixed, int64_t rows, uint64_t from) {
+  CertainPart found = CertainPart::nothing();
+  for (int64_t i = 0; i < rows; ++i) found.add(static_cast<uint64_t>(fixed.weight[i]), from);
+  return found;
+}
+
+// Of the n drawn rows, those that are here, where `before` are the rows before these.
 template <class T>
-void draw_pps(const FixedPoint& fixed, const DrawRules& rules, uint64_t seed, int64_t* index,
-              T* prob) {
+void draw_by_size(const FixedPoint& fixed, const DrawRules& rules, CertainRows found,
+                  CertainPart before, uint64_t seed, int64_t* index, T* prob) {
   const int64_t rows = rules.rows, n = rules.n;
-  CertainRows found = CertainRows::none();
-  found.rest = fixed.total;
-  while (found.lower(n)) {
-    found.rest = 0;
-    found.certain = 0;
-    for (int64_t i = 0; i < rows; ++i) {
-      const auto size = static_cast<uint64_t>(fixed.weight[i]);
-      found.certain += size >= found.from;
-      found.rest += size >= found.from ? 0 : size;
-    }
-  }
   const uint64_t left = found.left(n);
   const SystematicPoints points = found.points(random_number(seed, 0), n);
-  uint64_t sum = 0, drawn = 0;
-  uint64_t point = points.at(0);
-  for (int64_t i = 0, k = 0; i < rows && k < n; ++i) {
+  uint64_t sum = before.rest, drawn = left ? points.below(sum) : 0;
+  uint64_t point = points.at(drawn);
+  int64_t k = before.certain + static_cast<int64_t>(drawn);
+  for (int64_t i = 0; i < rows && k < n; ++i) {
     const auto size = static_cast<uint64_t>(fixed.weight[i]);
     const bool certain = size >= found.from;
     sum += certain ? 0 : size;
@@ -141,6 +139,15 @@ void draw_pps(const FixedPoint& fixed, const DrawRules& rules, uint64_t seed, in
     prob[k++] = found.probability<T>(size, left);
     if (!certain) point = points.at(++drawn);
   }
+}
+
+template <class T>
+void draw_pps(const FixedPoint& fixed, const DrawRules& rules, uint64_t seed, int64_t* index,
+              T* prob) {
+  CertainRows found = CertainRows::none();
+  found.rest = fixed.total;
+  while (found.lower(rules.n)) count_certain(fixed, rules.rows, found.from).store(found);
+  draw_by_size(fixed, rules, found, CertainPart::nothing(), seed, index, prob);
 }
 
 // Sorts by all threads: the keys are halved until there is a part for each of them.
@@ -301,6 +308,20 @@ void draw_arrival_prob(const DrawWeights<T>& weights, int64_t n, uint32_t next, 
 }
 
 template <class T>
+CertainPart draw_certain(const DrawWeights<T>& weights, int64_t rows, uint64_t from) {
+  return count_certain(FixedPoint(weights.weight, rows, weights.sampling.shift), rows, from);
+}
+
+template <class T>
+void draw_by_size(const DrawWeights<T>& weights, const DrawRules& rules, const CertainRows& found,
+                  const CertainPart& before, uint64_t seed, int64_t* index, T* prob) {
+  std::fill(index, index + rules.n, kElsewhere);
+  std::fill(prob, prob + rules.n, T(0));
+  draw_by_size(FixedPoint(weights.weight, rules.rows, weights.sampling.shift), rules, found, before,
+               seed, index, prob);
+}
+
+template <class T>
 void draw(const DrawWeights<T>& weights, const DrawRules& rules, c10::function_ref<uint64_t()> seed,
           int64_t* index, T* prob, T* tau) {
   const int64_t rows = rules.rows;
@@ -335,6 +356,12 @@ template void draw_first(const DrawWeights<double>&, int64_t, Method, uint64_t, 
                          int64_t*, int64_t*);
 template void draw_arrival_prob(const DrawWeights<float>&, int64_t, uint32_t, float*);
 template void draw_arrival_prob(const DrawWeights<double>&, int64_t, uint32_t, double*);
+template CertainPart draw_certain(const DrawWeights<float>&, int64_t, uint64_t);
+template CertainPart draw_certain(const DrawWeights<double>&, int64_t, uint64_t);
+template void draw_by_size(const DrawWeights<float>&, const DrawRules&, const CertainRows&,
+                           const CertainPart&, uint64_t, int64_t*, float*);
+template void draw_by_size(const DrawWeights<double>&, const DrawRules&, const CertainRows&,
+                           const CertainPart&, uint64_t, int64_t*, double*);
 template void draw(const DrawWeights<float>&, const DrawRules&, c10::function_ref<uint64_t()>,
                    int64_t*, float*, float*);
 template void draw(const DrawWeights<double>&, const DrawRules&, c10::function_ref<uint64_t()>,

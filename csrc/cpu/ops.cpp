@@ -67,8 +67,19 @@ void select(const SelectTask& task) {
   *task.status.mutable_data_ptr<int64_t>() = 0;
 }
 
-const Backend backend = {empty,     score,      draw,      select,     smooth,           correct,
-                         draw_scan, draw_total, draw_part, draw_first, draw_arrival_prob};
+const Backend backend = {empty,
+                         score,
+                         draw,
+                         select,
+                         smooth,
+                         correct,
+                         draw_scan,
+                         draw_total,
+                         draw_part,
+                         draw_first,
+                         draw_arrival_prob,
+                         draw_certain,
+                         draw_by_size};
 const AddBackend add(at::kCPU, backend);
 
 }  // namespace

@@ -33,6 +33,14 @@ DrawWeights<T> part_weights(const Part& part) {
   return weights_of(part.weights.const_data_ptr<T>(), part.weights.size(0), sampling, Ignored{});
 }
 
+// What is found of all rows that n are drawn from.
+CertainRows certain_in(const Tensor& found, int64_t n) {
+  const int64_t* number = found.const_data_ptr<int64_t>();
+  TORCH_CHECK_VALUE(number[2] >= 0 && number[2] <= n, "found[2] is ", number[2],
+                    ", but must be between 0 and n, which is ", n);
+  return {static_cast<uint64_t>(number[0]), static_cast<uint64_t>(number[1]), number[2]};
+}
+
 }  // namespace
 
 void draw_scan(const ScanTask& task) {
@@ -78,6 +86,34 @@ void draw_arrival_prob(const ArrivalTask& task) {
     using T = decltype(zero);
     draw_arrival_prob(part_weights<T>(task.drawn), task.drawn.weights.size(0),
                       static_cast<uint32_t>(number_in(task.next)), task.prob.mutable_data_ptr<T>());
+  });
+}
+
+void draw_certain(const CertainTask& task) {
+  with_type_of(task.part.weights, [&](auto zero) {
+    CertainRows found = certain_in(task.found, task.n);
+    found.lower(task.n);
+    draw_certain(part_weights<decltype(zero)>(task.part), task.part.weights.size(0), found.from)
+        .store(found);
+    int64_t* counted = task.counted.mutable_data_ptr<int64_t>();
+    counted[0] = static_cast<int64_t>(found.from);
+    counted[1] = static_cast<int64_t>(found.rest);
+    counted[2] = found.certain;
+  });
+}
+
+void draw_by_size(const SizeTask& task) {
+  with_type_of(task.part.weights, [&](auto zero) {
+    using T = decltype(zero);
+    const DrawRules rules = {static_cast<int32_t>(task.part.weights.size(0)),
+                             static_cast<int32_t>(task.n), Method::kPps};
+    const CertainRows found = certain_in(task.found, task.n);
+    const int64_t* number = task.before.const_data_ptr<int64_t>();
+    TORCH_CHECK_VALUE(number[1] >= 0 && number[1] <= found.certain, "before[1] is ", number[1],
+                      ", but must be between 0 and found[2], which is ", found.certain);
+    const CertainPart before = {static_cast<uint64_t>(number[0]), number[1]};
+    draw_by_size(part_weights<T>(task.part), rules, found, before, number_in(task.seed),
+                 task.index.mutable_data_ptr<int64_t>(), task.prob.mutable_data_ptr<T>());
   });
 }
 

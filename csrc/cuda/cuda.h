@@ -99,6 +99,25 @@ struct FirstProblem {
   int64_t* index;            // [n]
 };
 
+// found, of all rows, and counted, of the part: the size that rows are certain from, which the
+// round lowers if it can; the sum of the others; how many are certain.
+struct CertainProblem {
+  PartProblem part;
+  int64_t n;
+  const int64_t* found;  // [3]
+  int64_t* counted;      // [3]
+};
+
+struct SizeProblem {
+  PartProblem part;
+  int64_t n;
+  const int64_t* found;   // [3], of all rows
+  const int64_t* before;  // [2]: sum and count of the rows before these
+  const int64_t* seed;    // []
+  int64_t* index;         // [n]
+  void* prob;             // [n] of the weights' type
+};
+
 struct SelectProblem {
   // statistic[kLoss] and statistic[score] are the outputs for loss and score. Other statistics are
   // null.
@@ -148,6 +167,9 @@ int draw_first(const FirstProblem& problem, const Queue& queue);
 // Fills prob, of the weights' type, for drawn rows.
 int draw_arrival_prob(const PartProblem& drawn, const int64_t* next, void* prob,
                       const Queue& queue);
+int draw_certain(const CertainProblem& problem, const Queue& queue);
+// What `found` and `before` say must be of weights that n rows can be drawn from.
+int draw_by_size(const SizeProblem& problem, const Queue& queue);
 int select(const SelectProblem& problem, const Queue& queue);
 int smooth(const SmoothProblem& problem, const Queue& queue);
 int correct(const CorrectProblem& problem, const Queue& queue);

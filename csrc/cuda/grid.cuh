@@ -43,6 +43,28 @@ __device__ __forceinline__ void store_at_points(const DrawPlan& plan, const uint
   }
 }
 
+// Stores those of the rows drawn in proportion to their size that are among plan.rows rows. `sums`
+// are the prefix sums of the fixed points of rows that are not certain, `counts` of how many are;
+// `found` is of all rows, and `before` of those before these.
+template <class T>
+__device__ __forceinline__ void store_by_size(const DrawPlan& plan, const uint64_t* sums,
+                                              const uint64_t* counts, const CertainRows& found,
+                                              const CertainPart& before, uint64_t seed) {
+  const uint64_t left = found.left(plan.n);
+  const SystematicPoints points = found.points(random_number(seed, 0), plan.n);
+  for (int64_t row = first_of_grid(); row < plan.rows; row += threads_of_grid()) {
+    const uint64_t sum_here = row ? sums[row - 1] : 0, certain_here = row ? counts[row - 1] : 0;
+    const uint64_t fixed = sums[row] - sum_here, sum = before.rest + sum_here;
+    const uint64_t drawn = left ? points.below(sum) : 0;
+    const auto place = before.certain + static_cast<int64_t>(certain_here + drawn);
+    if (counts[row] != certain_here) {
+      store(plan, place, row, T(1));
+    } else if (drawn < left && points.at(drawn) < sum + fixed) {
+      store(plan, place, row, found.probability<T>(fixed, left));
+    }
+  }
+}
+
 template <class Value>
 Value* allocate(const Queue& queue, int64_t count) {
   return static_cast<Value*>(

@@ -144,23 +144,6 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 template <class T>
-__device__ __forceinline__ void store_by_size(const DrawPlan& plan, const GridMemory<T>& memory,
-                                              uint64_t seed) {
-  const CertainRows found = *memory.certain;
-  const uint64_t left = found.left(plan.n);
-  const SystematicPoints points = found.points(random_number(seed, 0), plan.n);
-  for (int64_t row = first_of_grid(); row < plan.rows; row += threads_of_grid()) {
-    const uint64_t sum = row ? memory.sums[row - 1] : 0, certain = row ? memory.counts[row - 1] : 0;
-    const uint64_t fixed = memory.sums[row] - sum, drawn = left ? points.below(sum) : 0;
-    if (memory.counts[row] != certain) {
-      store(plan, static_cast<int64_t>(certain + drawn), row, T(1));
-    } else if (drawn < left && points.at(drawn) < sum + fixed) {
-      store(plan, static_cast<int64_t>(certain + drawn), row, found.probability<T>(fixed, left));
-    }
-  }
-}
-
-template <class T>
 __device__ __forceinline__ void store_first(const DrawPlan& plan, const GridMemory<T>& memory,
                                             const Weights<T>& weights) {
   const bool race = plan.method == Method::kRace;
@@ -194,7 +177,8 @@ __global__ void __launch_bounds__(kThreads)
   if (!memory.sums) {
     store_first(plan, memory, weights);
   } else if (memory.counts) {
-    store_by_size(plan, memory, seed);
+    store_by_size<T>(plan, memory.sums, memory.counts, *memory.certain, CertainPart::nothing(),
+                     seed);
   } else {
     const Share all = {memory.sums[plan.rows - 1], 0};
     store_at_points<T>(plan, memory.sums, all, seed);

@@ -190,6 +190,26 @@ void draw_arrival_prob(const ArrivalTask& task) {
                                 task.prob.mutable_data_ptr(), launch.queue()));
 }
 
+void draw_certain(const CertainTask& task) {
+  Launch launch(task.part.weights.device());
+  const CertainProblem problem = {problem_of(task.part), task.n,
+                                  task.found.const_data_ptr<int64_t>(),
+                                  task.counted.mutable_data_ptr<int64_t>()};
+  check(cuda::draw_certain(problem, launch.queue()));
+}
+
+void draw_by_size(const SizeTask& task) {
+  Launch launch(task.part.weights.device());
+  const SizeProblem problem = {problem_of(task.part),
+                               task.n,
+                               task.found.const_data_ptr<int64_t>(),
+                               task.before.const_data_ptr<int64_t>(),
+                               task.seed.const_data_ptr<int64_t>(),
+                               task.index.mutable_data_ptr<int64_t>(),
+                               task.prob.mutable_data_ptr()};
+  check(cuda::draw_by_size(problem, launch.queue()));
+}
+
 void select(const SelectTask& task) {
   const RowTask& scores = task.scores;
   const at::Device device = scores.rows.logits.device();
@@ -230,8 +250,19 @@ void correct(const CorrectTask& task) {
   check(cuda::correct(problem, launch.queue()));
 }
 
-const Backend backend = {empty,     score,      draw,      select,     smooth,           correct,
-                         draw_scan, draw_total, draw_part, draw_first, draw_arrival_prob};
+const Backend backend = {empty,
+                         score,
+                         draw,
+                         select,
+                         smooth,
+                         correct,
+                         draw_scan,
+                         draw_total,
+                         draw_part,
+                         draw_first,
+                         draw_arrival_prob,
+                         draw_certain,
+                         draw_by_size};
 const AddBackend add(at::kCUDA, backend);
 
 }  // namespace

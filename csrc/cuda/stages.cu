@@ -1,5 +1,5 @@
-// A draw in stages, for rows that are in several parts. One block looks for what is the largest and
-// adds up; all of them look for rows.
+// A draw in stages, for rows that are in several parts. One block finds the largest weight and adds
+// up; all of them find rows.
 #include "cub.cuh"
 #include "grid.cuh"
 
@@ -121,6 +121,57 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
+// The bits of a size, a sum and a count, as the operators have them.
+__device__ __forceinline__ CertainRows certain_in(const int64_t* found) {
+  return {static_cast<uint64_t>(found[0]), static_cast<uint64_t>(found[1]), found[2]};
+}
+
+template <class T>
+__global__ void __launch_bounds__(kOneBlock)
+    count_certain(const __grid_constant__ PartWeights<T> weights, int64_t n, const int64_t* found,
+                  int64_t* counted) {
+  ISF_DYNAMIC_SHARED(shared);
+  Slots slots(shared);
+  const Sampling<T> sampling = weights.sampling();
+  CertainRows rows = certain_in(found);
+  rows.lower(n);
+  CertainPart part = CertainPart::nothing();
+  for (int row = static_cast<int>(threadIdx.x); row < weights.rows; row += blockDim.x) {
+    part.add(weights.fixed(row, sampling), rows.from);
+  }
+  block_merge(part, slots).store(rows);
+  if (threadIdx.x != 0) return;
+  counted[0] = static_cast<int64_t>(rows.from);
+  counted[1] = static_cast<int64_t>(rows.rest);
+  counted[2] = rows.certain;
+}
+
+// Parts the certain rows from the others, and leaves the draws to other parts.
+template <class T>
+__global__ void __launch_bounds__(kThreads)
+    part_certain(const __grid_constant__ PartWeights<T> weights,
+                 const __grid_constant__ DrawPlan plan, const int64_t* found, uint64_t* sums,
+                 uint64_t* counts) {
+  const Sampling<T> sampling = weights.sampling();
+  const uint64_t from = certain_in(found).from;
+  for (int64_t row = first_of_grid(); row < weights.rows; row += threads_of_grid()) {
+    const uint64_t fixed = weights.fixed(row, sampling);
+    sums[row] = fixed < from ? fixed : 0;
+    counts[row] = fixed >= from;
+  }
+  for (int64_t i = first_of_grid(); i < plan.n; i += threads_of_grid()) {
+    store(plan, i, kElsewhere, T(0));
+  }
+}
+
+template <class T>
+__global__ void __launch_bounds__(kThreads)
+    pick_by_size(const __grid_constant__ DrawPlan plan, const uint64_t* sums,
+                 const uint64_t* counts, const int64_t* found, const int64_t* before) {
+  const CertainPart earlier = {static_cast<uint64_t>(before[0]), before[1]};
+  store_by_size<T>(plan, sums, counts, certain_in(found), earlier, SeedWords(plan.seed).value());
+}
+
 template <class T>
 int scan_typed(const ScanProblem& problem, const Queue& queue) {
   Launches launches(queue);
@@ -137,25 +188,28 @@ int total_typed(const PartProblem& part, int64_t* total, const Queue& queue) {
   return launches.error;
 }
 
-template <class T>
-int part_typed(const PartDrawProblem& problem, const Queue& queue) {
-  const PartWeights<T> weights(problem.part);
-  const int blocks = 8 * queue.multiprocessors;
+template <class Problem>
+DrawPlan plan_of(const Problem& problem, Method method) {
   DrawPlan plan = {};
-  plan.rows = weights.rows;
+  plan.rows = static_cast<int>(problem.part.rows);
   plan.n = static_cast<int>(problem.n);
-  plan.method = problem.method;
+  plan.method = method;
   plan.seed.seed_at = problem.seed;
   plan.outcome = Outcome::kProb;
   plan.index = problem.index;
   plan.result = problem.prob;
-  uint64_t* sums = nullptr;
+  return plan;
+}
+
+template <class T>
+int part_typed(const PartDrawProblem& problem, const Queue& queue) {
+  const PartWeights<T> weights(problem.part);
+  const int blocks = 8 * queue.multiprocessors;
+  const DrawPlan plan = plan_of(problem, problem.method);
+  uint64_t* const sums = allocate<uint64_t>(queue, weights.rows);
   Launches launches(queue);
-  if (weights.rows > 0) {
-    sums = allocate<uint64_t>(queue, weights.rows);
-    launches.run(fill_fixed<T>, blocks_for(weights.rows, blocks), kThreads, weights, sums);
-    if (launches.error == cudaSuccess) launches.error = prefix_sums(sums, weights.rows, queue);
-  }
+  launches.run(fill_fixed<T>, blocks_for(weights.rows, blocks), kThreads, weights, sums);
+  if (launches.error == cudaSuccess) launches.error = prefix_sums(sums, weights.rows, queue);
   launches.run(pick_at_points<T>, blocks_for(plan.n, blocks), kThreads, plan, sums, problem.total,
                problem.before);
   return launches.error;
@@ -166,20 +220,16 @@ int first_typed(const FirstProblem& problem, const Queue& queue) {
   const PartWeights<T> weights(problem.part);
   const int blocks = 8 * queue.multiprocessors;
   const bool race = problem.method == Method::kRace, wide = !race && sizeof(T) == sizeof(double);
-  uint64_t *key = nullptr, *sorted_key = nullptr;
-  uint32_t *row = nullptr, *sorted_row = nullptr;
+  uint64_t* const key = allocate<uint64_t>(queue, weights.rows);
+  uint64_t* const sorted_key = allocate<uint64_t>(queue, weights.rows);
+  uint32_t* const row = allocate<uint32_t>(queue, weights.rows);
+  uint32_t* const sorted_row = allocate<uint32_t>(queue, weights.rows);
   Launches launches(queue);
-  if (weights.rows > 0) {
-    key = allocate<uint64_t>(queue, weights.rows);
-    sorted_key = allocate<uint64_t>(queue, weights.rows);
-    row = allocate<uint32_t>(queue, weights.rows);
-    sorted_row = allocate<uint32_t>(queue, weights.rows);
-    launches.run(fill_order<T>, blocks_for(weights.rows, blocks), kThreads, weights, race,
-                 problem.first_row, problem.seed, key, row);
-    if (launches.error == cudaSuccess) {
-      launches.error =
-          sort_by_key(key, sorted_key, row, sorted_row, weights.rows, wide ? 64 : 32, queue);
-    }
+  launches.run(fill_order<T>, blocks_for(weights.rows, blocks), kThreads, weights, race,
+               problem.first_row, problem.seed, key, row);
+  if (launches.error == cudaSuccess) {
+    launches.error =
+        sort_by_key(key, sorted_key, row, sorted_row, weights.rows, wide ? 64 : 32, queue);
   }
   const uint64_t last = wide ? ~uint64_t{0} : uint64_t{0xffffffff};
   launches.run(store_first, blocks_for(problem.n, blocks), kThreads, sorted_key, sorted_row,
@@ -193,6 +243,31 @@ int arrival_prob_typed(const PartProblem& drawn, const int64_t* next, void* prob
   Launches launches(queue);
   launches.run(store_arrival_prob<T>, blocks_for(drawn.rows, 8 * queue.multiprocessors), kThreads,
                PartWeights<T>(drawn), next, static_cast<T*>(prob));
+  return launches.error;
+}
+
+template <class T>
+int certain_typed(const CertainProblem& problem, const Queue& queue) {
+  Launches launches(queue);
+  launches.run(count_certain<T>, 1, kOneBlock, PartWeights<T>(problem.part), problem.n,
+               problem.found, problem.counted);
+  return launches.error;
+}
+
+template <class T>
+int by_size_typed(const SizeProblem& problem, const Queue& queue) {
+  const PartWeights<T> weights(problem.part);
+  const int blocks = blocks_for(weights.rows, 8 * queue.multiprocessors);
+  const DrawPlan plan = plan_of(problem, Method::kPps);
+  uint64_t* const sums = allocate<uint64_t>(queue, weights.rows);
+  uint64_t* const counts = allocate<uint64_t>(queue, weights.rows);
+  Launches launches(queue);
+  launches.run(part_certain<T>, blocks, kThreads, weights, plan, problem.found, sums, counts);
+  for (uint64_t* const values : {sums, counts}) {
+    if (launches.error == cudaSuccess) launches.error = prefix_sums(values, weights.rows, queue);
+  }
+  launches.run(pick_by_size<T>, blocks, kThreads, plan, sums, counts, problem.found,
+               problem.before);
   return launches.error;
 }
 
@@ -221,6 +296,16 @@ int draw_arrival_prob(const PartProblem& drawn, const int64_t* next, void* prob,
                       const Queue& queue) {
   return drawn.is_double ? arrival_prob_typed<double>(drawn, next, prob, queue)
                          : arrival_prob_typed<float>(drawn, next, prob, queue);
+}
+
+int draw_certain(const CertainProblem& problem, const Queue& queue) {
+  return problem.part.is_double ? certain_typed<double>(problem, queue)
+                                : certain_typed<float>(problem, queue);
+}
+
+int draw_by_size(const SizeProblem& problem, const Queue& queue) {
+  return problem.part.is_double ? by_size_typed<double>(problem, queue)
+                                : by_size_typed<float>(problem, queue);
 }
 
 }  // namespace cuda

@@ -22,25 +22,5 @@ __device__ __forceinline__ T order_probability(const Weights<T>& weights, bool r
   return race ? arrival_probability(weights.fixed(row), time, T()) : T(1);
 }
 
-// What a pass over the rows finds of CertainRows.
-struct CertainPart {
-  uint64_t rest;
-  int32_t certain, unused;
-
-  static __device__ __forceinline__ CertainPart nothing() { return CertainPart{0, 0, 0}; }
-  __device__ __forceinline__ void add(uint64_t size, uint64_t from) {
-    certain += size >= from;
-    rest += size >= from ? 0 : size;
-  }
-  __device__ __forceinline__ void merge(const CertainPart& other) {
-    rest += other.rest;
-    certain += other.certain;
-  }
-  __device__ __forceinline__ void store(CertainRows& rows) const {
-    rows.rest = rest;
-    rows.certain = certain;
-  }
-};
-
 }  // namespace cuda
 }  // namespace isf

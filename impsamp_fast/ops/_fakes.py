@@ -157,13 +157,21 @@ def check_like(name: str, tensor: Tensor, other: str, reference: Tensor) -> None
     _check_device(name, tensor, other, reference)
 
 
-def check_scalar(name: str, scalar: Tensor, dtype: torch.dtype, weights: Tensor) -> None:
-    """Checks a number that lies beside weights."""
-    _check_device(name, scalar, "weights", weights)
+def check_beside(
+    name: str,
+    numbers: Tensor,
+    weights: Tensor,
+    shape: tuple[int, ...] = (),
+    dtype: torch.dtype = torch.int64,
+) -> None:
+    """Checks numbers that lie beside weights."""
+    _check_device(name, numbers, "weights", weights)
     check_type(
-        scalar.dtype == dtype, lambda: f"{name} has dtype {scalar.dtype}, but must be {dtype}"
+        numbers.dtype == dtype, lambda: f"{name} has dtype {numbers.dtype}, but must be {dtype}"
     )
-    check_that(scalar.dim() == 0, lambda: f"{name} has {_shape(scalar)}, but must be a scalar")
+    check_that(
+        numbers.shape == shape, lambda: f"{name} has {_shape(numbers)}, but must be {list(shape)}"
+    )
 
 
 def check_count(n: int, rows: int, name: str) -> None:

@@ -2,9 +2,8 @@
 
 The rows are those that :func:`draw` draws from the parts one after the other, bit by bit. What the
 parts must hear of each other does not depend on how many rows they have: the largest weight and the
-numbers of rows, by which all make the same fixed points of their weights; then, with replacement,
-the totals of these, by which each knows the points of the cumulative sum that fall on its rows; and
-by an order the keys of each part's first rows, the first of which are drawn.
+numbers of rows, by which all make the same fixed points of their weights; then what csrc/stages.h
+names for the method.
 """
 
 from collections.abc import Generator, Sequence
@@ -19,9 +18,9 @@ from impsamp_fast.ops._arguments import signed
 from impsamp_fast.ops._call import operator
 from impsamp_fast.ops._draw import Draw
 from impsamp_fast.ops._fakes import (
+    check_beside,
     check_count,
     check_numbers,
-    check_scalar,
     fake_of,
     result_dtype,
 )
@@ -52,9 +51,11 @@ _total = operator("_draw_total", Tensor)
 _part = operator("_draw_part", Draw)
 _first = operator("_draw_first", First)
 _arrival_prob = operator("_draw_arrival_prob", Tensor)
+_certain = operator("_draw_certain", Tensor)
+_by_size = operator("_draw_by_size", Draw)
 
 _ELSEWHERE = -1
-_BY_ORDER = ("race", "topk")
+_WITHOUT_REPLACEMENT = ("race", "topk", "pps")
 _BITS = {torch.float32: torch.int32, torch.float64: torch.int64}
 
 
@@ -64,8 +65,8 @@ def draw_in_parts(parts: Sequence[Tensor], n: int, method: str, seed: int | Tens
     Args:
         parts: weights ``[k]`` each, of one dtype and on one device; k may be 0.
         n: as :func:`draw` has it.
-        method: any but ``"pps"``.
-        seed: as :func:`draw` has it.
+        method: likewise.
+        seed: likewise.
     """
     draws = [part_of_draw(weights, part, n, method, seed) for part, weights in enumerate(parts)]
     said: list[Any] = [next(draw) for draw in draws]
@@ -92,13 +93,13 @@ def part_of_draw(weights: Tensor, part: int, n: int, method: str, seed: int | Te
     """One part's side of a draw: yields what all parts must hear, and is sent their stack.
 
     That is int64 and of one shape in all parts. Whatever is decided, an error too, all decide at
-    the same stage. Nothing waits for an accelerator.
+    the same stage. Only ``"pps"`` waits for an accelerator, once for each round.
 
     Args:
         weights: ``[k]``, of this part.
         part: which one it is.
         n: how many rows are drawn from all parts.
-        method: any but ``"pps"``.
+        method: as :func:`draw` has it.
         seed: the same in all parts.
 
     Returns:
@@ -116,15 +117,18 @@ def part_of_draw(weights: Tensor, part: int, n: int, method: str, seed: int | Te
     weighted = torch.where(positive.any(), positive.sum(), rows.sum())
     if every.is_cpu:
         _raise_for(status, rows, int(weighted), n, method)
-    known = (weights, largest, rows.sum())
+    failed = largest.isnan()
+    if method in _WITHOUT_REPLACEMENT:
+        failed = failed | (weighted < n)
+    # No stage is led astray by equal weights, which those of a draw that cannot be made become.
+    known = (weights, largest.masked_fill(failed, 0.0), rows.sum())
     number = _on_device(seed, weights.device)
-    if method in _BY_ORDER:
+    if method == "pps":
+        share = yield from _in_proportion(known, part, n, number)
+    elif method in _WITHOUT_REPLACEMENT:
         share = yield from _by_order(known, part, rows[:part].sum(), n, method, number)
     else:
         share = yield from _with_replacement(known, part, n, method, number)
-    failed = largest.isnan()
-    if method in _BY_ORDER:
-        failed = failed | (weighted < n)
     return Draw(
         share.index.masked_fill(failed, _ELSEWHERE), share.prob.masked_fill(failed, torch.nan)
     )
@@ -152,6 +156,18 @@ def _by_order(
     return Draw(index, prob.masked_fill(elsewhere, 0.0))
 
 
+def _in_proportion(known: _Known, part: int, n: int, seed: Tensor) -> _Stages:
+    total = (yield _total(known, None)).sum()
+    # The size from which rows are certain (none is, by its bits), the sum of the others, the count.
+    found = torch.stack([torch.full_like(total, -1), total, torch.zeros_like(total)])
+    while True:
+        counted = yield _certain((*known, found, n), None)
+        lowered = torch.cat([counted[0, :1], counted[:, 1:].sum(0)])
+        if bool(lowered[0] == found[0]):
+            return _by_size((*known, found, counted[:part, 1:].sum(0), n, seed), None)
+        found = lowered
+
+
 def _on_device(seed: int | Tensor, device: torch.device) -> Tensor:
     if isinstance(seed, Tensor):
         return seed
@@ -164,7 +180,7 @@ def _raise_for(status: Tensor, rows: Tensor, weighted: int, n: int, method: str)
     if faulty.numel():
         row = rows[: faulty[0]].sum() + status[faulty[0]] - 1
         raise ValueError(f"weights[{row}] is negative or not finite")
-    if method in _BY_ORDER and n > weighted:
+    if method in _WITHOUT_REPLACEMENT and n > weighted:
         raise status_error(-1 - weighted, n, method)
 
 
@@ -176,8 +192,13 @@ def _check_part(given: SimpleNamespace, n: int = 1) -> None:
 
 def _check_known(given: SimpleNamespace, n: int = 1) -> None:
     _check_part(given, n)
-    check_scalar("largest", given.largest, result_dtype(given.weights), given.weights)
-    check_scalar("rows", given.rows, torch.int64, given.weights)
+    check_beside("largest", given.largest, given.weights, dtype=result_dtype(given.weights))
+    check_beside("rows", given.rows, given.weights)
+
+
+def _drawn(weights: Tensor, n: int) -> tuple[Tensor, ...]:
+    prob = weights.new_empty(n, dtype=result_dtype(weights))
+    return torch.empty_like(prob, dtype=torch.int64), prob
 
 
 @fake_of("_draw_scan", Scan._fields)
@@ -199,11 +220,8 @@ def _fake_part(given: SimpleNamespace) -> tuple[Tensor, ...]:
     weights, n = given.weights, given.n
     _check_known(given, n)
     for name in ("total", "before", "seed"):
-        check_scalar(name, getattr(given, name), torch.int64, weights)
-    return (
-        weights.new_empty(n, dtype=torch.int64),
-        weights.new_empty(n, dtype=result_dtype(weights)),
-    )
+        check_beside(name, getattr(given, name), weights)
+    return _drawn(weights, n)
 
 
 @fake_of("_draw_first", First._fields)
@@ -211,7 +229,7 @@ def _fake_first(given: SimpleNamespace) -> tuple[Tensor, ...]:
     weights, n = given.weights, given.n
     _check_known(given, n)
     for name in ("first_row", "seed"):
-        check_scalar(name, getattr(given, name), torch.int64, weights)
+        check_beside(name, getattr(given, name), weights)
     key = weights.new_empty(n, dtype=torch.int64)
     return key, torch.empty_like(key)
 
@@ -220,5 +238,22 @@ def _fake_first(given: SimpleNamespace) -> tuple[Tensor, ...]:
 def _fake_arrival_prob(given: SimpleNamespace) -> tuple[Tensor, ...]:
     weights = given.weights
     _check_known(given)
-    check_scalar("next", given.next, torch.int64, weights)
+    check_beside("next", given.next, weights)
     return (weights.new_empty(weights.shape, dtype=result_dtype(weights)),)
+
+
+@fake_of("_draw_certain", ("counted",))
+def _fake_certain(given: SimpleNamespace) -> tuple[Tensor, ...]:
+    _check_known(given, given.n)
+    check_beside("found", given.found, given.weights, (3,))
+    return (torch.empty_like(given.found),)
+
+
+@fake_of("_draw_by_size", Draw._fields)
+def _fake_by_size(given: SimpleNamespace) -> tuple[Tensor, ...]:
+    weights, n = given.weights, given.n
+    _check_known(given, n)
+    check_beside("found", given.found, weights, (3,))
+    check_beside("before", given.before, weights, (2,))
+    check_beside("seed", given.seed, weights)
+    return _drawn(weights, n)

@@ -230,6 +230,39 @@ class ShimDevice(ShimServer):
         message.integers(self.multiprocessors)
         return self.send(message)[0]
 
+    def draw_certain(
+        self, weights: Tensor, largest: Tensor, rows: Tensor, found: Tensor, n: int
+    ) -> Tensor:
+        """What a round of "pps" counts in a part, [3]."""
+        message = Message("draw_certain", self.shift)
+        self._add_part(message, weights, largest, rows)
+        message.integers(n)
+        message.input(found)
+        message.output(poisoned((3,), torch.int64))
+        message.integers(self.multiprocessors)
+        return self.send(message)[0]
+
+    def draw_by_size(
+        self,
+        weights: Tensor,
+        largest: Tensor,
+        rows: Tensor,
+        found: Tensor,
+        before: Tensor,
+        n: int,
+        seed: Tensor,
+    ) -> list[Tensor]:
+        """The index [n] and prob [n] of a part by "pps"."""
+        message = Message("draw_by_size", self.shift)
+        self._add_part(message, weights, largest, rows)
+        message.integers(n)
+        for given in (found, before, seed):
+            message.input(given)
+        message.output(poisoned((n,), torch.int64))
+        message.output(poisoned((n,), weights.dtype))
+        message.integers(self.multiprocessors)
+        return self.send(message)
+
     @staticmethod
     def _add_part(message: Message, weights: Tensor, largest: Tensor, rows: Tensor) -> None:
         message.input(weights)

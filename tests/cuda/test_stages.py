@@ -79,13 +79,35 @@ def test_arrival_prob(shim: ShimDevice, dtype: torch.dtype) -> None:
 
 
 @every_dtype
+def test_certain_and_by_size(shim: ShimDevice, dtype: torch.dtype) -> None:
+    for scale, n in ((1.0, 500), (0.0, 40)):
+        parts = [scale * part for part in parts_of(dtype)]
+        known = known_of(parts)
+        total = torch.stack([OPS._draw_total(part, *known) for part in parts]).sum()
+        found, last = torch.tensor([-1, total, 0]), None
+        while last is None or found[0] != last[0]:
+            counted = torch.stack([OPS._draw_certain(part, *known, found, n) for part in parts])
+            for part, expected in zip(parts, counted, strict=True):
+                assert torch.equal(shim.draw_certain(part, *known, found, n), expected)
+            found, last = torch.cat([counted[0, :1], counted[:, 1:].sum(0)]), found
+        for seed, part in enumerate(parts):
+            share = (found, counted[:seed, 1:].sum(0), n, torch.tensor(seed))
+            drawn, expected = (
+                run(part, *known, *share) for run in (shim.draw_by_size, OPS._draw_by_size)
+            )
+            assert all(map(torch.equal, drawn, expected))
+
+
+@every_dtype
 def test_a_faulty_part_leads_no_kernel_astray(shim: ShimDevice, dtype: torch.dtype) -> None:
+    """By no largest weight, or by 0 as draw_in_parts has it: then all are equal."""
     weights = heavy_tailed(3001, dtype)
     weights[5] = torch.nan
-    largest, *_ = shim.draw_scan(weights)
-    known = (weights, largest, torch.tensor(3001))
-    total = shim.draw_total(*known)
-    seed = torch.tensor(1)
-    shim.draw_part(*known, total, torch.tensor(0), 40, "multinomial", seed)
-    for method in ("race", "topk"):
-        shim.draw_first(*known, torch.tensor(0), 40, method, seed)
+    nan, *_ = shim.draw_scan(weights)
+    zero, rows, seed = torch.tensor(0), torch.tensor(3001), torch.tensor(1)
+    for largest in (nan, torch.zeros_like(nan)):
+        known = (weights, largest, rows)
+        total = shim.draw_total(*known)
+        shim.draw_part(*known, total, zero, 40, "multinomial", seed)
+        for method in ("race", "topk"):
+            shim.draw_first(*known, zero, 40, method, seed)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import impsamp_fast as isf
+from impsamp_fast.ops._stages import draw_in_parts
 from tests.methods import METHODS
 
 every_device = pytest.mark.usefixtures("carried_operators")
@@ -25,6 +26,8 @@ def test_subnormal_weights_do_not_depend_on_the_processors_mode(method, request)
     for threads in (1, 2):
         torch.set_num_threads(threads)
         assert torch.equal(isf.draw(weights, 1000, method, seed=1).index, expected[threads])
+    in_parts = draw_in_parts(weights.split(15_001), 1000, method, seed=1)
+    assert torch.equal(in_parts.index, expected[1])
 
 
 @every_device

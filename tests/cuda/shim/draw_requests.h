@@ -89,6 +89,27 @@ inline int run_draw_arrival_prob(Request& request) {
   return isf::cuda::draw_arrival_prob(drawn, next, prob, request.queue(request.integer()));
 }
 
+inline int run_draw_certain(Request& request) {
+  isf::cuda::CertainProblem certain = {};
+  certain.part = read_part(request);
+  certain.n = request.integer();
+  certain.found = static_cast<const int64_t*>(request.buffer());
+  certain.counted = static_cast<int64_t*>(request.buffer());
+  return isf::cuda::draw_certain(certain, request.queue(request.integer()));
+}
+
+inline int run_draw_by_size(Request& request) {
+  isf::cuda::SizeProblem draw = {};
+  draw.part = read_part(request);
+  draw.n = request.integer();
+  draw.found = static_cast<const int64_t*>(request.buffer());
+  draw.before = static_cast<const int64_t*>(request.buffer());
+  draw.seed = static_cast<const int64_t*>(request.buffer());
+  draw.index = static_cast<int64_t*>(request.buffer());
+  draw.prob = request.buffer();
+  return isf::cuda::draw_by_size(draw, request.queue(request.integer()));
+}
+
 inline int run_select(Request& request) {
   isf::cuda::SelectProblem select = {};
   select.rows = read_rows(request);
@@ -146,6 +167,8 @@ inline bool run_draw_request(Request& request, int& error) {
                    {"draw_part", run_draw_part},
                    {"draw_first", run_draw_first},
                    {"draw_arrival_prob", run_draw_arrival_prob},
+                   {"draw_certain", run_draw_certain},
+                   {"draw_by_size", run_draw_by_size},
                    {"select", run_select},
                    {"smooth", run_smooth},
                    {"correct", run_correct}};
