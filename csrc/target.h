@@ -121,6 +121,55 @@ ISF_FN V statistic_of(Statistic statistic, const RowResult<V>& result, const Tar
   }
 }
 
+// A class index with label smoothing and without class weights: T is 1, and t' is the same number s
+// for the n other classes, so that sums over them say all.
+//
+// With u e^(z_j - m) their probabilities, of sum P = u r, the gradient's component y is b = n s - P
+// (or p_y - t'_y, where the others have most of the target) and the square sum of theirs
+//   u^2 (q - r^2 / n) + b^2 / n.
+// The norm is in units of `reach`, which no component exceeds, so that no square leaves the range.
+template <class V>
+struct SmoothedClasses {
+  V own, spread, others, part;  // t'_y, s, n, and 1 / n or 0
+  bool own_leads;               // whether t'_y is most of the target
+};
+
+template <class V>
+struct SmoothedTarget {
+  const RowResult<V>& result;
+  const SmoothedClasses<V>& classes;
+  V behind;  // sum_{j != y} (m - z_j)
+  V norm;    // the gradient's, once known
+
+  ISF_MEMBER V loss() const {
+    const V n = classes.others;
+    const V of_others = classes.spread * fused(n, result.log_total(), behind);
+    return classes.own * result.loss() + choose(n > V(0.0f), of_others, V(0.0f));
+  }
+  ISF_MEMBER V grad_norm() const { return norm; }
+  ISF_MEMBER V p_true() const { return result.p_true(); }
+  ISF_MEMBER V p_wrong() const { return result.p_wrong(); }
+
+  // Finds the norm. True where it has lost to cancellation: where a relative error of 5e-7 in each
+  // p may have become more than 1.5e-6, or one of 2e-7 in q and r^2 / n more than 4e-7.
+  ISF_MEMBER auto find_norm() -> decltype((norm < norm) | (norm > norm)) {
+    const V zero = V(0.0f), one = V(1.0f), r = result.sums.sum;
+    const V of_others = classes.others * classes.spread, part = classes.part;
+    const V u = result.scaled(one) / result.total, sum = u * r;
+    const V reach = larger(smallest(zero), larger(sum, of_others)), per_reach = one / reach;
+    const V b = (classes.own_leads ? of_others - sum : result.p_true() - classes.own) * per_reach;
+    const V from = (classes.own_leads ? sum : result.p_true()) * per_reach;
+    const V unit = u * per_reach;
+    // A single other class does not spread, whatever the roundings say.
+    const V several = choose(part < one, one, zero);
+    const V spread_out = several * fused(zero - r * part, r, result.sums.square);
+    const V square = fused(larger(zero, spread_out) * unit, unit, b * fused(b, part, b));
+    const V squares = result.sums.square * unit * unit;
+    norm = reach * root(square);
+    return (V(9.0f) * square < fused(from, from, squares)) | (V(2.0f) * square < several * squares);
+  }
+};
+
 // (1 - eps) t + eps / C.
 template <class V>
 struct LabelSmoothing {

@@ -53,8 +53,15 @@ def main(tree: Path, out: Path | None, threads: int) -> None:
 def cases() -> dict[str, Callable[[], Function]]:
     """What is timed: for each case what makes its inputs and gives the call."""
 
-    def of_logits(operator: Callable[..., object], K: int, C: int, *more: object) -> Function:
-        return partial(operator, *logits_and_target(K, C), *more)
+    def of_logits(
+        operator: Callable[..., object], K: int, C: int, *more: object, **options: object
+    ) -> Function:
+        return partial(operator, *logits_and_target(K, C), *more, **options)
+
+    def of_probabilities(K: int, C: int, distance: float) -> Function:
+        logits, _ = logits_and_target(K, C)
+        target = (logits + distance * torch.randn(K, C)).softmax(-1)
+        return partial(isf.score, logits, target)
 
     def draw(K: int, n: int, method: str) -> Function:
         weights = torch.rand(K, generator=torch.Generator().manual_seed(0))
@@ -64,13 +71,20 @@ def cases() -> dict[str, Callable[[], Function]]:
     for K, C in [*SIZES, (4096, WIDE)]:
         found[f"select, K={K}, n={K // 8}, C={C}"] = partial(of_logits, isf.select, K, C, K // 8)
     for K, n in ((1024, 128), (4096, 512)):
-        powers = partial(isf.select, correction=0.5)
-        found[f"select, K={K}, n={n}, C=2, correction 0.5"] = partial(of_logits, powers, K, 2, n)
+        name = f"select, K={K}, n={n}, C=2, correction 0.5"
+        found[name] = partial(of_logits, isf.select, K, 2, n, correction=0.5)
     for K, C in SIZES:
         found[f"row_stats, K={K}, C={C}"] = partial(of_logits, isf.row_stats, K, C)
     for K, C in ((1024, 2), (4096, 1000)):
         for kind in KINDS:
             found[f"score {kind}, K={K}, C={C}"] = partial(of_logits, isf.score, K, C, kind)
+    for K, C in ((1024, 10), (1024, 1000), (128, WIDE)):
+        name = f"score, K={K}, C={C}, label smoothing"
+        found[name] = partial(of_logits, isf.score, K, C, label_smoothing=0.1)
+    for C in (2, 10, 1000):
+        for distance in (3.0, 0.01):
+            name = f"score, K=1024, C={C}, class probabilities {distance} off"
+            found[name] = partial(of_probabilities, 1024, C, distance)
     for K, n in ((1024, 128), (2**20, 2**16)):
         for method in METHODS:
             found[f"draw {method}, K={K}, n={n}"] = partial(draw, K, n, method)

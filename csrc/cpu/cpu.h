@@ -17,7 +17,7 @@ namespace cpu {
 const Kernels& kernels();
 
 // Fills the statistics that the problem asks for. Returns the first faulty row, or -1.
-int64_t row_statistics(const RowProblem& problem, Element element, bool soft_target);
+int64_t row_statistics(const RowProblem& problem, Element element);
 
 // Multiplies scores [rows] by the features' factor. Returns the first row with a bad feature, or
 // kNoFault.

@@ -68,7 +68,7 @@ typedef void (*RaiseKernel)(Exponent exponent, const void* drawn_by, int64_t n, 
                             void* weight);
 
 struct Kernels {
-  RowKernel hard_target[kElements];  // class indices without smoothing
+  RowKernel hard_target[kElements];  // class indices, without smoothing or without class weights
   RowKernel soft_target[kElements];  // everything else
   FeatureKernel last_layer[kElements];
   ScanKernel scan_weights[2];  // float, double

@@ -13,6 +13,7 @@
 #include "simd.h"
 #include "load.h"
 #include "row_sums.h"
+#include "close_norm.h"
 #include "row_stats_kernel.h"
 #include "soft_target_kernel.h"
 #include "last_layer_kernel.h"

@@ -30,8 +30,7 @@ uint64_t number_of(const Seed& seed) {
 
 void score(const RowTask& task) {
   const Rows& rows = task.rows;
-  const int64_t fault =
-      row_statistics(task.problem, element_of(rows.logits.scalar_type()), rows.soft_target());
+  const int64_t fault = row_statistics(task.problem, element_of(rows.logits.scalar_type()));
   if (fault >= 0) rows.explain(fault);
   if (!task.features.defined()) return;
   void* score = task.problem.statistic[task.statistic];

@@ -52,8 +52,10 @@ const Kernels& kernels() {
   return best;
 }
 
-int64_t row_statistics(const RowProblem& problem, Element element, bool soft_target) {
-  const RowKernel kernel = (soft_target ? kernels().soft_target : kernels().hard_target)[element];
+int64_t row_statistics(const RowProblem& problem, Element element) {
+  const bool soft =
+      problem.probability || (problem.label_smoothing != 0 && problem.class_weight != nullptr);
+  const RowKernel kernel = (soft ? kernels().soft_target : kernels().hard_target)[element];
   const int64_t tiles = (problem.rows + kTile - 1) / kTile;
   FirstFault first;
   at::parallel_for(

@@ -1,5 +1,6 @@
-// Row statistics for class indices, for one instruction set: tiles of as many rows as a vector has
-// lanes, whose results are finished and stored together.
+// Row statistics for class indices, for one instruction set, but not for label smoothing with class
+// weights: tiles of as many rows as a vector has lanes, whose results are finished and stored
+// together.
 #pragma once
 
 namespace isf {
@@ -85,40 +86,83 @@ ISF_FN void store_tile(const RowProblem& problem, int64_t row, int64_t count,
   }
 }
 
-template <bool kWithSlope, class Element>
+// The weight of each row's class.
+template <class V>
+ISF_FN V class_weight(const RowProblem& problem, typename V::Mask y) {
+  V weight = V(1.0f);
+  if (problem.class_weight) {
+    for (int lane = 0; lane < V::kCount; ++lane) {
+      weight.v[lane] = static_cast<const typename V::Scalar*>(problem.class_weight)[y[lane]];
+    }
+  }
+  return weight;
+}
+
+template <class V>
+SmoothedClasses<V> smoothed_classes(const RowProblem& problem) {
+  const double eps = problem.label_smoothing, others = static_cast<double>(problem.classes - 1);
+  const double spread = eps / (others + 1.0), own = 1.0 - eps + spread;
+  const auto number = [](double x) { return broadcast<V>(static_cast<typename V::Scalar>(x)); };
+  return {number(own), number(spread), number(others), number(others > 0 ? 1.0 / others : 0.0),
+          own >= others * spread};
+}
+
+// The statistics of a tile of class indices with label smoothing; `column` is null where its rows
+// are not there as columns.
+template <class Element, class V>
+ISF_FN void store_smoothed(const RowProblem& problem, int64_t row, int64_t count, const V* column,
+                           const SmoothedClasses<V>& classes, const Targets<V>& y,
+                           const RowResult<V>& result, V behind, V logit) {
+  SmoothedTarget<V> target = {result, classes, behind, V(0.0f)};
+  if (problem.statistic[kGradNorm]) {
+    const typename V::Mask close = target.find_norm() & ~y.ignored;
+    if (first_lane(close, count) >= 0) {
+      CloseTile<V> tile = {
+          problem, larger(result.sums.peak, logit), V(1.0f) / result.total, logit, y.index, {}};
+      const Element* p = static_cast<const Element*>(problem.logits) + row * problem.row_stride;
+      if (column) tile.add_columns(column, nullptr);
+      for (int lane = 0; lane < count && !column; ++lane, p += problem.row_stride) {
+        if (close[lane]) tile.add_row(p, lane);
+      }
+      target.norm = choose(close, tile.norm(V(1.0f), V(1.0f)), target.norm);
+    }
+  }
+  store_tile(problem, row, count, result, target, y.ignored);
+}
+
+template <bool kWithSlope, bool kSmoothed, class Element>
 int64_t hard_target_rows(const RowProblem& problem, int64_t begin, int64_t end,
                          typename Column<Element>::V* scratch) {
   typedef typename Column<Element>::V V;
-  typedef typename ResultOf<Element>::Type T;
   const int64_t classes = problem.classes;
+  const SmoothedClasses<V> smoothed = smoothed_classes<V>(problem);
   for (int64_t row = begin; row < end; row += V::kCount) {
     const int64_t count = end - row < V::kCount ? end - row : V::kCount;
     const Targets<V> y(problem, row, end);
-    RowSums<V> sums = empty_row_sums<V>();
+    OtherSums<V> sums = {empty_row_sums<V>(), V(0.0f)};
     V target = V(0.0f);
     if (scratch) {
       load_columns<Element>(problem.logits, problem.row_stride, problem.class_stride, classes, row,
                             end, scratch);
       target = take_target(scratch, classes, y.index);
-      sums = sum_columns<kWithSlope>(scratch, classes);
+      sums = sum_columns<kWithSlope, kSmoothed>(scratch, classes, y.index);
     } else {
       const Element* p = static_cast<const Element*>(problem.logits) + row * problem.row_stride;
       for (int lane = 0; lane < count; ++lane, p += problem.row_stride) {
-        sum_row<kWithSlope>(p, classes, y.index[lane], lane, sums);
+        sum_row<kWithSlope, kSmoothed>(p, classes, y.index[lane], lane, sums);
         target.v[lane] = load_part(p + y.index[lane], 1, 0.0f).v[0];
       }
     }
-    const int64_t bad = first_of(y.fault, faulty_lane(sums, target, y.ignored, count));
+    const int64_t bad = first_of(y.fault, faulty_lane(sums.row, target, y.ignored, count));
     if (bad >= 0) return row + bad;
-    const RowResult<V> result = finish(sums, target);
-    V weight = V(1.0f);
-    if (problem.class_weight) {
-      for (int lane = 0; lane < V::kCount; ++lane) {
-        weight.v[lane] = static_cast<const T*>(problem.class_weight)[y.index[lane]];
-      }
+    const RowResult<V> result = finish(sums.row, target);
+    if constexpr (kSmoothed) {
+      store_smoothed<Element>(problem, row, count, scratch, smoothed, y, result, sums.behind,
+                              target);
+    } else {
+      const HardTarget<V> hard = {result, class_weight<V>(problem, y.index)};
+      store_tile(problem, row, count, result, hard, y.ignored);
     }
-    const HardTarget<V> hard = {result, weight};
-    store_tile(problem, row, count, result, hard, y.ignored);
   }
   return cpu::kNoFault;
 }
@@ -142,9 +186,12 @@ int64_t hard_target_kernel(const RowProblem& problem, int64_t begin, int64_t end
       problem.classes <= kFewClasses<typename Column<Element>::V> || problem.class_stride != 1;
   const Scratch<typename Column<Element>::V> scratch(columns ? problem.classes : 0);
   if (columns && !scratch.get()) return cpu::kNoMemory;
-  return problem.statistic[kEntropy]
-             ? hard_target_rows<true, Element>(problem, begin, end, scratch.get())
-             : hard_target_rows<false, Element>(problem, begin, end, scratch.get());
+  const auto rows = problem.statistic[kEntropy]
+                        ? (problem.label_smoothing != 0 ? hard_target_rows<true, true, Element>
+                                                        : hard_target_rows<true, false, Element>)
+                        : (problem.label_smoothing != 0 ? hard_target_rows<false, true, Element>
+                                                        : hard_target_rows<false, false, Element>);
+  return rows(problem, begin, end, scratch.get());
 }
 
 }  // namespace ISF_LEVEL

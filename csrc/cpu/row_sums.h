@@ -21,6 +21,13 @@ constexpr int kAbreast = 4;
 // Columns that are summed up before they join the running sums, where the lanes are rows.
 constexpr int64_t kFewTerms = 32;
 
+// Of the other classes: RowSums, and for label smoothing the sum of m - z_j.
+template <class V>
+struct OtherSums {
+  RowSums<V> row;
+  V behind;
+};
+
 // A sum and what its additions lost to rounding (Knuth's TwoSum): many small terms beside a large
 // one would be rounded away one by one.
 template <class V>
@@ -39,41 +46,38 @@ struct ExactSum {
   ISF_MEMBER V total() const { return choose(high < V(__builtin_inff()), high + low, high); }
 };
 
-// RowSums of many parts, without loss.
-template <bool kWithSlope, class V>
+// OtherSums of many parts, without loss.
+template <bool kWithSlope, bool kWithBehind, class V>
 struct RunningSums {
-  V peak;
-  ExactSum<V> sum, square, slope;
+  V peak, count;  // count: how many terms `behind` has
+  ExactSum<V> sum, square, slope, behind;
 
-  ISF_MEMBER explicit RunningSums(V peak) : peak(peak) {}
+  ISF_MEMBER explicit RunningSums(V peak) : peak(peak), count(V(0.0f)) {}
 
   ISF_MEMBER void raise_peak_to(V next) {
     RowSums<V> high = {peak, sum.high, square.high, slope.high};
     RowSums<V> low = {peak, sum.low, square.low, slope.low};
     raise_peak(high, next);
     raise_peak(low, next);
+    if (kWithBehind) behind.add(count * (next - peak));
     peak = next;
     sum.high = high.sum, square.high = high.square, slope.high = high.slope;
     sum.low = low.sum, square.low = low.square, slope.low = low.slope;
   }
 
   // Sums by the same peak.
-  ISF_MEMBER void add(const RowSums<V>& part) {
-    sum.add(part.sum);
-    square.add(part.square);
-    if (kWithSlope) slope.add(part.slope);
+  ISF_MEMBER void add(const OtherSums<V>& part, V terms) {
+    sum.add(part.row.sum);
+    square.add(part.row.square);
+    if (kWithSlope) slope.add(part.row.slope);
+    if (kWithBehind) behind.add(part.behind);
+    if (kWithBehind) count = count + terms;
   }
 
-  ISF_MEMBER RowSums<V> total() const { return {peak, sum.total(), square.total(), slope.total()}; }
+  ISF_MEMBER OtherSums<V> total() const {
+    return {{peak, sum.total(), square.total(), slope.total()}, behind.total()};
+  }
 };
-
-// A vector of logits with a masked class in one lane, if there is such a lane.
-template <class V>
-ISF_FN V without(V z, typename V::Mask lane, int64_t skip) {
-  const V masked = V(-__builtin_inff());
-  const int64_t bounded = skip < V::kCount ? skip : V::kCount;
-  return choose(lane == static_cast<typename V::Integer>(bounded < 0 ? -1 : bounded), masked, z);
-}
 
 // Takes the logit of each row's target class y out of a tile's columns, and leaves a masked class
 // there.
@@ -98,24 +102,31 @@ ISF_FN V take_target(V* column, int64_t classes, typename V::Mask y) {
   return target;
 }
 
-// Sums of a tile whose lanes are rows, from its columns without the target class.
-template <bool kWithSlope, class V>
-ISF_FN RowSums<V> sum_columns(const V* column, int64_t classes) {
+// Sums of a tile whose lanes are rows, from its columns with a masked class for y.
+template <bool kWithSlope, bool kWithBehind, class V>
+ISF_FN OtherSums<V> sum_columns(const V* column, int64_t classes, typename V::Mask y) {
   RowSums<V> none = empty_row_sums<V>();
   for (int64_t j = 0; j < classes; ++j) none.peak = larger(none.peak, column[j]);
-  RunningSums<kWithSlope, V> sums(none.peak);
+  RunningSums<kWithSlope, kWithBehind, V> sums(none.peak);
+  typename V::Mask c = {};
   for (int64_t j = 0; j < classes;) {
-    RowSums<V> even = none, odd = none;
+    OtherSums<V> even = {none, V(0.0f)}, odd = even;
+    const auto add = [&](OtherSums<V>& to, V z) {
+      add_logit<kWithSlope>(to.row, z);
+      if (kWithBehind) to.behind = to.behind - choose(c == y, V(0.0f), z - none.peak);
+      c += 1;
+    };
     const int64_t stop = classes - j < kFewTerms ? classes : j + kFewTerms;
     for (; j + 2 <= stop; j += 2) {
-      add_logit<kWithSlope>(even, column[j]);
-      add_logit<kWithSlope>(odd, column[j + 1]);
+      add(even, column[j]);
+      add(odd, column[j + 1]);
     }
-    for (; j < stop; ++j) add_logit<kWithSlope>(even, column[j]);
-    const RowSums<V> block = {none.peak, even.sum + odd.sum, even.square + odd.square,
-                              even.slope + odd.slope};
+    for (; j < stop; ++j) add(even, column[j]);
+    const OtherSums<V> block = {{none.peak, even.row.sum + odd.row.sum,
+                                 even.row.square + odd.row.square, even.row.slope + odd.row.slope},
+                                even.behind + odd.behind};
     if (classes <= kFewTerms) return block;
-    sums.add(block);
+    sums.add(block, V(0.0f));
   }
   return sums.total();
 }
@@ -138,65 +149,91 @@ ISF_FN void for_each_vector(const Element* p, int64_t split, int64_t vectors, co
 
 // The sums of `count` contiguous logits of a row, whose lanes are columns, by peaks that are at
 // least `peak`; without the logit at `skip`, if it is among them. There is a whole vector before
-// the end of the logits.
-template <bool kWithSlope, class Element, class V>
-RowSums<V> sum_segment(const Element* p, int64_t count, int64_t skip, V peak) {
+// the end of the logits. `terms` becomes how many logits each lane had.
+template <bool kWithSlope, bool kWithBehind, class Element, class V>
+OtherSums<V> sum_segment(const Element* p, int64_t count, int64_t skip, V peak, V& terms) {
+  typedef typename V::Integer Integer;
   const V masked = V(-__builtin_inff());
   // The vector that holds `skip` and the incomplete one at the end are set apart; [0, split) and
-  // [split + 1, vectors) remain.
+  // [split + 1, vectors) remain. Blank lanes have no logit of their own.
   const int64_t vectors = count / V::kCount, tail = count % V::kCount;
   const int64_t split = skip >= 0 && skip < vectors * V::kCount ? skip / V::kCount : vectors;
   const typename V::Mask lane = lane_numbers<V>();
+  typename V::Mask blank[2] = {lane >= 0, lane >= 0};
   V apart[2] = {masked, masked};
   if (split < vectors) {
     const int64_t begin = split * V::kCount;
-    apart[0] = without(load(p + begin), lane, skip - begin);
+    blank[0] = lane == static_cast<Integer>(skip - begin);
+    apart[0] = choose(blank[0], masked, load(p + begin));
   }
   if (tail) {
     const int64_t begin = count - V::kCount;
-    const auto seen = static_cast<typename V::Integer>(V::kCount - tail);
-    apart[1] = without(choose(lane < seen, masked, load(p + begin)), lane, skip - begin);
+    blank[1] = (lane < static_cast<Integer>(V::kCount - tail)) |
+               (lane == static_cast<Integer>(skip - begin));
+    apart[1] = choose(blank[1], masked, load(p + begin));
   }
 
   V peaks[kAbreast];
   for (int k = 0; k < kAbreast; ++k) peaks[k] = larger(peak, apart[k & 1]);
   for_each_vector(p, split, vectors, [&](int k, V z) { peaks[k] = larger(peaks[k], z); });
-  RowSums<V> part[kAbreast];
-  for (RowSums<V>& one : part) {
-    one = empty_row_sums<V>();
-    one.peak = larger(larger(peaks[0], peaks[1]), larger(peaks[2], peaks[3]));
+  OtherSums<V> part[kAbreast];
+  for (OtherSums<V>& one : part) {
+    one = {empty_row_sums<V>(), V(0.0f)};
+    one.row.peak = larger(larger(peaks[0], peaks[1]), larger(peaks[2], peaks[3]));
   }
-  for_each_vector(p, split, vectors, [&](int k, V z) { add_logit<kWithSlope>(part[k], z); });
-  add_logit<kWithSlope>(part[1], apart[0]);
-  add_logit<kWithSlope>(part[2], apart[1]);
-  return {part[0].peak, (part[0].sum + part[1].sum) + (part[2].sum + part[3].sum),
-          (part[0].square + part[1].square) + (part[2].square + part[3].square),
-          (part[0].slope + part[1].slope) + (part[2].slope + part[3].slope)};
+  for_each_vector(p, split, vectors, [&](int k, V z) {
+    add_logit<kWithSlope>(part[k].row, z);
+    if (kWithBehind) part[k].behind = part[k].behind - (z - part[k].row.peak);
+  });
+  if (kWithBehind) terms = V(static_cast<float>(split < vectors ? vectors - 1 : vectors));
+  for (int i = 0; i < 2; ++i) {
+    OtherSums<V>& to = part[1 + i];
+    add_logit<kWithSlope>(to.row, apart[i]);
+    if (kWithBehind) {
+      to.behind = to.behind - choose(blank[i], V(0.0f), apart[i] - to.row.peak);
+      terms = terms + choose(blank[i], V(0.0f), V(1.0f));
+    }
+  }
+  const auto total = [&](const auto& sum) {
+    return (sum(part[0]) + sum(part[1])) + (sum(part[2]) + sum(part[3]));
+  };
+  return {{part[0].row.peak, total([](const OtherSums<V>& s) { return s.row.sum; }),
+           total([](const OtherSums<V>& s) { return s.row.square; }),
+           total([](const OtherSums<V>& s) { return s.row.slope; })},
+          total([](const OtherSums<V>& s) { return s.behind; })};
 }
 
 // The sums of one contiguous row without its target class y, put into a lane of the tile.
-template <bool kWithSlope, class Element, class V>
-void sum_row(const Element* row, int64_t classes, int64_t y, int lane, RowSums<V>& tile) {
+template <bool kWithSlope, bool kWithBehind, class Element, class V>
+void sum_row(const Element* row, int64_t classes, int64_t y, int lane, OtherSums<V>& tile) {
   constexpr int64_t kMost = kSegment<V>;
-  RowSums<V> sums =
-      sum_segment<kWithSlope>(row, classes < kMost ? classes : kMost, y, lowest(V(0.0f)));
+  const auto segment = [&](int64_t done, V peak, V& terms) {
+    return sum_segment<kWithSlope, kWithBehind>(
+        row + done, classes - done < kMost ? classes - done : kMost, y - done, peak, terms);
+  };
+  V count = V(0.0f);
+  OtherSums<V> sums = segment(0, lowest(V(0.0f)), count);
   if (classes > kMost) {
-    RunningSums<kWithSlope, V> running(sums.peak);
-    running.add(sums);
+    RunningSums<kWithSlope, kWithBehind, V> running(sums.row.peak);
+    running.add(sums, count);
     for (int64_t done = kMost; done < classes; done += kMost) {
-      sums = sum_segment<kWithSlope>(row + done, classes - done < kMost ? classes - done : kMost,
-                                     y - done, running.peak);
-      running.raise_peak_to(sums.peak);
-      running.add(sums);
+      sums = segment(done, running.peak, count);
+      running.raise_peak_to(sums.row.peak);
+      running.add(sums, count);
     }
     sums = running.total();
+    count = running.count;
   }
-  const typename V::Scalar peak = largest_lane(sums.peak);
-  raise_peak(sums, V(peak - typename V::Vector{}));
-  tile.peak.v[lane] = peak;
-  tile.sum.v[lane] = sum_of_lanes(sums.sum);
-  tile.square.v[lane] = sum_of_lanes(sums.square);
-  if (kWithSlope) tile.slope.v[lane] = sum_of_lanes(sums.slope);
+  const typename V::Scalar largest = largest_lane(sums.row.peak);
+  const V peak = V(largest - typename V::Vector{});
+  if (kWithBehind) {
+    tile.behind.v[lane] = sum_of_lanes(fused(count, peak - sums.row.peak, sums.behind));
+  }
+  raise_peak(sums.row, peak);
+  tile.row.peak.v[lane] = largest;
+  tile.row.sum.v[lane] = sum_of_lanes(sums.row.sum);
+  tile.row.square.v[lane] = sum_of_lanes(sums.row.square);
+  if (kWithSlope) tile.row.slope.v[lane] = sum_of_lanes(sums.row.slope);
 }
 
 }  // namespace ISF_LEVEL

@@ -136,23 +136,6 @@ ISF_FN Floats fused(Floats a, Floats b, Floats c) {
 #endif
 }
 
-// Rounded on its own: the compiler fuses nothing here (-ffp-contract=off).
-ISF_FN Floats product(Floats a, Floats b) { return a * b; }
-
-// a b - p for p = product(a, b).
-ISF_FN Floats lost_product(Floats a, Floats b, Floats p) {
-#if defined(ISF_AVX512)
-  return Floats::Vector(_mm512_fmsub_ps(a.v, b.v, p.v));
-#elif defined(ISF_AVX2)
-  return Floats::Vector(_mm256_fmsub_ps(a.v, b.v, p.v));
-#else
-  // Halves of 12 bits, whose products are exact (Dekker).
-  const Floats splitter(4097.0f), ca = splitter * a, cb = splitter * b;
-  const Floats a1 = ca - (ca - a), b1 = cb - (cb - b), a2 = a - a1, b2 = b - b1;
-  return ((a1 * b1 - p) + a1 * b2 + a2 * b1) + a2 * b2;
-#endif
-}
-
 // A NaN in b wins, as x86's maximum has it.
 ISF_FN Floats larger(Floats a, Floats b) {
 #if defined(ISF_AVX512)
@@ -189,10 +172,7 @@ ISF_FN Floats split(Floats x, Floats& exponent) {
   return same_bits<Floats::Vector>((offset & 0x7fffff) + 0x3f2aaaab);
 }
 
-// Doubles take the C library's functions, lane by lane: that path is for accuracy.
-using isf::decay_of;
 using isf::exp_term;
-using isf::log1p_of;
 
 #if defined(ISF_AVX512)
 // The same in fewer operations: of 2^t, t = k + f with k a multiple of 1/32, the fraction of k is
@@ -215,20 +195,82 @@ ISF_FN Floats exp_term(Floats d) {
 }
 #endif
 
-ISF_FN Doubles fused(Doubles a, Doubles b, Doubles c) { return a * b + c; }
-ISF_FN Doubles larger(Doubles a, Doubles b) { return choose(a > b, a, b); }
+ISF_FN Doubles fused(Doubles a, Doubles b, Doubles c) {
+#if defined(ISF_AVX512)
+  return Doubles::Vector(_mm512_fmadd_pd(a.v, b.v, c.v));
+#elif defined(ISF_AVX2)
+  return Doubles::Vector(_mm256_fmadd_pd(a.v, b.v, c.v));
+#else
+  return a * b + c;
+#endif
+}
+
+ISF_FN Doubles larger(Doubles a, Doubles b) {
+#if defined(ISF_AVX512)
+  return Doubles::Vector(_mm512_max_pd(a.v, b.v));
+#elif defined(ISF_AVX2)
+  return Doubles::Vector(_mm256_max_pd(a.v, b.v));
+#else
+  return choose(a > b, a, b);
+#endif
+}
+
 ISF_FN Doubles root(Doubles a) {
+#if defined(ISF_AVX512)
+  return Doubles::Vector(_mm512_sqrt_pd(a.v));
+#elif defined(ISF_AVX2)
+  return Doubles::Vector(_mm256_sqrt_pd(a.v));
+#else
   for (int i = 0; i < Doubles::kCount; ++i) a.v[i] = sqrt(a.v[i]);
   return a;
+#endif
 }
+
 ISF_FN Doubles magnitude(Doubles a) { return choose(a > Doubles(0.0f), a, Doubles(0.0f) - a); }
+
+// The same number in every lane.
+template <class V>
+ISF_FN V broadcast(typename V::Scalar x) {
+  return x - typename V::Vector{};
+}
+
+// e^d for d <= 0, relative error 2^-51; at least e^-350, whose square is a normal number.
+ISF_FN Doubles exp_term(Doubles d) {
+  const auto number = [](double x) { return broadcast<Doubles>(x); };
+  const Doubles t = larger(number(-350.0), d), shifter = number(0x1.8p52);
+  const Doubles shifted = fused(t, number(1.4426950408889634), shifter), k = shifted - shifter;
+  // t - k ln 2, with ln 2 in two parts: the product with the first is exact.
+  const Doubles r =
+      fused(k, number(-1.9082149292705877e-10), fused(k, number(-0.6931471803691238), t));
+  // e^r (minimax)
+  static const double coefficient[] = {2.748844352290197e-07,
+                                       2.7639768251354328e-06,
+                                       2.480191768787707e-05,
+                                       1.9841171384225596e-04,
+                                       1.388888849913829e-03,
+                                       8.333333384665794e-03,
+                                       4.1666666668426014e-02,
+                                       1.6666666666557742e-01,
+                                       4.9999999999997286e-01,
+                                       1.0000000000000064,
+                                       1.0};
+  Doubles e(0.0f);
+#pragma GCC unroll 11
+  for (const double c : coefficient) e = fused(e, r, number(c));
+#if defined(ISF_AVX512)
+  return Doubles::Vector(_mm512_scalef_pd(e.v, k.v));
+#else
+  const auto power = (same_bits<Doubles::Mask>(shifted.v) << 52) + 0x3ff0000000000000;
+  return e * Doubles(same_bits<Doubles::Vector>(power));
+#endif
+}
+
+// What a row needs once takes the C library's functions, lane by lane.
+using isf::decay_of;
+using isf::log1p_of;
 ISF_FN Doubles log1p_of(Doubles x) {
   for (int i = 0; i < Doubles::kCount; ++i) x.v[i] = log1p(x.v[i]);
   return x;
-}
-ISF_FN Doubles exp_term(Doubles d) {
-  for (int i = 0; i < Doubles::kCount; ++i) d.v[i] = exp(d.v[i]);
-  return d;
 }
 
 // Adds up the lanes pairwise: lane i and lane i + width, for the widths count / 2, ..., 1.

@@ -1,14 +1,10 @@
-// Row statistics for soft targets: probabilities, or class indices with smoothing. The lanes are
-// rows, and the columns of a tile are read once for the sums and once for what depends on them.
+// Row statistics for soft targets: probabilities, or class indices with smoothing and class
+// weights. The lanes are rows, and the columns of a tile are read once for the sums and once for
+// what depends on them.
 #pragma once
 
 namespace isf {
 namespace ISF_LEVEL {
-
-template <class V>
-ISF_FN V broadcast(typename V::Scalar x) {
-  return x - typename V::Vector{};
-}
 
 // The columns of a tile's target, class by class: t_j as given, and t'_j as the loss sees it.
 template <class V>
@@ -32,80 +28,86 @@ struct TargetColumns {
   ISF_MEMBER V given(int64_t j, typename V::Mask c) const {
     return probability ? probability[j] : choose(c == largest, V(1.0f), V(0.0f));
   }
-  ISF_MEMBER V weight(int64_t j) const {
-    return class_weight ? broadcast<V>(class_weight[j]) : V(1.0f);
-  }
   ISF_MEMBER V target(int64_t j, V given) const {
     const V t = smoothing.of(given);
     return class_weight ? t * broadcast<V>(class_weight[j]) : t;
   }
 };
 
-// Calls body(j, is_largest, t_j) for every class.
-template <class V, class Body>
-ISF_FN void for_each_class(const TargetColumns<V>& target, int64_t classes, const Body& body) {
-  typename V::Mask c = {};
-  for (int64_t j = 0; j < classes; ++j, c += 1) body(j, c == target.largest, target.given(j, c));
-}
-
-// The norms of CloseRow, for all lanes. `terms` is scratch.
+// An ExactSum that a few terms join at a time, added up as they are.
 template <class V>
-V close_norm(const RowProblem& problem, const SoftRow<V>& row, const V* column,
-             const TargetColumns<V>& target, V largest_logit, Two<V>* terms) {
-  const double eps = problem.label_smoothing;
-  const int64_t classes = problem.classes;
-  const V zero = V(0.0f);
-  CloseRow<V> close =
-      close_row(row, two_of<V>(1.0 - eps), two_of<V>(eps / static_cast<double>(classes)), eps != 0,
-                problem.class_weight != nullptr, largest_logit);
-  LongSum<V> term_sum = {zero, zero, zero}, target_sum = term_sum;
-  V own_given = zero, own_weight = zero;
-  for_each_class(target, classes, [&](int64_t j, typename V::Mask is_largest, V given) {
-    const V weight = target.weight(j);
-    own_given = choose(is_largest, given, own_given);
-    own_weight = choose(is_largest, weight, own_weight);
-    terms[j] = close.term(column[j]);  // y's column is masked
-    term_sum.add(terms[j]);
-    const Two<V> t = close.target(given, weight);
-    target_sum.add({choose(is_largest, zero, t.high), choose(is_largest, zero, t.low)});
-  });
-  close.finish(row, term_sum.total(), target_sum.total(), largest_logit, own_given, own_weight);
-  ExactSum<V> square;
-  for_each_class(target, classes, [&](int64_t j, typename V::Mask is_largest, V given) {
-    const V component = choose(is_largest, close.largest_component,
-                               close.component(terms[j], given, target.weight(j)));
-    square.add(component * component);
-  });
-  return close.norm(square.total());
+struct BlockSum {
+  static constexpr int64_t kTerms = 16;
+  ExactSum<V> joined;
+  V block;
+
+  ISF_MEMBER BlockSum() : block(V(0.0f)) {}
+
+  ISF_MEMBER void add(V x) { block = block + x; }
+  ISF_MEMBER void join() {
+    joined.add(block);
+    block = V(0.0f);
+  }
+  ISF_MEMBER V total() const { return joined.total(); }
+};
+
+// Calls body(j, is_largest, t_j) for every class, and after every block of them join().
+template <class V, class Body, class Join>
+ISF_FN void for_each_class(const TargetColumns<V>& target, int64_t classes, const Body& body,
+                           const Join& join) {
+  typename V::Mask c = {};
+  for (int64_t j = 0; j < classes; join()) {
+    const int64_t stop = classes - j < BlockSum<V>::kTerms ? classes : j + BlockSum<V>::kTerms;
+    for (; j < stop; ++j, c += 1) body(j, c == target.largest, target.given(j, c));
+  }
 }
 
-// `column` are a tile's logits, with a masked class for y; `scratch` has room for every class.
+// `column` are a tile's logits, with a masked class for y.
 template <class V>
 SoftTarget<V> soft_target(const RowProblem& problem, const RowResult<V>& result, const V* column,
-                          const TargetColumns<V>& target, V largest_logit, typename V::Mask ignored,
-                          Two<V>* scratch) {
+                          const TargetColumns<V>& target, V largest_logit,
+                          typename V::Mask ignored) {
   const int64_t classes = problem.classes;
   const V zero = V(0.0f);
-  V own = zero;
-  ExactSum<V> others;
-  for_each_class(target, classes, [&](int64_t j, typename V::Mask is_largest, V given) {
-    const V t = target.target(j, given);
-    own = choose(is_largest, t, own);
-    others.add(choose(is_largest, zero, t));
-  });
+  V own = zero, own_given = zero;
+  BlockSum<V> others;
+  for_each_class(
+      target, classes,
+      [&](int64_t j, typename V::Mask is_largest, V given) {
+        const V t = target.target(j, given);
+        own_given = choose(is_largest, given, own_given);
+        own = choose(is_largest, t, own);
+        others.add(choose(is_largest, zero, t));
+      },
+      [&] { others.join(); });
   const SoftRow<V> row(result, own, others.total());
-  const ExactSum<V> none;
-  SoftSums<V, ExactSum<V>> sums = {none, none, none, none};
-  for_each_class(target, classes, [&](int64_t j, typename V::Mask is_largest, V given) {
-    sums.add(row, is_largest, column[j], given, target.target(j, given));
-  });
+  const BlockSum<V> none;
+  SoftSums<V, BlockSum<V>> sums = {none, none, none, none};
+  for_each_class(
+      target, classes,
+      [&](int64_t j, typename V::Mask is_largest, V given) {
+        sums.add(row, is_largest, column[j], given, target.target(j, given));
+      },
+      [&] {
+        sums.cross.join();
+        sums.p_true.join();
+        sums.p_wrong.join();
+        sums.square.join();
+      });
   SoftTarget<V> soft = finish_soft(row, sums.cross.total(), sums.p_true.total(),
                                    sums.p_wrong.total(), sums.square.total());
   if constexpr (sizeof(typename V::Scalar) == sizeof(float)) {
     const typename V::Mask close = cancels(row, soft.grad_norm()) & ~ignored;
     if (problem.statistic[kGradNorm] && any_bit(close)) {
-      const V norm = close_norm(problem, row, column, target, largest_logit, scratch);
-      soft.values[1] = choose(close & (norm < V(INFINITY)), norm, soft.values[1]);
+      CloseTile<V> tile = {problem,
+                           larger(result.sums.peak, largest_logit),
+                           row.total * row.share,
+                           largest_logit,
+                           target.largest,
+                           {}};
+      tile.add_columns(column, target.probability);
+      soft.values[1] = choose(close, tile.norm(own_given, class_weight<V>(problem, target.largest)),
+                              soft.values[1]);
     }
   }
   return soft;
@@ -120,13 +122,15 @@ typename V::Mask read_probabilities(const RowProblem& problem, int64_t row, int6
                                    end, columns);
   typename V::Mask fine = ~typename V::Mask{}, c = {};
   V largest = V(-1.0f);
-  ExactSum<V> sum;
+  BlockSum<V> sum;
   for (int64_t j = 0; j < problem.classes; ++j, c += 1) {
     fine &= is_finite_weight(columns[j]);
     largest_class = columns[j] > largest ? c : largest_class;
     largest = larger(largest, columns[j]);
     sum.add(columns[j]);
+    if (j % BlockSum<V>::kTerms == BlockSum<V>::kTerms - 1) sum.join();
   }
+  sum.join();
   const auto tolerance = static_cast<typename V::Scalar>(problem.sum_tolerance);
   return fine & is_one(sum.total(), broadcast<V>(tolerance));
 }
@@ -135,11 +139,10 @@ template <class Element>
 int64_t soft_target_kernel(const RowProblem& problem, int64_t begin, int64_t end) {
   typedef typename Column<Element>::V V;
   const int64_t classes = problem.classes;
-  const Scratch<V> scratch((problem.probability ? 4 : 3) * classes);
+  const Scratch<V> scratch((problem.probability ? 2 : 1) * classes);
   if (!scratch.get()) return cpu::kNoMemory;
   V* const column = scratch.get();
-  Two<V>* const terms = reinterpret_cast<Two<V>*>(column + classes);
-  V* const probability = problem.probability ? column + 3 * classes : nullptr;
+  V* const probability = problem.probability ? column + classes : nullptr;
   for (int64_t row = begin; row < end; row += V::kCount) {
     const int64_t count = end - row < V::kCount ? end - row : V::kCount;
     typename V::Mask y = {}, ignored = {};
@@ -155,13 +158,13 @@ int64_t soft_target_kernel(const RowProblem& problem, int64_t begin, int64_t end
     load_columns<Element>(problem.logits, problem.row_stride, problem.class_stride, classes, row,
                           end, column);
     const V logit = take_target(column, classes, y);
-    const RowSums<V> sums = sum_columns<true>(column, classes);
+    const RowSums<V> sums = sum_columns<true, false>(column, classes, y).row;
     bad = first_of(bad, faulty_lane(sums, logit, ignored, count));
     if (bad >= 0) return row + bad;
     const RowResult<V> result = finish(sums, logit);
     const TargetColumns<V> target(problem, probability, y);
     store_tile(problem, row, count, result,
-               soft_target(problem, result, column, target, logit, ignored, terms), ignored);
+               soft_target(problem, result, column, target, logit, ignored), ignored);
   }
   return cpu::kNoFault;
 }

@@ -224,6 +224,38 @@ def test_gradient_norm_at_the_optimum_of_label_smoothing(
         assert_close_norms(found, logits, one_hot, label_smoothing, what=f"{distance} off")
 
 
+@pytest.mark.parametrize("layout", ["rows", "columns"])
+@pytest.mark.parametrize("classes", [1, 2, 3, 16, 17, 33, 250, 1000, 5000])
+def test_label_smoothing(classes: int, layout: str) -> None:
+    """Where p - t does not cancel, the relative error of loss and norm has the same bound."""
+    for size in (0.1, 1.0, 10.0, 100.0):
+        logits = size * torch.randn(16, classes)
+        logits[8] = torch.linspace(-size, size, classes)
+        logits[9] = logits[8].flip(-1)
+        logits[10:] += 1e3
+        logits = logits if layout == "rows" else logits.t().contiguous().t()
+        target = torch.randint(classes, (16,))
+        for label_smoothing in (1e-3, 0.1, 1.0):
+            stats = isf.row_stats(logits, target, label_smoothing=label_smoothing)
+            truth = reference.row_stats(logits, target, label_smoothing=label_smoothing)
+            what = f"size {size}, smoothing {label_smoothing}"
+            assert_relative(stats.loss, truth.loss, BOUND, f"loss, {what}")
+            assert_relative(stats.grad_norm, truth.grad_norm, BOUND, f"grad_norm, {what}")
+            assert_relative(stats.p_true, truth.p_true, BOUND, f"p_true, {what}")
+
+
+@pytest.mark.parametrize("classes", [4, 40, 400, 4000])
+def test_label_smoothing_of_masked_classes(classes: int) -> None:
+    """A masked class costs an infinite loss, and its gradient is that of a probability of 0."""
+    logits, target = torch.randn(8, classes), torch.arange(8) % 2
+    logits[:, 2 :: classes // 4] = -torch.inf
+    logits[7, 2:] = -torch.inf
+    stats = isf.row_stats(logits, target, label_smoothing=0.1)
+    truth = reference.row_stats(logits, target, label_smoothing=0.1)
+    assert stats.loss.tolist() == [torch.inf] * 8
+    assert_relative(stats.grad_norm, truth.grad_norm, BOUND, "grad_norm")
+
+
 @pytest.mark.parametrize("gap", [20.0, 60.0, 80.0])
 @pytest.mark.parametrize("scale", [1e-11, 1.0, 1e11])
 def test_gradient_norm_of_confident_targets_and_rows(gap: float, scale: float) -> None:
@@ -246,6 +278,13 @@ def test_gradient_norm_close_to_the_optimum_in_float64(classes: int) -> None:
             for actual, z, t in zip(found, logits.tolist(), target.tolist(), strict=True):
                 norm, away = exact_soft_norm(z, t)
                 assert abs(actual - norm) <= 1e-12 * norm + 2e-14 * away
+    one_hot = torch.nn.functional.one_hot(torch.arange(8) % classes, classes).double()
+    for distance in (0.0, 1e-6, 0.1):
+        logits = (0.9 * one_hot + 0.1 / classes).log() + distance * torch.randn(8, classes)
+        found = isf.score(logits, torch.arange(8) % classes, label_smoothing=0.1).tolist()
+        for actual, z, t in zip(found, logits.tolist(), one_hot.tolist(), strict=True):
+            norm, away = exact_soft_norm(z, t, 0.1)
+            assert abs(actual - norm) <= 1e-12 * norm + 2e-14 * away
 
 
 def test_no_gradient_at_all() -> None:
