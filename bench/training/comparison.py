@@ -10,7 +10,7 @@ from torch import nn
 from bench.report import machine
 from bench.tasks.task import Budget, Task
 from bench.training.making import make_for_batches, make_for_dataset, parameters_of
-from bench.training.strategies import Strategy
+from bench.training.strategies import OWN_RULE, Strategy
 
 
 @dataclass(frozen=True)
@@ -80,9 +80,11 @@ class Comparison:
         elif not strategy.row_loop:
             nothing = nn.Identity()
             scoring = task.fast_scoring
-            made = parameters_of(
-                make_for_batches(strategy, nothing, task.mini, rule, None, 0, scoring)
-            )
+            one = make_for_batches(strategy, nothing, task.mini, rule, None, 0, scoring)
+            made = parameters_of(one)
+            if strategy.name in OWN_RULE:
+                rule = "its own"
+                made["correction"] = parameters_of(getattr(one, "correction", "none"))
         return {
             "label": strategy.label,
             "learning_rate": self.rate_of(strategy),

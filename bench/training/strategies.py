@@ -13,8 +13,8 @@ from bench.tasks.task import Task
 from impsamp_fast import strategies
 
 ALL = "all"
-# Their factories take no start rule: they never score, or have one of their own.
-WITHOUT_START = ("uniform", "random-subset", "constant-time", "constant-variance")
+UNSCORED = ("uniform", "random-subset")  # their factories take no start rule: they never score
+OWN_RULE = ("constant-time", "constant-variance")  # nor do these, which have one
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Strategy:
 
     def start_rule(self, start: str, task: Task, size: int) -> str | None:
         """When it begins to choose, where `start` is the comparison's rule."""
-        if self.level == "dataset" or self.name in WITHOUT_START:
+        if self.level == "dataset" or self.name in UNSCORED + OWN_RULE:
             return None
         rule = self.start or start
         return f"after:{size // task.mini}" if rule == "epoch" else rule

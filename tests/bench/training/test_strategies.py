@@ -96,8 +96,11 @@ def test_strategies_begin_by_the_rule_of_the_comparison_or_their_paper(tmp_path:
         "random-subset": None,
         "kf18": "variance:1.5",
         "kf18-biased": "variance:1.5",
+        "constant-time": "its own",
+        "constant-variance": "its own",
         "selective-backprop": "after:6",  # the raw batches of an epoch of 96 samples
     }
+    assert parts.description(find(["constant-time"])[0])["correction"] == "unbiased"
     for name in strategies.names("batch"):
         assert starts[name] == own.get(name, "ratio:0.3"), name
     for name in strategies.names("dataset"):
