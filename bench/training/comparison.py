@@ -74,24 +74,25 @@ class Comparison:
         task, size = self.task, self.pool or 1
         rule = strategy.start_rule(self.start, task, size)
         made: dict[str, Any] = {"type": "row loop"}
+        correction: str | float = "none"
         if strategy.level == "dataset":
             made = parameters_of(make_for_dataset(strategy, size, self.epochs, 2, seed=0))
+            correction = made.get("correction", "none")
             rule = f"epoch:{made.get('warm_up', 1)}"
         elif not strategy.row_loop:
             nothing = nn.Identity()
             scoring = task.fast_scoring
             one = make_for_batches(strategy, nothing, task.mini, rule, None, 0, scoring)
             made = parameters_of(one)
-            if strategy.name in OWN_RULE:
-                rule = "its own"
-                made["correction"] = parameters_of(getattr(one, "correction", "none"))
+            rule = "its own" if strategy.name in OWN_RULE else rule
+            correction = "none" if rule is None else getattr(one, "correction", "none")
         return {
             "label": strategy.label,
             "learning_rate": self.rate_of(strategy),
             "colour": strategy.colour,
             "line": strategy.line,
             "level": strategy.level,
-            "correction": "none" if rule is None else made.get("correction", "none"),
+            "correction": correction,
             "start": rule,
             "made": made,
         }

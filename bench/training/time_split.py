@@ -24,7 +24,7 @@ from bench.report.results import STAGES
 from bench.training.making import make_for_batches
 from bench.training.pickers import BatchPicker, RowLoopPicker, SamplerPicker, UniformPicker
 from bench.training.run import Training
-from impsamp_fast import Selector, select
+from impsamp_fast import ConstantTime, ConstantVariance, Selector, select
 from impsamp_fast.batch.queue import Queue
 
 FEWEST, MOST, MOST_SECONDS = 3, 200, 0.7  # steps timed
@@ -171,13 +171,11 @@ def strategy_step(training: Training) -> Step:
     """Any strategy of raw batches: its call, less the rows fetched and the forward passes in it."""
     picker = at_work(training)
     # Not the model's own: what is compiled would take the clock for a part of it.
-    made = picker.strategy
-    scorer = (
-        (made, "_logits")
-        if isinstance(made, Queue)
-        else (getattr(made, "selector", made), "_forward")
-    )
-    forward, fetch = CallClock(*scorer), CallClock(training.stream, "next")
+    scorer = picker.strategy
+    if isinstance(scorer, ConstantTime | ConstantVariance):
+        scorer = scorer.selector
+    forward = CallClock(scorer, "_logits" if isinstance(scorer, Queue) else "_forward")
+    fetch = CallClock(training.stream, "next")
 
     def step() -> dict[str, float]:
         with forward, fetch:  # what they do to begin and to end stays outside the time

@@ -66,8 +66,11 @@ def with_format(x: Any, memory_format: torch.memory_format) -> Any:
     dimensions = 4 if memory_format == torch.channels_last else 5
 
     def change(part: Tensor) -> Tensor:
-        fits = part.dim() == dimensions
-        return part.contiguous(memory_format=memory_format) if fits else part
+        if part.dim() != dimensions:
+            return part
+        part = part.contiguous(memory_format=memory_format)
+        # A single channel is in both formats; which one torch goes by are its strides.
+        return part[:, 0, ..., None].movedim(-1, 1) if part.shape[1] == 1 else part
 
     return _map(change, x)
 

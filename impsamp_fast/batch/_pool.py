@@ -35,7 +35,7 @@ def draw_pool(drawer: RowDrawer, scored: Scored, n: int, seeds: Sequence[int | T
         drawn = drawer.draw(scored, m * n, seeds[0])
         rows = drawn.row.numel()
         order = uniform_rows(rows, rows, second_seed(seeds[0]), drawn.row.device)
-        sizes = [len(share) for share in torch.arange(rows, device="cpu").tensor_split(m)]
+        sizes = [rows // m + (i < rows % m) for i in range(m)]
         row, weight = drawn.row.index_select(0, order), drawn.weight.index_select(0, order)
         return drawn._replace(row=row, weight=weight, sizes=sizes)
     draws = [drawer.draw(scored, n, seed) for seed in seeds]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.compiler import is_compiling
 
-from impsamp_fast._checks import check_choice, check_integer, to_number
+from impsamp_fast._checks import check_choice, check_integer, check_range, to_number
 from impsamp_fast._faults import OnFault
 from impsamp_fast._readback import Tally
 from impsamp_fast._seeds import seed_of_run, seed_of_step, seed_of_traced_step
@@ -251,6 +251,7 @@ class Selector(WithTrainedLoss, BatchStrategy):
             ValueError: if the first dimensions differ, K < n and small batches raise, or the logits
                 are not [K, C]. Also what ``select`` and the model raise. No step is counted then.
             IndexError: if ``counts`` is given and an ``index`` is not in the data set.
+            RuntimeError: if mini-batches of the last large batch wait.
         """
         importance = self._begin(x, y, index, timed=not is_compiling())
         K = y.shape[0]
@@ -410,6 +411,10 @@ class Selector(WithTrainedLoss, BatchStrategy):
             raise ValueError(
                 "index is missing, and the score function takes it: call selector(x, y, index)"
             )
+        # Found out when a mini-batch is taken out and counted, its rows would be lost.
+        counted = None if self.batches_per_pool == 1 else self.counts
+        if counted is not None and index is not None and index.is_cpu:
+            check_range(index, counted.size)
         if K == 0 and self.small_batch == "all":
             raise ValueError("the large batch has no rows, expected at least 1")
         if self._wanted > K and self.small_batch == "raise":

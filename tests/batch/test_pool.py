@@ -149,6 +149,15 @@ def test_each_is_counted_when_it_is_taken_out(model: nn.Module, data: Batch) -> 
         assert selector.state_dict()["step"] == step
 
 
+def test_a_number_beyond_the_data_set_loses_nothing(model: nn.Module, data: Batch) -> None:
+    selector = make(model, counts=PickCounts(K))
+    before = str(selector.state_dict())
+    with pytest.raises(IndexError, match=f"but there are {K} samples"):
+        selector(*data, torch.arange(K) + 1)
+    assert str(selector.state_dict()) == before
+    assert selector(*data, torch.arange(K)).index.numel() == N
+
+
 @pytest.mark.parametrize("when", range(M + 1))
 @pytest.mark.parametrize("method", ["multinomial", "race"])
 def test_a_resumed_run_goes_on_in_the_middle(

@@ -46,10 +46,14 @@ def images(rows: int, size: int = 28) -> Batch:
     return x, torch.randint(C, (rows,), generator=generator)
 
 
-def convolutions() -> nn.Module:
+def convolutions(channels: int = 1) -> nn.Module:
     torch.manual_seed(0)
     return nn.Sequential(
-        nn.Conv2d(1, 4, 5), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, C)
+        nn.Conv2d(channels, 4, 5),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(16, C),
     )
 
 
@@ -246,18 +250,19 @@ class TestCompiled:
 
 
 class TestForms:
-    def test_memory_format(self) -> None:
-        seen: list[bool] = []
-        model = convolutions()
-        model.register_forward_pre_hook(
-            lambda _, inputs: seen.append(
-                inputs[0].is_contiguous(memory_format=torch.channels_last)
-            )
-        )
-        batch = images(40)
+    @pytest.mark.parametrize("channels", [1, 3])
+    def test_memory_format(self, channels: int) -> None:
+        """By strides, which torch goes by: a single channel is contiguous in either format."""
+        strides: list[tuple[int, ...]] = []
+        model = convolutions(channels)
+        model.register_forward_pre_hook(lambda _, inputs: strides.append(inputs[0].stride()))
+        x, y = images(40)
+        batch = x.repeat(1, channels, 1, 1), y
         scoring = ScoringPass(memory_format=torch.channels_last)
         assert_close(picks(model, batch, scoring), picks(model, batch, None))
-        assert all(seen[:1])
+        c = channels
+        assert strides[0] == (784 * c, 1, 28 * c, c)
+        assert strides[-1] == (784 * c, 784, 28, 1)
 
     def test_memory_format_leaves_other_tensors(self, data: Batch) -> None:
         model = Recorder()
