@@ -51,7 +51,14 @@ def parser() -> argparse.ArgumentParser:
     compare.add_argument(
         "--compile", action="store_true", help="compile the training forward pass of all strategies"
     )
-    compare.add_argument("--target", type=float, help="accuracy to reach (uniform's at its end)")
+    compare.add_argument(
+        "--target",
+        nargs="+",
+        type=float,
+        default=[],
+        metavar="ACCURACY",
+        help="accuracies to reach, the first one in all tables and figures (uniform's at its end)",
+    )
     compare.add_argument(
         "--threads",
         type=positive_int,
@@ -66,7 +73,7 @@ def parser() -> argparse.ArgumentParser:
         + ")",
     )
     compare.add_argument(
-        "--data-root", type=Path, default=Path("data"), help="has MNIST/raw (data)"
+        "--data-root", type=Path, default=Path("data"), help="has MNIST/raw or CIFAR10/train (data)"
     )
     compare.add_argument(
         "--out", type=Path, help="where results go (out/TASK, or out/TASK-strategies for others)"
@@ -145,14 +152,14 @@ def run_compare(args: argparse.Namespace) -> None:
     strategies = find(args.strategies or list(STRATEGIES))
     wide = beyond_the_paper(strategy.name for strategy in strategies)
     comparison = Comparison(
-        # Two dozen pages of picked digits would take longer to draw than to train.
+        # Two dozen pages of picked pictures would take longer to draw than to train.
         task=replace(task, count_picks=task.count_picks and not wide, compiled=args.compile),
         strategies=strategies,
         seeds=args.seeds,
         budget=budget,
         start=start,
         out=args.out or Path("out") / (task.name + ("-strategies" if wide else "")),
-        target=args.target,
+        targets=tuple(args.target),
         rates=dict(args.rate),
         pool=args.pool,
     )

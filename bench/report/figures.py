@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from bench.report.results import ROW_LOOP, number_of_seeds, runs_of, smoothed
+from bench.report.results import ROW_LOOP, number_of_seeds, runs_of, smoothed, task_title
 from bench.tasks import two_circles
 
 STYLE = {
@@ -46,9 +46,9 @@ def draw(results: dict[str, Any], directory: Path) -> list[Path]:
             arrays = dict(pictures)
         labels = {name: entry["label"] for name, entry in results["strategies"].items()}
         for name, label in labels.items():
-            if f"{name}/counts" in arrays:
-                paths.append(directory / f"digits-{name}.png")
-                draw_digits(arrays, name, label, paths[-1])
+            if f"{name}/images" in arrays:
+                paths.append(directory / f"most-picked-{name}.png")
+                draw_most_picked(arrays, name, label, paths[-1])
         if any("/map/" in key for key in arrays):
             paths.append(directory / "picks.png")
             draw_picks(arrays, labels, paths[-1])
@@ -84,7 +84,7 @@ def draw_curves(results: dict[str, Any], path: Path) -> None:
 def caption(results: dict[str, Any]) -> str:
     settings = results["settings"]
     return (
-        f"{settings['task']}: mean of {number_of_seeds(results)} and their range, "
+        f"{task_title(results)}: mean of {number_of_seeds(results)} and their range, "
         f"K = {settings['large_batch']}, n = {settings['mini_batch']}"
     )
 
@@ -176,8 +176,8 @@ def draw_map(ax: Axes, arrays: dict[str, np.ndarray], name: str, step: int) -> N
         ax.scatter(*own.T, s=6, color=colour, linewidth=0.3, edgecolor="white")
 
 
-def draw_digits(arrays: dict[str, np.ndarray], name: str, label: str, path: Path) -> None:
-    """The most picked digits above, the least picked below, titled "class: count"."""
+def draw_most_picked(arrays: dict[str, np.ndarray], name: str, label: str, path: Path) -> None:
+    """The most picked pictures above, the least picked below, titled "class: count"."""
     counts, chosen = arrays[f"{name}/counts"], arrays[f"{name}/chosen"]
     images, classes = arrays[f"{name}/images"], arrays[f"{name}/classes"]
     half, columns = len(chosen) // 2, 10

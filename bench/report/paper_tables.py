@@ -11,6 +11,7 @@ from bench.report.results import (
     number_of_seeds,
     runs_of,
     share_of_uniform,
+    task_title,
 )
 from bench.report.table import table
 
@@ -49,7 +50,7 @@ def markdown(results: dict[str, Any]) -> str:
     settings, goal = results["settings"], results["target"]
     rows = [(results["strategies"][row["strategy"]], row) for row in summarise(results)]
     lines = [
-        f"{settings['task']}: mean of {number_of_seeds(results)}, "
+        f"{task_title(results)}: mean of {number_of_seeds(results)}, "
         f"K = {settings['large_batch']}, n = {settings['mini_batch']}"
         + (f"; target accuracy {100 * goal:.2f}%." if goal else "."),
         f"Measured on {one_line(results['machine'])}.",
@@ -58,11 +59,26 @@ def markdown(results: dict[str, Any]) -> str:
         "",
         *table(OUTCOME_HEADINGS, [outcome_cells(strategy, row) for strategy, row in rows]),
         "",
+        *further_targets(results),
         "Time of a step in microseconds, medians measured after each run:",
         "",
         *table(SPLIT_HEADINGS, [split_cells(strategy, row) for strategy, row in rows]),
     ]
     return "\n".join(lines) + "\n"
+
+
+def further_targets(results: dict[str, Any]) -> list[str]:
+    """A table of the time to each target over uniform's, where there are several."""
+    if not results.get("more_targets"):
+        return []
+    goals = [results["target"], *results["more_targets"]]
+    rows = []
+    for name, strategy in results["strategies"].items():
+        shares = [share_of_uniform(results, name, goal) for goal in goals]
+        if name != "uniform":
+            rows.append([strategy["label"], *("-" if s is None else str(s) for s in shares)])
+    headings = ["over uniform's time to", *(f"{100 * goal:.2f}%" for goal in goals)]
+    return [*table(headings, rows), ""]
 
 
 def made_with(results: dict[str, Any]) -> list[str]:

@@ -37,7 +37,14 @@ def final_accuracy(run: Run) -> float:
     return smoothed(run["curve"]["accuracy"])[-1]
 
 
-def target(results: dict[str, Any], chosen: float | None) -> float | None:
+def task_title(results: dict[str, Any]) -> str:
+    """The task, and where its data are not the original."""
+    settings = results["settings"]
+    source = settings.get("source")
+    return f"{settings['task']} ({source})" if source else str(settings["task"])
+
+
+def target(results: dict[str, Any], chosen: float | None = None) -> float | None:
     """`chosen`, or the mean over seeds of uniform sampling's accuracy at its end, if it ran."""
     if chosen is not None:
         return chosen

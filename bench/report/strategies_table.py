@@ -15,6 +15,7 @@ from bench.report.results import (
     number_of_seeds,
     runs_of,
     share_of_uniform,
+    task_title,
 )
 from bench.report.table import table
 
@@ -80,7 +81,7 @@ def markdown(results: dict[str, Any]) -> str:
     ]
     rows = [cells(results["strategies"][row["strategy"]], row) for row in overview["rows"]]
     lines = [
-        f"{settings['task']}, {settings['pool']:,} training samples: mean of "
+        f"{task_title(results)}, {settings['pool']:,} training samples: mean of "
         f"{number_of_seeds(results)}, K = {settings['large_batch']}, n = {settings['mini_batch']}"
         + (f"; target accuracy {100 * goal:.2f}%." if goal else "."),
         f"Measured on {one_line(results['machine'])}.",

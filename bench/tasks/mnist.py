@@ -39,6 +39,7 @@ TASK = Task(
     budget=Budget(seconds=7.0),
     evaluate_every=20,
     epoch_pool=10_000,
+    to_pixels=mnist_files.to_pixels,
     count_picks=True,
     fast_scoring=ScoringPass(compile=True, memory_format=torch.channels_last),
 )

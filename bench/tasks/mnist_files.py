@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bench.tasks.torchvision_datasets import torchvision_datasets
+
 MEAN, DEVIATION = 0.1307, 0.3081  # of the training images, pixels in [0, 1]
 # The idx format (described on the MNIST page): two zero bytes, a type, the number of dimensions,
 # the sizes as big-endian 32-bit integers, then the values. MNIST uses unsigned bytes only.
@@ -40,16 +42,12 @@ def find(root: Path, stem: str) -> Path:
 
 
 def download(root: Path, folder: Path) -> None:
-    try:
-        # Only here: torchvision's compiled part does not load beside every build of torch.
-        from torchvision.datasets import MNIST
-    except (ImportError, RuntimeError, OSError) as error:
-        raise SystemExit(
-            f"MNIST is not in {folder}, and torchvision, which would download it, cannot be "
-            f"imported ({error}).\nPut the four idx files there, or name another folder with "
-            "--data-root DIR (files in DIR/MNIST/raw)."
-        ) from error
-    MNIST(str(root), download=True)
+    datasets = torchvision_datasets(
+        f"MNIST is not in {folder}",
+        "Put the four idx files there, or name another folder with --data-root DIR (files in "
+        "DIR/MNIST/raw).",
+    )
+    datasets.MNIST(str(root), download=True)
 
 
 def load(root: Path, split: str) -> tuple[Tensor, Tensor]:

@@ -1,9 +1,10 @@
 """What an experiment consists of."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 from torch import Tensor, nn
 
 from impsamp_fast import ScoringPass
@@ -17,6 +18,7 @@ class Data:
     y: Tensor
     test_x: Tensor
     test_y: Tensor
+    source: str = ""  # where it is not the original
 
     @property
     def classes(self) -> int:
@@ -25,7 +27,7 @@ class Data:
 
     def first(self, size: int) -> "Data":
         """The same with the first samples of the pool only."""
-        return Data(self.x[:size], self.y[:size], self.test_x, self.test_y)
+        return replace(self, x=self.x[:size], y=self.y[:size])
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,8 @@ class Task:
     epoch_pool: int
     threads: int | None = None  # of torch; None: as many as it takes
     snapshots: tuple[int, ...] = ()  # steps at which picked points and decision map are kept
+    to_pixels: Callable[[Tensor], np.ndarray] | None = None  # rows of x as pictures, where they are
+    class_names: tuple[str, ...] = ()  # those of classes whose numbers say nothing
     count_picks: bool = False
     fast_scoring: ScoringPass = field(default_factory=ScoringPass)  # the best known for the network
     compiled: bool = False  # whether the model that is trained is, for all strategies

@@ -6,28 +6,29 @@ import numpy as np
 
 from bench.report import machine
 from bench.report.results import target
-from bench.tasks import mnist_files
 from bench.tasks.task import Data
 from bench.training.comparison import Comparison
 
-DIGITS_SHOWN = 40  # of the most and of the least picked
+SHOWN = 40  # of the most and of the least picked
 
 
-def collect(comparison: Comparison, runs: list[dict[str, Any]]) -> dict[str, Any]:
+def collect(comparison: Comparison, data: Data, runs: list[dict[str, Any]]) -> dict[str, Any]:
     results = {
         "format": 3,
         "machine": machine.describe(),
-        "settings": comparison.settings(),
+        "settings": comparison.settings() | {"source": data.source},
         "seeds": list(range(comparison.seeds)),
         "strategies": {s.name: comparison.description(s) for s in comparison.strategies},
         "runs": [{k: v for k, v in run.items() if k != "key"} for run in runs],
     }
-    results["target"] = target(results, comparison.target)
+    results["target"] = target(results, *comparison.targets[:1])
+    results["more_targets"] = list(comparison.targets[1:])
     return results
 
 
 def collect_pictures(comparison: Comparison, data: Data) -> dict[str, np.ndarray]:
-    """The first seed's snapshots; the most and the least picked digits over all seeds."""
+    """The first seed's snapshots; the most and the least picked pictures over all seeds."""
+    task = comparison.task
     pictures = {}
     for strategy in comparison.strategies:
         arrays = [
@@ -36,11 +37,14 @@ def collect_pictures(comparison: Comparison, data: Data) -> dict[str, np.ndarray
         ]
         if "counts" in arrays[0]:
             counts = np.sum([a["counts"] for a in arrays], axis=0)
-            chosen = most_and_least(counts, DIGITS_SHOWN)
+            chosen = most_and_least(counts, SHOWN)
             pictures[f"{strategy.name}/counts"] = counts
             pictures[f"{strategy.name}/chosen"] = chosen
-            pictures[f"{strategy.name}/images"] = mnist_files.to_pixels(data.x[chosen])
-            pictures[f"{strategy.name}/classes"] = data.y[chosen].numpy()
+            if task.to_pixels is not None:
+                classes = data.y[chosen].tolist()
+                names = [task.class_names[i] if task.class_names else str(i) for i in classes]
+                pictures[f"{strategy.name}/images"] = task.to_pixels(data.x[chosen])
+                pictures[f"{strategy.name}/classes"] = np.asarray(names)
         else:
             pictures |= {f"{strategy.name}/{name}": a for name, a in arrays[0].items()}
     return pictures

@@ -23,7 +23,7 @@ class Comparison:
     budget: Budget
     start: str
     out: Path
-    target: float | None = None  # accuracy; None: uniform sampling's at its end
+    targets: tuple[float, ...] = ()  # accuracies; none: uniform sampling's at its end
     rates: Mapping[str, float] = field(default_factory=dict)  # of learning, not the task's
     pool: int | None = None  # training samples; None: all
     epochs: int = 1  # which data-set level strategies plan for

@@ -62,6 +62,8 @@ def make_for_batches(
     options: dict[str, Any] = {} if rule is None else {"start": parse_start(rule)}
     if strategy.fast:
         options["scoring"] = fast_scoring
+    if strategy.batches_per_pool > 1:
+        options["batches_per_pool"] = strategy.batches_per_pool
     made = strategy.registered(model, n, counts=counts, seed=seed, **options)
     assert isinstance(made, BatchStrategy)
     return made

@@ -66,7 +66,7 @@ class BatchPicker:
 
     def next_batch(self, stream: Stream) -> MiniBatch:
         """As many raw batches as the strategy wants for a mini-batch, of the size it wants."""
-        batch = None
+        batch = self.strategy.pop() if isinstance(self.strategy, Selector) else None
         while batch is None:
             rows = self.large if self.strategy.raw_size is None else self.strategy.raw_size
             if rows == 0:  # the rows of the last raw batch are enough for another mini-batch
@@ -75,6 +75,11 @@ class BatchPicker:
             else:
                 batch = self.strategy(*stream.next(rows))
         return batch
+
+    def score(self, stream: Stream) -> None:
+        """Scores a raw batch and does no more: what is compiled for it then is so."""
+        if isinstance(self.strategy, Selector):
+            self.strategy.scores(*stream.next(self.large))
 
     def loss_of(self, batch: MiniBatch) -> Tensor:
         self.picked = batch.x, batch.y

@@ -11,13 +11,14 @@ from torch import Tensor, nn
 
 from bench.report.results import QUANTILES
 from bench.tasks.task import Budget, Data, Task
-from bench.training.pickers import make_picker
+from bench.training.pickers import BatchPicker, make_picker
 from bench.training.strategies import Strategy
 from bench.training.stream import Stream
 from impsamp_fast import row_stats
 
 WARM_UP_STEPS = 3
 MAP_SIZE = 160  # pixels along each side of a decision map
+EVALUATED_AT_ONCE = 250  # rows: activations of more leave a CPU's cache
 EVALUATIONS = 50  # of a run whose budget is one of time
 
 
@@ -57,6 +58,8 @@ class Training:
             before = copy.deepcopy(self.state_dict())
             for _ in range(WARM_UP_STEPS):
                 self.step()
+            if isinstance(self.picker, BatchPicker):  # whose start rule may not have scored yet
+                self.picker.score(self.stream)
             self.load_state_dict(before)
 
     def advance(self, budget: Budget) -> None:
@@ -102,7 +105,7 @@ class Training:
         self.optimizer.step()
 
     def test_logits(self) -> Tensor:
-        return torch.cat([self.model(x) for x in self.data.test_x.split(4096)])
+        return torch.cat([self.model(x) for x in self.data.test_x.split(EVALUATED_AT_ONCE)])
 
     @torch.no_grad()
     def loss_quantiles(self) -> list[float]:

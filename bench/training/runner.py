@@ -63,7 +63,7 @@ def run_all(comparison: Comparison, data: Data) -> dict[str, Any]:
                 print(line, file=sys.stderr, flush=True)
     if from_disk:
         print(f"{from_disk} of {len(plan)} runs taken from {comparison.out / 'runs'}")
-    results = collect(comparison, runs)
+    results = collect(comparison, data, runs)
     write_json(comparison.out / "results.json", results)
     pictures = collect_pictures(comparison, data)
     path = comparison.out / "pictures.npz"

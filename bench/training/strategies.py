@@ -29,6 +29,7 @@ class Strategy:
     start: str | None = None  # None: the comparison's; "epoch": after one epoch
     row_loop: bool = False
     fast: bool = False  # scores by the task's fast_scoring
+    batches_per_pool: int = 1
 
     @property
     def level(self) -> str:
@@ -80,7 +81,7 @@ STRATEGIES = {
     )
 }
 
-# The same with the fastest scoring pass that is known for the network.
+# The same with the fastest scoring pass that is known for the network, and with fewer passes.
 FAST = {
     strategy.name: strategy
     for strategy in (
@@ -99,6 +100,23 @@ FAST = {
             line="--",
             factory="kf18",
             fast=True,
+        ),
+        Strategy(
+            "gradient-norm-cdf-unbiased-pool4",
+            "gradient norm CDF, unbiased, 4 mini-batches a large batch",
+            "#999999",
+            line="--",
+            factory="kf18",
+            batches_per_pool=4,
+        ),
+        Strategy(
+            "gradient-norm-cdf-unbiased-fast-pool2",
+            "gradient norm CDF, unbiased, fast scoring, 2 mini-batches a large batch",
+            "#CC79A7",
+            line="--",
+            factory="kf18",
+            fast=True,
+            batches_per_pool=2,
         ),
         Strategy(
             "break-even",

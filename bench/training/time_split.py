@@ -61,8 +61,10 @@ def stages_of(training: Training) -> tuple[Step, Callable[[list[float]], float]]
     strategy = picker.strategy
     if isinstance(strategy, Selector) and is_one_select(strategy, training):
         return selector_step(training, strategy), median
-    # A queue may take one raw batch in a step and ten in the next: no step is typical.
-    return strategy_step(training), fmean if isinstance(strategy, Queue) else median
+    # A queue may take one raw batch in a step and ten in the next, and of a pool only the first
+    # mini-batch is scored for: no step is typical.
+    alike = not isinstance(strategy, Queue) and training.strategy.batches_per_pool == 1
+    return strategy_step(training), median if alike else fmean
 
 
 def is_one_select(selector: Selector, training: Training) -> bool:
@@ -73,6 +75,7 @@ def is_one_select(selector: Selector, training: Training) -> bool:
         and selector.score != "last_layer"
         and isinstance(selector.method, str)
         and selector.filter is None
+        and selector.batches_per_pool == 1
     )
 
 

@@ -14,7 +14,7 @@ from impsamp_fast.batch.step_time import StepTime
 
 # How many of the last values count: times by their median, since a step in which the caller
 # evaluates is none; tau by its mean.
-_TIMES, _TAUS = 15, 8
+_TIMES, _TAUS = 15, 4
 
 # Steps of a kind before their median counts: the first ones are slow.
 _WARM_UP = 3
@@ -65,8 +65,8 @@ class BreakEven(StartRule):
         self._per_row: deque[float] = deque(maxlen=_TIMES)  # seconds of scoring a row
         self._taus: deque[float] = deque(maxlen=_TAUS)
         self._readings = Readings()
-        self._elapsed = self._probed = 0.0  # seconds
-        self._since_uniform = 0  # steps
+        self._probed = 0.0  # seconds
+        self._steps = self._since_uniform = 0
 
     @property
     def tau(self) -> float | None:
@@ -113,7 +113,7 @@ class BreakEven(StartRule):
 
     def learn_time(self, time: StepTime) -> None:
         """Takes in what a step took."""
-        self._elapsed += time.whole
+        self._steps += time.steps
         if time.importance:
             if not self._importance:  # what few rows took says less
                 self._per_row.clear()
@@ -131,7 +131,8 @@ class BreakEven(StartRule):
         return rows * median(self._per_row) if self._per_row else 0.0
 
     def _may_take(self, seconds: float, share: float) -> bool:
-        return self._probed + seconds <= share * self._elapsed + _LOAN * median(self._uniform)
+        # By steps: the whole time has evaluations in it, and whatever else the caller does.
+        return self._probed + seconds <= (share * self._steps + _LOAN) * median(self._uniform)
 
     def state_dict(self) -> dict[str, Any]:
         """Whether it is ``on``, and all that was measured so far."""
@@ -142,8 +143,8 @@ class BreakEven(StartRule):
             "per_row": list(self._per_row),
             "taus": list(self._taus),
             "unread": self._readings.unread(),
-            "elapsed": self._elapsed,
             "probed": self._probed,
+            "steps": self._steps,
             "since_uniform": self._since_uniform,
         }
 
@@ -156,8 +157,8 @@ class BreakEven(StartRule):
         self._per_row = _last(state["per_row"], _TIMES)
         self._taus = _last(state["taus"], _TAUS)
         self._readings = Readings(state["unread"])
-        self._elapsed = state["elapsed"]
         self._probed = state["probed"]
+        self._steps = state["steps"]
         self._since_uniform = state["since_uniform"]
 
 

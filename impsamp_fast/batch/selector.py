@@ -275,6 +275,25 @@ class Selector(WithTrainedLoss, BatchStrategy):
         self._count(rows.numbers)
         return self._made(*rows, self._pool.importance)
 
+    def scores(self, x: Any, y: Tensor, index: Tensor | None = None) -> Tensor:
+        """The scores [K] of a large batch, float32, that a step by importance would draw by.
+
+        They are without ``smoothing``, and no step is counted. A call before training also compiles
+        what is to be compiled.
+
+        Args:
+            x: the rows, as in a call.
+            y: their targets.
+            index: their samples' numbers, for a score function that takes them.
+
+        Raises:
+            TypeError, ValueError: what a call raises for such a batch.
+        """
+        check_batch(x, y, index)
+        self._first_call.check_target(y)
+        self._check_index(index)
+        return self._scores_by(self._scorer, x, y, index)
+
     def tune(
         self,
         x: Any,
@@ -407,10 +426,7 @@ class Selector(WithTrainedLoss, BatchStrategy):
                 f"index is missing: counts is about {self.counts.size} samples, the large batch "
                 f"has {K} rows; call selector(x, y, index) with their numbers in the data set"
             )
-        if index is None and isinstance(self._score, UserScore) and self._score.needs_index:
-            raise ValueError(
-                "index is missing, and the score function takes it: call selector(x, y, index)"
-            )
+        self._check_index(index)
         # Found out when a mini-batch is taken out and counted, its rows would be lost.
         counted = None if self.batches_per_pool == 1 else self.counts
         if counted is not None and index is not None and index.is_cpu:
@@ -426,6 +442,12 @@ class Selector(WithTrainedLoss, BatchStrategy):
                 'selector with small_batch="skip" or small_batch="all"'
             )
         return K
+
+    def _check_index(self, index: Tensor | None) -> None:
+        if index is None and isinstance(self._score, UserScore) and self._score.needs_index:
+            raise ValueError(
+                "index is missing, and the score function takes it: call selector(x, y, index)"
+            )
 
     @property
     def _is_weighted(self) -> bool:
@@ -516,8 +538,12 @@ class Selector(WithTrainedLoss, BatchStrategy):
 
     def _scored(self, x: Any, y: Tensor, index: Tensor | None) -> Scored:
         """The rows with all that their scores are made of."""
+        compiled = self._scorer.compile_seconds
         scored = self._with_what_it_takes(self._forward(x, y), x, index)
-        self._log.mark("scoring", y.shape[0])
+        if self._scorer.compile_seconds == compiled:
+            self._log.mark("scoring", y.shape[0])
+        else:  # no step takes as long again
+            self._log.stop()
         return scored
 
     def _forward(self, x: Any, y: Tensor, large: int | None = None) -> Scored:

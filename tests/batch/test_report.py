@@ -175,6 +175,25 @@ def test_how_long_compiling_took(data: Batch, clock: Clock) -> None:
     assert report.compile_seconds is not None
 
 
+def test_a_step_that_compiles_is_not_timed(data: Batch, clock: Clock) -> None:
+    class Compiling:
+        """Takes ten seconds for its first call."""
+
+        def __init__(self, run: Any) -> None:
+            self.run, self.is_first = run, True
+
+        def __call__(self, x: Tensor) -> Any:
+            if self.is_first:
+                clock.pass_by(10_000)
+            self.is_first = False
+            return self.run(x)
+
+    selector = trained(clock, data, scoring=ScoringPass(compile=Compiling), start=None, steps=2)
+    assert selector.report().steps == 0
+    selector(*data)
+    assert selector.report().importance == pytest.approx((3 + K / 16) * 1e-3)
+
+
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda s: pickle.loads(pickle.dumps(s))])
 def test_a_copy_times_its_own_steps(copied: Any, data: Batch, model: nn.Module) -> None:
     selector = Selector(model, N, seed=0)

@@ -72,6 +72,22 @@ class TestPicking:
         assert torch.equal(batch.index, expected.index)
         torch.testing.assert_close(batch.weight.double(), expected.weight.double())
 
+    def test_tells_the_scores_that_it_draws_by(self, model, data):
+        x, y = data
+        selector = Selector(model, N, score="grad_norm", smoothing=0.1, seed=3)
+        expected = score(model(x), y, "grad_norm").detach()
+        torch.testing.assert_close(selector.scores(x, y), expected)
+        assert not selector.scores(x, y).requires_grad
+        torch.testing.assert_close(selector.scores(x[:3], y[:3]), expected[:3])  # fewer than n
+        assert selector.state_dict()["step"] == 0
+        own = Selector(model, N, score=lambda logits, y, index: index.float())
+        index = torch.arange(K) + 5
+        assert torch.equal(own.scores(x, y, index), index.float())
+        with pytest.raises(ValueError, match="index is missing"):
+            own.scores(x, y)
+        with pytest.raises(ValueError, match="x has"):
+            selector.scores(x[1:], y)
+
     def test_scores_with_the_loss_that_is_trained(self, model, data):
         x, y = data
         options = {

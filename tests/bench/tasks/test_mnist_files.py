@@ -34,7 +34,7 @@ def test_broken_idx_files_are_refused(tmp_path: Path) -> None:
 def test_missing_mnist_without_torchvision_says_where_to_put_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "torchvision.datasets", None)
+    monkeypatch.setitem(sys.modules, "torchvision", None)
     with pytest.raises(SystemExit, match="--data-root DIR") as stopped:
         main(["compare", "mnist", "--data-root", str(tmp_path)])
     assert str(tmp_path / "MNIST" / "raw") in str(stopped.value)

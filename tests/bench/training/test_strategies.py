@@ -2,13 +2,17 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import impsamp_fast
+from bench.training import time_split
 from bench.training.making import make_for_dataset, parse_start
+from bench.training.run import Training
 from bench.training.runner import run_all
 from bench.training.strategies import FAST, STRATEGIES, find, known
+from bench.training.stream import Stream
 from impsamp_fast import ScoringPass, strategies
 from tests.bench.tiny_bench import QUICK_TASK, comparison, tiny_data
 
@@ -117,6 +121,31 @@ def test_start_rules_are_parsed() -> None:
     assert after.steps == 7
     assert isinstance(ratio, impsamp_fast.LossRatio)
     assert ratio.threshold == 0.42
+
+
+def test_a_large_batch_may_give_several_mini_batches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = []
+    fetch = Stream.next
+
+    def counted(self: Stream, count: int) -> Any:
+        rows.append(count)
+        return fetch(self, count)
+
+    monkeypatch.setattr(Stream, "next", counted)
+    name = "gradient-norm-cdf-unbiased-pool4"
+    task = replace(QUICK_TASK, start="always")
+    parts = replace(comparison(tmp_path, task, [name]), seeds=1)
+    training = Training(task, tiny_data(tmp_path), parts.strategies[0], 0, "always")
+    training.train_steps(4)
+    assert rows == [task.large]
+    assert training.picker.importance_steps == 4
+    training.train_steps(8)
+    assert rows == [task.large] * 2
+    monkeypatch.setattr(time_split, "FEWEST", 4)  # of which one scores
+    (run,) = run_all(parts, tiny_data(tmp_path))["runs"]
+    assert run["split_us"]["forward"] > 0
 
 
 def test_fast_ones_score_by_the_pass_of_their_task(tmp_path: Path) -> None:
