@@ -15,6 +15,7 @@ from bench.training.pickers import BatchPicker, make_picker
 from bench.training.strategies import Strategy
 from bench.training.stream import Stream
 from impsamp_fast import row_stats
+from impsamp_fast.batch._nested import with_format
 
 WARM_UP_STEPS = 3
 MAP_SIZE = 160  # pixels along each side of a decision map
@@ -41,6 +42,9 @@ class Training:
     ) -> None:
         torch.manual_seed(seed)
         self.task, self.data, self.strategy = task, data, strategy
+        # The fastest format of pictures on a CPU.
+        test_x = with_format(data.test_x, torch.channels_last)
+        self.test_rows = test_x.split(EVALUATED_AT_ONCE)
         self.model = task.network()
         rate = learning_rate or task.learning_rate
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=rate)
@@ -105,7 +109,7 @@ class Training:
         self.optimizer.step()
 
     def test_logits(self) -> Tensor:
-        return torch.cat([self.model(x) for x in self.data.test_x.split(EVALUATED_AT_ONCE)])
+        return torch.cat([self.model(x) for x in self.test_rows])
 
     @torch.no_grad()
     def loss_quantiles(self) -> list[float]:
