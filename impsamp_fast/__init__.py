@@ -3,10 +3,12 @@
 The operators :func:`row_stats`, :func:`score`, :func:`draw` and :func:`select` work on tensors;
 :class:`Selector` turns them into a training step, from the step that a :class:`StartRule` says.
 :mod:`~impsamp_fast.strategies` has the strategies of the literature by name, composed of these
-parts; :mod:`~impsamp_fast.dataset` those that choose samples of the data set.
+parts; :mod:`~impsamp_fast.dataset` those that choose samples of the data set;
+:mod:`~impsamp_fast.distributed` draws and selects from the rows of all ranks of a process group.
 """
 
 from impsamp_fast import dataset as dataset
+from impsamp_fast import distributed as distributed
 from impsamp_fast import strategies as strategies
 from impsamp_fast._extension import build_info
 from impsamp_fast.batch.accumulator import Accumulator

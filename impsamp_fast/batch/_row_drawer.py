@@ -10,17 +10,18 @@ from torch import Tensor
 from torch.compiler import is_compiling
 
 from impsamp_fast._faults import OnFault, marked
+from impsamp_fast._fill_up import fill_up
 from impsamp_fast._seeds import second_seed
 from impsamp_fast._uniform import fill
 from impsamp_fast.batch import draw_rules as rules
 from impsamp_fast.batch._faults import Found, examined, explainer, without_class
-from impsamp_fast.batch._fill_up import WITHOUT_REPLACEMENT, fill_up
 from impsamp_fast.batch._trained_loss import TrainedLoss
 from impsamp_fast.batch._user_score import Scored, UserScore, positive_if_negative
 from impsamp_fast.batch.draw_rules import DrawRule
 from impsamp_fast.batch.filters import Filter, rows_that_pass
 from impsamp_fast.ops import Draw, corrected, row_stats, select, smoothed
 from impsamp_fast.ops import score as score_of
+from impsamp_fast.ops._stages import WITHOUT_REPLACEMENT
 from impsamp_fast.ops._status import first_fault, status_error
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from impsamp_fast._checks import check_integer, check_number
 from impsamp_fast._settings import ShowsSettings
 from impsamp_fast.ops import Draw, Kind, draw
+from impsamp_fast.ops._corrected import kind_of
 
 
 class DrawRule(ShowsSettings, ABC):
@@ -58,9 +59,7 @@ class Method(DrawRule):
     @property
     def kind(self) -> Kind:
         """That of the method."""
-        if self.name == "topk":
-            return "deterministic"
-        return "without replacement" if self.name in ("race", "pps") else "with replacement"
+        return kind_of(self.name)
 
     def __call__(self, scores: Tensor, n: int, seed: int | Tensor) -> Draw:
         """As :func:`~impsamp_fast.draw`, with its errors."""

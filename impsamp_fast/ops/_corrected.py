@@ -15,6 +15,13 @@ Kind = Literal["with replacement", "without replacement", "deterministic"]
 _corrected = operator("corrected", Tensor)
 
 
+def kind_of(method: str) -> Kind:
+    """How a method of :func:`draw` draws."""
+    if method == "topk":
+        return "deterministic"
+    return "without replacement" if method in ("race", "pps") else "with replacement"
+
+
 def corrected(
     prob: Tensor,
     drawn_by: Tensor,

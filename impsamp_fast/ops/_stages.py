@@ -54,8 +54,8 @@ _arrival_prob = operator("_draw_arrival_prob", Tensor)
 _certain = operator("_draw_certain", Tensor)
 _by_size = operator("_draw_by_size", Draw)
 
-_ELSEWHERE = -1
-_WITHOUT_REPLACEMENT = ("race", "topk", "pps")
+ELSEWHERE = -1
+WITHOUT_REPLACEMENT = ("race", "topk", "pps")
 _BITS = {torch.float32: torch.int32, torch.float64: torch.int64}
 
 
@@ -68,14 +68,17 @@ def draw_in_parts(parts: Sequence[Tensor], n: int, method: str, seed: int | Tens
         method: likewise.
         seed: likewise.
     """
-    draws = [part_of_draw(weights, part, n, method, seed) for part, weights in enumerate(parts)]
+    scans = torch.stack([scan_of(weights) for weights in parts])
+    draws = [
+        part_of_draw(weights, scans, part, n, method, seed) for part, weights in enumerate(parts)
+    ]
     said: list[Any] = [next(draw) for draw in draws]
     while isinstance(said[0], Tensor):
         heard = torch.stack(said)
         said = [advance(draw, heard) for draw in draws]
     index, before = [], 0
     for weights, share in zip(parts, said, strict=True):
-        index.append(torch.where(share.index < 0, _ELSEWHERE, share.index + before))
+        index.append(torch.where(share.index < 0, ELSEWHERE, share.index + before))
         before += weights.shape[0]
     return Draw(torch.stack(index).amax(0), torch.stack([share.prob for share in said]).sum(0))
 
@@ -89,7 +92,33 @@ def advance(draw: _Stages, heard: Tensor) -> Tensor | Draw:
         return share
 
 
-def part_of_draw(weights: Tensor, part: int, n: int, method: str, seed: int | Tensor) -> _Stages:
+def scan_of(weights: Tensor) -> Tensor:
+    """What all parts must hear of a part's weights before the first stage, int64 [4].
+
+    The bits of the largest, how many are positive, how many there are, and 0 or 1 + the first
+    faulty one.
+    """
+    scan = _scan((weights,), None)
+    rows = torch.full_like(scan.positive, weights.shape[0])
+    return torch.stack([bits_of(scan.largest), scan.positive, rows, scan.status])
+
+
+def bits_of(numbers: Tensor) -> Tensor:
+    """The bits of numbers that are not negative, int64.
+
+    They order as the numbers do, also where a processor flushes subnormal numbers to zero.
+    """
+    return numbers.view(_BITS[numbers.dtype]).long()
+
+
+def numbers_of(bits: Tensor, dtype: torch.dtype) -> Tensor:
+    """The numbers that have these bits."""
+    return bits.to(_BITS[dtype]).view(dtype)
+
+
+def part_of_draw(
+    weights: Tensor, scans: Tensor, part: int, n: int, method: str, seed: int | Tensor
+) -> _Stages:
     """One part's side of a draw: yields what all parts must hear, and is sent their stack.
 
     That is int64 and of one shape in all parts. Whatever is decided, an error too, all decide at
@@ -97,6 +126,7 @@ def part_of_draw(weights: Tensor, part: int, n: int, method: str, seed: int | Te
 
     Args:
         weights: ``[k]``, of this part.
+        scans: ``[parts, 4]``, the ``scan_of`` each.
         part: which one it is.
         n: how many rows are drawn from all parts.
         method: as :func:`draw` has it.
@@ -106,36 +136,41 @@ def part_of_draw(weights: Tensor, part: int, n: int, method: str, seed: int | Te
         ``Draw(index, prob)``, ``[n]`` each: rows of this part; -1 and 0 where another part has the
         row. On an accelerator -1 and NaN where :func:`draw` would mark that it could not be made.
     """
-    scan = _scan((weights,), None)
-    dtype = scan.largest.dtype
-    rows = torch.full_like(scan.positive, weights.shape[0])
-    # Bits order as weights do, also where a processor flushes subnormal numbers to zero.
-    bits = scan.largest.view(_BITS[dtype]).long()
-    every = yield torch.stack([bits, scan.positive, rows, scan.status])
-    bits, positive, rows, status = every.unbind(1)
-    largest = bits.amax().to(_BITS[dtype]).view(dtype)
+    bits, positive, rows, status = scans.unbind(1)
+    largest = numbers_of(bits.amax(), result_dtype(weights))
     weighted = torch.where(positive.any(), positive.sum(), rows.sum())
-    if every.is_cpu:
+    if scans.is_cpu:
         _raise_for(status, rows, int(weighted), n, method)
     failed = largest.isnan()
-    if method in _WITHOUT_REPLACEMENT:
+    if method in WITHOUT_REPLACEMENT:
         failed = failed | (weighted < n)
     # No stage is led astray by equal weights, which those of a draw that cannot be made become.
     known = (weights, largest.masked_fill(failed, 0.0), rows.sum())
     number = _on_device(seed, weights.device)
     if method == "pps":
         share = yield from _in_proportion(known, part, n, number)
-    elif method in _WITHOUT_REPLACEMENT:
+    elif method in WITHOUT_REPLACEMENT:
         share = yield from _by_order(known, part, rows[:part].sum(), n, method, number)
     else:
         share = yield from _with_replacement(known, part, n, method, number)
     return Draw(
-        share.index.masked_fill(failed, _ELSEWHERE), share.prob.masked_fill(failed, torch.nan)
+        share.index.masked_fill(failed, ELSEWHERE), share.prob.masked_fill(failed, torch.nan)
     )
 
 
+def total_of(weights: Tensor, largest: Tensor, rows: Tensor) -> Tensor:
+    """The sum of a part's weights in the fixed point of all, int64 [].
+
+    Args:
+        weights: ``[k]``, of the part.
+        largest: [], the largest weight of all parts.
+        rows: [], int64, how many rows all parts have.
+    """
+    return _total((weights, largest, rows), None)
+
+
 def _with_replacement(known: _Known, part: int, n: int, method: str, seed: Tensor) -> _Stages:
-    totals = yield _total(known, None)
+    totals = yield total_of(*known)
     return _part((*known, totals.sum(), totals[:part].sum(), n, method, seed), None)
 
 
@@ -148,7 +183,7 @@ def _by_order(
     # Equal keys stay in the order of the parts, and so of the rows.
     ordered, place = keys.flatten().sort(stable=True)
     elsewhere = place[:n] // (n + 1) != part
-    index = first.index[place[:n] % (n + 1)].masked_fill(elsewhere, _ELSEWHERE)
+    index = first.index[place[:n] % (n + 1)].masked_fill(elsewhere, ELSEWHERE)
     if method == "topk":
         return Draw(index, (~elsewhere).to(largest.dtype))
     drawn = pad(weights, (0, 1))[index]  # the last one elsewhere
@@ -157,7 +192,7 @@ def _by_order(
 
 
 def _in_proportion(known: _Known, part: int, n: int, seed: Tensor) -> _Stages:
-    total = (yield _total(known, None)).sum()
+    total = (yield total_of(*known)).sum()
     # The size from which rows are certain (none is, by its bits), the sum of the others, the count.
     found = torch.stack([torch.full_like(total, -1), total, torch.zeros_like(total)])
     while True:
@@ -180,7 +215,7 @@ def _raise_for(status: Tensor, rows: Tensor, weighted: int, n: int, method: str)
     if faulty.numel():
         row = rows[: faulty[0]].sum() + status[faulty[0]] - 1
         raise ValueError(f"weights[{row}] is negative or not finite")
-    if method in _WITHOUT_REPLACEMENT and n > weighted:
+    if method in WITHOUT_REPLACEMENT and n > weighted:
         raise status_error(-1 - weighted, n, method)
 
 

@@ -7,7 +7,7 @@ from torch import nn
 
 import impsamp_fast as isf
 from impsamp_fast import strategies
-from impsamp_fast.batch._fill_up import fill_up
+from impsamp_fast._fill_up import fill_up
 from tests.goodness import fits
 
 K, N = 64, 16
