@@ -167,17 +167,21 @@ struct SystematicPoints {
 // 1 - x = 2^-k m with m in (1/2, 1], and -log(m) = 2 atanh(t) with t = (1 - m) / (1 + m) <= 1/3;
 // every term is positive, so the relative error stays below 1e-6 from the smallest arrival to the
 // largest.
-ISF_FN float unit_exponential(uint64_t random) {
-  float k = 0.0f, lost;  // lost = 1 - m, exact
-  if (random < (static_cast<uint64_t>(1) << 63)) {
-    lost = product(static_cast<float>(random), 5.421010862427522e-20f);  // 2^-64
-  } else {
-    const float rest = static_cast<float>(~random | 1);
-    const uint32_t bits = bits_of(rest);
-    k = 190.0f -
-        static_cast<float>(bits >> 23);  // rest = 2^(field - 127) * [1, 2) and 1 - x = rest * 2^-64
-    lost = 1.0f - float_from((bits & 0x7fffffu) | 0x3f000000u);
-  }
+//
+// In two steps, of which loops become vectors: x, or 1 - x where that is smaller, in units of
+// 2^-64; and the rest from its float. All bits of `late` say whether x >= 1/2.
+ISF_FN uint64_t from_nearer_end(uint64_t random) {
+  const uint64_t late = 0 - (random >> 63);
+  return (random ^ late) | (late & 1);
+}
+ISF_FN float unit_exponential(float distance, uint32_t late) {
+  const uint32_t bits = bits_of(distance);  // 2^(field - 127) * [1, 2)
+  const float exponent = 190.0f - static_cast<float>(static_cast<int32_t>(bits >> 23));
+  const float k = float_from(bits_of(exponent) & late);
+  const float m = float_from((bits & 0x7fffffu) | 0x3f000000u);
+  const float early = product(distance, 5.421010862427522e-20f);  // 2^-64
+  // 1 - m, exact
+  const float lost = float_from((bits_of(1.0f - m) & late) | (bits_of(early) & ~late));
   const float t = lost / (2.0f - lost);
   const float t2 = product(t, t);
   float tail = 1.0f / 15.0f;
@@ -189,12 +193,6 @@ ISF_FN float unit_exponential(uint64_t random) {
   tail = sum(product(tail, t2), 1.0f / 3.0f);
   const float twice = t + t;
   return sum(product(k, 0.6931471805599453f), sum(twice, product(twice, product(tail, t2))));
-}
-
-// The arrival time of a row in the exponential race. Positive floats order like their bits, so
-// (bits, row) is a sort key with ties to the lower row.
-ISF_FN float arrival(uint64_t random, uint64_t fixed_point_weight) {
-  return unit_exponential(random) / static_cast<float>(fixed_point_weight);
 }
 
 }  // namespace isf

@@ -260,8 +260,14 @@ ISF_CONSTANT uint32_t kNeverArrives = 0xffffffffu;
 // Behind the key of every row, where keys are int64.
 ISF_CONSTANT int64_t kBehindAll = 0x7fffffffffffffff;
 
+// From the nearest floats of from_nearer_end(random) and of the weight in fixed point.
+ISF_FN uint32_t race_key(float distance, uint32_t late, float rate) {
+  const uint32_t key = bits_of(unit_exponential(distance, late) / rate);
+  return key | (0 - static_cast<uint32_t>(rate == 0.0f));
+}
 ISF_FN uint32_t race_key(uint64_t fixed, uint64_t random) {
-  return fixed ? bits_of(arrival(random, fixed)) : kNeverArrives;
+  return race_key(nearest<float>(from_nearer_end(random)), 0 - static_cast<uint32_t>(random >> 63),
+                  nearest<float>(fixed));
 }
 
 ISF_FN float arrival_time(uint32_t key) {

@@ -10,33 +10,44 @@
 
 namespace isf {
 
+// Operations on words of 32 bits and the products of two; a vector type provides the same names.
+ISF_FN uint64_t wide_product(uint32_t a, uint32_t b) { return static_cast<uint64_t>(a) * b; }
+ISF_FN uint32_t upper_word(uint64_t x) { return static_cast<uint32_t>(x >> 32); }
+ISF_FN uint32_t lower_word(uint64_t x) { return static_cast<uint32_t>(x); }
+ISF_FN uint64_t joined(uint32_t lower, uint32_t upper) {
+  return lower | static_cast<uint64_t>(upper) << 32;
+}
+
+template <class Number>
 struct PhiloxBlock {
-  uint64_t number[2];
+  Number number[2];
 };
 
-ISF_FN PhiloxBlock philox_block(uint64_t seed, uint64_t block) {
-  uint32_t c0 = static_cast<uint32_t>(block), c1 = static_cast<uint32_t>(block >> 32), c2 = 0,
-           c3 = 0;
-  uint32_t k0 = static_cast<uint32_t>(seed), k1 = static_cast<uint32_t>(seed >> 32);
+// Word is uint32_t or a vector of them.
+template <class Word>
+ISF_FN auto philox(uint64_t seed, Word c0, Word c1) -> PhiloxBlock<decltype(joined(c0, c1))> {
+  Word c2 = c0 ^ c0, c3 = c2;
+  uint32_t k0 = lower_word(seed), k1 = upper_word(seed);
   for (int round = 0; round < 10; ++round) {
-    const uint64_t p0 = static_cast<uint64_t>(0xD2511F53u) * c0;
-    const uint64_t p1 = static_cast<uint64_t>(0xCD9E8D57u) * c2;
-    c0 = static_cast<uint32_t>(p1 >> 32) ^ c1 ^ k0;
-    c1 = static_cast<uint32_t>(p1);
-    c2 = static_cast<uint32_t>(p0 >> 32) ^ c3 ^ k1;
-    c3 = static_cast<uint32_t>(p0);
+    const auto p0 = wide_product(c0, 0xD2511F53u), p1 = wide_product(c2, 0xCD9E8D57u);
+    c0 = upper_word(p1) ^ c1 ^ k0;
+    c1 = lower_word(p1);
+    c2 = upper_word(p0) ^ c3 ^ k1;
+    c3 = lower_word(p0);
     k0 += 0x9E3779B9u;
     k1 += 0xBB67AE85u;
   }
-  PhiloxBlock result;
-  result.number[0] = c0 | static_cast<uint64_t>(c1) << 32;
-  result.number[1] = c2 | static_cast<uint64_t>(c3) << 32;
+  const PhiloxBlock<decltype(joined(c0, c1))> result = {{joined(c0, c1), joined(c2, c3)}};
   return result;
+}
+
+ISF_FN PhiloxBlock<uint64_t> philox_block(uint64_t seed, uint64_t block) {
+  return philox(seed, lower_word(block), upper_word(block));
 }
 
 // The i-th random number of a seed, uniform over the 64-bit integers.
 ISF_FN uint64_t random_number(uint64_t seed, uint64_t i) {
-  const PhiloxBlock block = philox_block(seed, i >> 1);
+  const PhiloxBlock<uint64_t> block = philox_block(seed, i >> 1);
   return i & 1 ? block.number[1] : block.number[0];
 }
 

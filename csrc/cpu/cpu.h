@@ -33,6 +33,8 @@ struct DrawWeights {
   const T* weight;  // [rows]
   Sampling<T> sampling;
   std::unique_ptr<T[]> made;  // where they are not the scores themselves
+
+  uint64_t fixed(int64_t row) const { return to_fixed_point(weight[row], sampling.shift); }
 };
 
 // Of scores [rows], once it is known how they become weights.

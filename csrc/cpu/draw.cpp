@@ -2,14 +2,13 @@
 #include <c10/util/Exception.h>
 
 #include <algorithm>
-#include <cmath>
-#include <cstring>
 #include <memory>
 #include <vector>
 
 #include "../names.h"
 #include "blocks.h"
 #include "cpu.h"
+#include "order.h"
 
 namespace isf {
 namespace cpu {
@@ -150,30 +149,6 @@ void draw_pps(const FixedPoint& fixed, const DrawRules& rules, uint64_t seed, in
   draw_by_size(fixed, rules, found, CertainPart::nothing(), seed, index, prob);
 }
 
-// Sorts by all threads: the keys are halved until there is a part for each of them.
-template <class Key>
-void sort_in_parallel(Key* keys, int64_t count) {
-  const auto start = [&](int64_t part, int64_t parts) { return keys + count * part / parts; };
-  int64_t parts = 1;
-  for (; parts < at::get_num_threads() && count / parts > kBlock; parts *= 2) {
-    at::parallel_for(0, parts, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t p = begin; p < end; ++p)
-        std::nth_element(start(p, parts), start(2 * p + 1, 2 * parts), start(p + 1, parts));
-    });
-  }
-  at::parallel_for(0, parts, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t p = begin; p < end; ++p) std::sort(start(p, parts), start(p + 1, parts));
-  });
-}
-
-// Moves the `count` smallest keys to the front, in order, and the next one behind them.
-template <class Key>
-void order_smallest(std::vector<Key>& keys, int64_t count) {
-  if (count < static_cast<int64_t>(keys.size()))
-    std::nth_element(keys.begin(), keys.begin() + count, keys.end());
-  sort_in_parallel(keys.data(), count);
-}
-
 // Of up to kNumbers arrivals.
 void arrival_probabilities(const uint64_t* rate, float time, int64_t count, float* prob) {
   float all[kNumbers];
@@ -192,73 +167,70 @@ void store_arrival_prob(const Rate& rate, float time, int64_t n, T* prob) {
     uint64_t rates[kNumbers] = {};
     for (; begin < end; begin += kNumbers) {
       const int64_t count = std::min<int64_t>(kNumbers, end - begin);
-      for (int64_t k = 0; k < count; ++k) rates[k] = static_cast<uint64_t>(rate(begin + k));
+      for (int64_t k = 0; k < count; ++k) rates[k] = rate(begin + k);
       arrival_probabilities(rates, time, count, prob + begin);
     }
   });
 }
 
-// A row's key over its number: what rows are ordered by.
-uint64_t ordered(uint32_t key, uint64_t row) { return uint64_t{key} << 32 | row; }
+// The arrivals of the exponential race; row 0 is `first_row` of all.
+template <class T>
+struct RaceKeys {
+  typedef uint32_t Key;
+  const DrawWeights<T>& weights;
+  uint64_t first_row, seed;
 
-__extension__ typedef unsigned __int128 WideKey;
-WideKey ordered(uint64_t key, uint64_t row) { return WideKey{key} << 64 | row; }
+  Key of(int64_t row) const {
+    return race_key(weights.fixed(row),
+                    random_number(seed, first_row + static_cast<uint64_t>(row)));
+  }
+  void fill(int64_t begin, int64_t count, Key* key) const {
+    int64_t fixed[kChunk];
+    kernels().to_fixed_point[kType<T>](weights.weight + begin, weights.sampling.shift, fixed, 0,
+                                       count);
+    kernels().race(fixed, first_row + static_cast<uint64_t>(begin), seed, key, count);
+  }
+};
 
-template <class Key>
-uint64_t key_of(Key ordered) {
-  return static_cast<uint64_t>(ordered >> 4 * sizeof(Key));
-}
-template <class Key>
-int64_t row_of(Key ordered) {
-  return static_cast<int64_t>(ordered & 0xffffffffu);
-}
+// The largest weights.
+template <class T>
+struct TopkKeys {
+  typedef BitsOf<T> Key;
+  const DrawWeights<T>& weights;
 
-// By the arrivals of the exponential race; row 0 is `first_row` of all.
-std::vector<uint64_t> race_order(const FixedPoint& fixed, int64_t rows, uint64_t first_row,
-                                 uint64_t seed) {
-  std::vector<uint64_t> order(rows);
-  for_each_block(rows, [&](int64_t, int64_t begin, int64_t end) {
-    kernels().race(fixed.weight.get(), first_row, seed, order.data(), begin, end);
-  });
-  return order;
-}
+  Key of(int64_t row) const { return topk_key(weights.weight[row]); }
+  void fill(int64_t begin, int64_t count, Key* key) const {
+    const T* weight = weights.weight + begin;
+    for (int64_t i = 0; i < count; ++i) key[i] = topk_key(weight[i]);
+  }
+};
 
 template <class T>
-auto topk_order(const T* weights, int64_t rows) {
-  std::vector<decltype(ordered(topk_key(T()), 0))> order(rows);
-  for (int64_t i = 0; i < rows; ++i)
-    order[i] = ordered(topk_key(weights[i]), static_cast<uint64_t>(i));
-  return order;
-}
-
-template <class T>
-void draw_race(const FixedPoint& fixed, const DrawRules& rules, uint64_t seed, int64_t* index,
+void draw_race(const DrawWeights<T>& weights, const DrawRules& rules, uint64_t seed, int64_t* index,
                T* prob) {
   const int64_t rows = rules.rows, n = rules.n;
-  std::vector<uint64_t> order = race_order(fixed, rows, 0, seed);
-  order_smallest(order, n);
+  const auto order = smallest_keys(RaceKeys<T>{weights, 0, seed}, rows, n);
   for (int64_t i = 0; i < n; ++i) index[i] = row_of(order[i]);
   const float time =
       arrival_time(n < rows ? static_cast<uint32_t>(key_of(order[n])) : kNeverArrives);
-  store_arrival_prob([&](int64_t i) { return fixed.weight[index[i]]; }, time, n, prob);
+  store_arrival_prob([&](int64_t i) { return weights.fixed(index[i]); }, time, n, prob);
 }
 
 template <class T>
-void draw_topk(const T* weights, const DrawRules& rules, int64_t* index, T* prob) {
+void draw_topk(const DrawWeights<T>& weights, const DrawRules& rules, int64_t* index, T* prob) {
   const int64_t n = rules.n;
-  auto order = topk_order(weights, rules.rows);
-  order_smallest(order, n);
+  const auto order = smallest_keys(TopkKeys<T>{weights}, rules.rows, n);
   for (int64_t i = 0; i < n; ++i) index[i] = row_of(order[i]);
   std::fill(prob, prob + n, T(1));
 }
 
 // The first of an order, as far as there are rows that have a weight.
-template <class Key>
-void store_first(std::vector<Key> order, int64_t n, int64_t* key, int64_t* index) {
-  const int64_t there = std::min(n, static_cast<int64_t>(order.size()));
-  order_smallest(order, there);
+template <class Keys>
+void store_first(const Keys& keys, int64_t rows, int64_t n, int64_t* key, int64_t* index) {
+  const int64_t there = std::min(n, rows);
+  const auto order = smallest_keys(keys, rows, there);
   for (int64_t i = 0; i < n; ++i) {
-    const bool drawable = i < there && key_of(order[i]) != key_of(~Key(0));
+    const bool drawable = i < there && key_of(order[i]) != ~typename Keys::Key(0);
     key[i] = drawable ? static_cast<int64_t>(key_of(order[i])) : kBehindAll;
     index[i] = drawable ? row_of(order[i]) : kElsewhere;
   }
@@ -294,17 +266,13 @@ void draw_part(const DrawWeights<T>& weights, const DrawRules& rules, const Shar
 template <class T>
 void draw_first(const DrawWeights<T>& weights, int64_t rows, Method method, uint64_t first_row,
                 uint64_t seed, int64_t n, int64_t* key, int64_t* index) {
-  if (method == Method::kTopk) {
-    return store_first(topk_order(weights.weight, rows), n, key, index);
-  }
-  const FixedPoint fixed(weights.weight, rows, weights.sampling.shift);
-  store_first(race_order(fixed, rows, first_row, seed), n, key, index);
+  if (method == Method::kTopk) return store_first(TopkKeys<T>{weights}, rows, n, key, index);
+  store_first(RaceKeys<T>{weights, first_row, seed}, rows, n, key, index);
 }
 
 template <class T>
 void draw_arrival_prob(const DrawWeights<T>& weights, int64_t n, uint32_t next, T* prob) {
-  const FixedPoint fixed(weights.weight, n, weights.sampling.shift);
-  store_arrival_prob([&](int64_t i) { return fixed.weight[i]; }, arrival_time(next), n, prob);
+  store_arrival_prob([&](int64_t i) { return weights.fixed(i); }, arrival_time(next), n, prob);
 }
 
 template <class T>
@@ -325,21 +293,16 @@ template <class T>
 void draw(const DrawWeights<T>& weights, const DrawRules& rules, c10::function_ref<uint64_t()> seed,
           int64_t* index, T* prob, T* tau) {
   const int64_t rows = rules.rows;
-  if (rules.method == Method::kTopk) {
-    draw_topk(weights.weight, rules, index, prob);
+  if (rules.method == Method::kTopk || rules.method == Method::kRace) {
     if (tau) *tau = tau_of(weights, rows);
-    return;
+    if (rules.method == Method::kTopk) return draw_topk(weights, rules, index, prob);
+    return draw_race(weights, rules, seed(), index, prob);
   }
   FixedPoint fixed(weights.weight, rows, weights.sampling.shift);
   if (tau) *tau = tau_of<T>(fixed, rows);
-  if (rules.method == Method::kPps) {
-    draw_pps(fixed, rules, seed(), index, prob);
-  } else if (rules.method == Method::kRace) {
-    draw_race(fixed, rules, seed(), index, prob);
-  } else {
-    const Share all = {fixed.total, 0};
-    draw_at_points(std::move(fixed), rules, all, seed(), index, prob);
-  }
+  if (rules.method == Method::kPps) return draw_pps(fixed, rules, seed(), index, prob);
+  const Share all = {fixed.total, 0};
+  draw_at_points(std::move(fixed), rules, all, seed(), index, prob);
 }
 
 template float tau_of(const DrawWeights<float>&, int64_t);

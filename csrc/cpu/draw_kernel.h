@@ -49,12 +49,46 @@ uint64_t to_fixed_point_kernel(const void* weights, int shift, int64_t* fixed, i
   return sum;
 }
 
+// Words in lanes twice as wide; what is above a word does not matter.
+struct WordLanes {
+  typedef uint64_t Longs __attribute__((vector_size(kVectorBytes)));
+  static constexpr int kCount = kVectorBytes / 8;
+  Longs v;
+
+  ISF_MEMBER friend WordLanes operator^(WordLanes a, WordLanes b) { return {a.v ^ b.v}; }
+  ISF_MEMBER friend WordLanes operator^(WordLanes a, uint32_t b) { return {a.v ^ b}; }
+  ISF_MEMBER friend WordLanes wide_product(WordLanes a, uint32_t b) {
+    const Longs factor = b - Longs{};
+#if defined(ISF_AVX512)
+    return {
+        same_bits<Longs>(_mm512_mul_epu32(same_bits<__m512i>(a.v), same_bits<__m512i>(factor)))};
+#elif defined(ISF_AVX2)
+    return {
+        same_bits<Longs>(_mm256_mul_epu32(same_bits<__m256i>(a.v), same_bits<__m256i>(factor)))};
+#elif defined(__SSE2__)
+    return {same_bits<Longs>(_mm_mul_epu32(same_bits<__m128i>(a.v), same_bits<__m128i>(factor)))};
+#else
+    return {(a.v & 0xffffffffu) * factor};
+#endif
+  }
+  ISF_MEMBER friend WordLanes upper_word(WordLanes x) { return {x.v >> 32}; }
+  ISF_MEMBER friend WordLanes lower_word(WordLanes x) { return x; }
+  ISF_MEMBER friend WordLanes joined(WordLanes lower, WordLanes upper) {
+    return {(lower.v & 0xffffffffu) | upper.v << 32};
+  }
+};
+
 inline void random_numbers_kernel(uint64_t seed, uint64_t first, uint64_t* number) {
   uint64_t even[cpu::kNumbers / 2], odd[cpu::kNumbers / 2];
-  for (int b = 0; b < cpu::kNumbers / 2; ++b) {
-    const PhiloxBlock block = philox_block(seed, first / 2 + static_cast<uint64_t>(b));
-    even[b] = block.number[0];
-    odd[b] = block.number[1];
+  for (int b = 0; b < cpu::kNumbers / 2; b += WordLanes::kCount) {
+    WordLanes low, high;
+    for (int lane = 0; lane < WordLanes::kCount; ++lane) {
+      low.v[lane] = first / 2 + static_cast<uint64_t>(b + lane);
+    }
+    high.v = low.v >> 32;
+    const PhiloxBlock<WordLanes> block = philox(seed, low, high);
+    memcpy(even + b, &block.number[0], sizeof block.number[0]);
+    memcpy(odd + b, &block.number[1], sizeof block.number[1]);
   }
   for (int b = 0; b < cpu::kNumbers / 2; ++b) {
     number[2 * b] = even[b];
@@ -62,25 +96,51 @@ inline void random_numbers_kernel(uint64_t seed, uint64_t first, uint64_t* numbe
   }
 }
 
-inline void race_kernel(const int64_t* fixed, uint64_t first_row, uint64_t seed, uint64_t* key,
-                        int64_t begin, int64_t end) {
-  uint64_t number[cpu::kNumbers + 1] = {}, time[cpu::kNumbers];
+inline void race_kernel(const int64_t* fixed, uint64_t first_row, uint64_t seed, uint32_t* key,
+                        int64_t count) {
+  uint64_t number[cpu::kNumbers + 1] = {};
   int64_t weight[cpu::kNumbers] = {};
-  for (int64_t count; begin < end; begin += count) {
+  float distance[cpu::kNumbers], rate[cpu::kNumbers];
+  uint32_t late[cpu::kNumbers], keys[cpu::kNumbers];
+  for (int64_t done = 0; done < count;) {
     // Random numbers come in pairs: after a group that is one short, the rows are at an even one.
-    const uint64_t row = first_row + static_cast<uint64_t>(begin), odd = row & 1;
+    const uint64_t row = first_row + static_cast<uint64_t>(done), odd = row & 1;
     const int64_t most = cpu::kNumbers - static_cast<int64_t>(odd);
-    count = end - begin < most ? end - begin : most;
+    const int64_t group = count - done < most ? count - done : most;
     random_numbers_kernel(seed, row - odd, number);
-    memcpy(weight, fixed + begin, static_cast<size_t>(count) * sizeof *weight);
+    memcpy(weight, fixed + done, static_cast<size_t>(group) * sizeof *weight);
     for (int k = 0; k < cpu::kNumbers; ++k) {
-      const uint64_t bits = bits_of(
-          arrival(number[static_cast<uint64_t>(k) + odd], static_cast<uint64_t>(weight[k])));
-      time[k] =
-          bits << 32 | static_cast<uint64_t>(begin + k) | -static_cast<uint64_t>(weight[k] == 0);
+      const uint64_t random = number[static_cast<uint64_t>(k) + odd];
+      distance[k] = nearest<float>(from_nearer_end(random));
+      rate[k] = nearest<float>(static_cast<uint64_t>(weight[k]));
+      late[k] = 0 - static_cast<uint32_t>(random >> 63);
     }
-    memcpy(key + begin, time, static_cast<size_t>(count) * sizeof *time);
+    for (int k = 0; k < cpu::kNumbers; ++k) keys[k] = race_key(distance[k], late[k], rate[k]);
+    memcpy(key + done, keys, static_cast<size_t>(group) * sizeof *keys);
+    done += group;
   }
+}
+
+template <class Key>
+int64_t filter_kernel(const void* keys, int64_t count, uint64_t most, uint64_t row,
+                      void* ordered_keys) {
+  const Key* key = static_cast<const Key*>(keys);
+  const Key bound = static_cast<Key>(most);
+  cpu::Ordered<Key>* kept = static_cast<cpu::Ordered<Key>*>(ordered_keys);
+  constexpr int64_t kGroup = 16;  // often there is none among so many
+  for (int64_t i = 0; i < count; i += kGroup) {
+    const int64_t stop = count - i < kGroup ? count : i + kGroup;
+    if (stop == i + kGroup) {
+      Key any = 0;
+      for (int64_t k = 0; k < kGroup; ++k) any |= static_cast<Key>(key[i + k] <= bound);
+      if (!any) continue;
+    }
+    for (int64_t k = i; k < stop; ++k) {
+      *kept = cpu::ordered(key[k], row + static_cast<uint64_t>(k));
+      kept += key[k] <= bound;
+    }
+  }
+  return kept - static_cast<cpu::Ordered<Key>*>(ordered_keys);
 }
 
 inline void arrival_probabilities_kernel(const uint64_t* rate, float time, float* prob) {

@@ -41,10 +41,22 @@ typedef uint64_t (*FixedPointKernel)(const void* weights, int shift, int64_t* fi
 constexpr int kNumbers = 32;
 typedef void (*NumbersKernel)(uint64_t seed, uint64_t first, uint64_t* number);
 
-// key[i] = arrival time in the exponential race, by its bits, over i; rows of weight 0 come last.
-// For the rows [begin, end); row i has the random number first_row + i.
-typedef void (*RaceKernel)(const int64_t* fixed, uint64_t first_row, uint64_t seed, uint64_t* key,
-                           int64_t begin, int64_t end);
+// key[i] = choice.h's race_key() of row first_row + i, whose weight in fixed point is fixed[i], for
+// i < count.
+typedef void (*RaceKernel)(const int64_t* fixed, uint64_t first_row, uint64_t seed, uint32_t* key,
+                           int64_t count);
+
+// A row's key over its number: what rows are ordered by.
+ISF_FN uint64_t ordered(uint32_t key, uint64_t row) { return uint64_t{key} << 32 | row; }
+__extension__ typedef unsigned __int128 WideKey;
+ISF_FN WideKey ordered(uint64_t key, uint64_t row) { return WideKey{key} << 64 | row; }
+template <class Key>
+using Ordered = decltype(ordered(Key(), 0));
+
+// Writes those of `count` keys that are at most `most` over their rows, of which the first key's is
+// `row`. Returns how many they are; there is room for all.
+typedef int64_t (*FilterKernel)(const void* keys, int64_t count, uint64_t most, uint64_t row,
+                                void* ordered_keys);
 
 // prob[i] = choice.h's arrival_probability() of kNumbers rates.
 typedef void (*ArrivalKernel)(const uint64_t* rate, float time, float* prob);
@@ -76,6 +88,7 @@ struct Kernels {
   FixedPointKernel to_fixed_point[2];
   NumbersKernel random_numbers;
   RaceKernel race;
+  FilterKernel filter[2];  // 32-bit keys, 64-bit keys
   ArrivalKernel arrival_probabilities;
   SearchKernel search;
   RaiseKernel raise[2];

@@ -38,6 +38,7 @@ const Kernels ISF_JOIN(kernels_, ISF_LEVEL) = {
     {ISF_LEVEL::to_fixed_point_kernel<float>, ISF_LEVEL::to_fixed_point_kernel<double>},
     ISF_LEVEL::random_numbers_kernel,
     ISF_LEVEL::race_kernel,
+    {ISF_LEVEL::filter_kernel<uint32_t>, ISF_LEVEL::filter_kernel<uint64_t>},
     ISF_LEVEL::arrival_probabilities_kernel,
     ISF_LEVEL::search_kernel,
     {ISF_LEVEL::raise_kernel<float>, ISF_LEVEL::raise_kernel<double>},

@@ -7,5 +7,9 @@
 
 #include <limits>
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 #define ISF_LEVEL baseline
 #include "level.h"
