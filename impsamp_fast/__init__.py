@@ -26,6 +26,7 @@ from impsamp_fast.batch.selector import Selector
 from impsamp_fast.batch.start import After, Always, LossRatio, StartRule, VarianceReduction
 from impsamp_fast.batch.step_time import StepTime
 from impsamp_fast.batch.strategy import BatchStrategy
+from impsamp_fast.batch.together import Together
 from impsamp_fast.dataset import (
     ActiveBias,
     Bandit,
@@ -93,6 +94,7 @@ __all__ = [
     "Smoothed",
     "StartRule",
     "StepTime",
+    "Together",
     "TopQuantile",
     "VarianceReduction",
     "WeightedSampler",

@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 from impsamp_fast._checks import to_integer
@@ -26,6 +27,23 @@ def seed_of_run(seed: int | None) -> int:
     if not -(1 << 63) <= number < 1 << 64:
         raise ValueError(f"seed is {number}, expected -2^63 <= seed < 2^64")
     return number
+
+
+def rank_here() -> int:
+    """This process's rank in torch's default process group; 0 where there is none."""
+    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+
+
+def seed_of_rank(seed: int, rank: int) -> int:
+    """Another seed for each rank: seed XOR mix(rank), which is the seed itself for rank 0.
+
+    Mixed by the finaliser of SplitMix64 (Steele, Lea, Flood 2014): no rank is another some steps
+    later.
+    """
+    mixed = rank * SEED_INCREMENT & _MASK
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        mixed = (mixed ^ mixed >> shift) * factor & _MASK
+    return (seed & _MASK) ^ mixed ^ mixed >> 31
 
 
 def seed_of_step(seed: int, step: int) -> int:

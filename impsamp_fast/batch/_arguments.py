@@ -11,12 +11,14 @@ from impsamp_fast.batch.filters import Filter
 from impsamp_fast.batch.start import StartRule
 
 
-def check_parts(model: nn.Module, n: int, start: StartRule | None) -> int:
+def check_parts(model: nn.Module, n: int, start: StartRule | None, rank: int | None) -> int:
     """Checks the arguments that all constructors have (TypeError, ValueError); n as an int."""
     if not isinstance(model, nn.Module):
         raise TypeError(f"model is {type(model).__name__}, expected an nn.Module")
     if start is not None and not isinstance(start, StartRule):
         raise TypeError(f"start is {start!r}, expected a start rule such as Always() or After(100)")
+    if rank is not None:
+        check_integer("rank", rank, 0)
     return check_integer("n", n, 1)
 
 

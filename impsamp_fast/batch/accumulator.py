@@ -54,6 +54,7 @@ class Accumulator(Queue):
         class_weight: likewise.
         ignore_index: likewise.
         seed: likewise.
+        rank: likewise.
 
     Raises:
         TypeError, ValueError: for an argument that is not as described.
@@ -76,6 +77,7 @@ class Accumulator(Queue):
         class_weight: Tensor | None = None,
         ignore_index: int | None = -100,
         seed: int | None = None,
+        rank: int | None = None,
     ) -> None:
         if not isinstance(filter, Filter):
             raise TypeError(f"filter is {filter!r}, expected a filter such as AccuracyFilter()")
@@ -94,6 +96,7 @@ class Accumulator(Queue):
             class_weight=class_weight,
             ignore_index=ignore_index,
             seed=seed,
+            rank=rank,
         )
         self.filter = filter
         self.patience = patience

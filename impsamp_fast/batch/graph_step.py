@@ -220,7 +220,7 @@ class GraphStep:
             self.selector._rule.learn(loss)
 
     def _step_seed(self) -> int:
-        return seed_of_step(self.selector._seed, self.selector._step)
+        return seed_of_step(self.selector._seed_here, self.selector._step)
 
     def _inputs(self, x: Any, y: Tensor, index: Tensor | None) -> Any:
         """What a graph reads of a batch: the index only where the score function takes it."""

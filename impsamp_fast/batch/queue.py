@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from impsamp_fast._checks import check_choice, check_range
 from impsamp_fast._faults import OnFault
 from impsamp_fast._readback import Tally
-from impsamp_fast._seeds import seed_of_run, seed_of_step
+from impsamp_fast._seeds import rank_here, seed_of_rank, seed_of_run, seed_of_step
 from impsamp_fast._watch import StatusWatch
 from impsamp_fast.batch._arguments import check_batch, check_parts, unpack
 from impsamp_fast.batch._faults import Examined, Found, examined
@@ -81,6 +81,7 @@ class Queue(WithTrainedLoss, BatchStrategy):
         class_weight: likewise, [C].
         ignore_index: likewise; None ignores no row.
         seed: of the random choices, as in a Selector; step t is the t-th raw batch.
+        rank: as in a Selector.
 
     Raises:
         TypeError, ValueError: for an argument that is not as described.
@@ -100,8 +101,9 @@ class Queue(WithTrainedLoss, BatchStrategy):
         class_weight: Tensor | None = None,
         ignore_index: int | None = -100,
         seed: int | None = None,
+        rank: int | None = None,
     ) -> None:
-        n = check_parts(model, n, start)
+        n = check_parts(model, n, start, rank)
         check_choice("on_fault", on_fault, get_args(OnFault))
         if start is not None and start.learns_from == "tau":
             raise ValueError(
@@ -118,6 +120,7 @@ class Queue(WithTrainedLoss, BatchStrategy):
         self.on_fault = on_fault
         self.counts = counts
         self.seed = seed
+        self.rank = rank
         self._rule = Always() if start is None else start
         self._step = 0
         self._numbered = 0  # rows of raw batches without index
@@ -200,7 +203,8 @@ class Queue(WithTrainedLoss, BatchStrategy):
         else:
             self._first_call.try_model(lambda x, y: self._logits(x, y, K), x, y, self.n)
         if importance:
-            rows = gather(rows, self._select(x, y, seed_of_step(self._seed, self._step)))
+            seed = seed_of_rank(self._seed, rank_here() if self.rank is None else self.rank)
+            rows = gather(rows, self._select(x, y, seed_of_step(seed, self._step)))
         elif self._rows is None and self.n != K:
             # Rows that stay are the queue's own: the caller may write over the raw batch.
             rows = copied(rows)

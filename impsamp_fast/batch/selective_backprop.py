@@ -43,6 +43,7 @@ class SelectiveBackprop(Queue):
         class_weight: likewise.
         ignore_index: likewise.
         seed: likewise.
+        rank: likewise.
 
     Raises:
         TypeError, ValueError: for an argument that is not as described.
@@ -64,6 +65,7 @@ class SelectiveBackprop(Queue):
         class_weight: Tensor | None = None,
         ignore_index: int | None = -100,
         seed: int | None = None,
+        rank: int | None = None,
     ) -> None:
         beta = check_number("beta", beta, 0)
         history = check_integer("history", history, 1)
@@ -79,6 +81,7 @@ class SelectiveBackprop(Queue):
             class_weight=class_weight,
             ignore_index=ignore_index,
             seed=seed,
+            rank=rank,
         )
         self.beta = beta
         self.history = history

@@ -11,7 +11,13 @@ from torch.compiler import is_compiling
 from impsamp_fast._checks import check_choice, check_integer, check_range, to_number
 from impsamp_fast._faults import OnFault
 from impsamp_fast._readback import Tally
-from impsamp_fast._seeds import seed_of_run, seed_of_step, seed_of_traced_step
+from impsamp_fast._seeds import (
+    rank_here,
+    seed_of_rank,
+    seed_of_run,
+    seed_of_step,
+    seed_of_traced_step,
+)
 from impsamp_fast._uniform import uniform_rows
 from impsamp_fast._watch import StatusWatch
 from impsamp_fast.batch._arguments import check_batch, check_draw_parts, check_parts, unpack
@@ -69,7 +75,8 @@ class Selector(WithTrainedLoss, BatchStrategy):
     A model in ``DistributedDataParallel`` is scored by what that wraps, without a word to the other
     ranks, so that a start rule may begin on one of them alone. A model whose own forward pass
     communicates, such as a sharded one, must be scored by all ranks in the same steps:
-    ``start=After(steps)`` does, and a rule that learns from each rank's losses does not.
+    ``start=After(steps)`` does, and a rule that learns from each rank's losses in
+    :class:`~impsamp_fast.Together`.
 
     Under ``torch.compile`` pass the selector to the step as an argument: the compiler takes the
     integers of a global for constants. A model that draws random numbers in evaluation mode is then
@@ -80,8 +87,10 @@ class Selector(WithTrainedLoss, BatchStrategy):
     are what rows are drawn from and what ``batch.mean`` estimates the mean of. On an accelerator
     the host waits for their number.
 
-    The rows drawn depend on the seed, the step and the scores only: step t is drawn with the seed
-    (seed + t * 0x9E3779B97F4A7C15) mod 2^64, where t counts the calls that returned a batch.
+    The rows drawn depend on the seed, the rank, the step and the scores only: step t is drawn with
+    the seed (seed + t * 0x9E3779B97F4A7C15) mod 2^64, where t counts the calls that returned a
+    batch. Each rank of a process group has a seed of its own, which is made of the run's: the state
+    is that of any rank.
 
     With ``batches_per_pool`` m, each large batch gives m mini-batches, and is scored once for all
     of them. ``batches`` yields them one by one; a loop of your own takes the others by ``pop``::
@@ -146,6 +155,9 @@ class Selector(WithTrainedLoss, BatchStrategy):
             ignores no row.
         seed: of the draws, an integer in [-2^63, 2^64). None takes one from torch's default
             generator now, so that ``torch.manual_seed`` decides.
+        rank: which of the processes that draw from different rows this is, from 0; None is the rank
+            in torch's default process group. Ranks that must draw the same rows, such as those of a
+            tensor-parallel model, have the same.
 
     Raises:
         TypeError, ValueError: for an argument that is not as described.
@@ -173,8 +185,9 @@ class Selector(WithTrainedLoss, BatchStrategy):
         class_weight: Tensor | None = None,
         ignore_index: int | None = -100,
         seed: int | None = None,
+        rank: int | None = None,
     ) -> None:
-        n = check_parts(model, n, start)
+        n = check_parts(model, n, start, rank)
         check_draw_parts(method, filter, layer, score)
         check_choice("small_batch", small_batch, get_args(SmallBatch))
         check_choice("on_fault", on_fault, get_args(OnFault))
@@ -201,6 +214,7 @@ class Selector(WithTrainedLoss, BatchStrategy):
         self.on_fault = on_fault
         self.counts = counts
         self.seed = seed
+        self.rank = rank
         self._rule = Always() if start is None else start
         self._step = 0
         self._watch = StatusWatch()
@@ -410,7 +424,8 @@ class Selector(WithTrainedLoss, BatchStrategy):
         if self._wanted > K and self.small_batch == "skip":
             return None
         scored = K // self.batches_per_pool  # rows for each mini-batch
-        importance = self._wanted <= K and self._rule.decide(self._step, scored, self.n)
+        # Also where there are too few rows: the ranks of a process group may decide together.
+        importance = self._rule.decide(self._step, scored, self.n) and self._wanted <= K
         if importance or self._rule.learns_from == "tau":
             self._first_call.note_scoring()
         else:
@@ -462,9 +477,15 @@ class Selector(WithTrainedLoss, BatchStrategy):
     def _seeds(self, device: torch.device) -> list[int | Tensor]:
         """Those of this step and of the others that share its large batch."""
         steps = [self._step + i for i in range(self.batches_per_pool)]
+        seed = self._seed_here
         if is_compiling():
-            return [seed_of_traced_step(self._seed, step, device) for step in steps]
-        return [seed_of_step(self._seed, step) for step in steps]
+            return [seed_of_traced_step(seed, step, device) for step in steps]
+        return [seed_of_step(seed, step) for step in steps]
+
+    @property
+    def _seed_here(self) -> int:
+        """The run's seed on this rank."""
+        return seed_of_rank(self._seed, rank_here() if self.rank is None else self.rank)
 
     def _draw(
         self,

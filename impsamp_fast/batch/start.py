@@ -36,7 +36,7 @@ class StartRule(ShowsSettings, ABC):
     A rule of your own derives from this class and implements what is abstract.
     """
 
-    learns_from: ClassVar[Literal["nothing", "loss", "tau"]]
+    learns_from: Literal["nothing", "loss", "tau"]
     learns_times: ClassVar[bool] = False  # whether learn_time is called
 
     @abstractmethod

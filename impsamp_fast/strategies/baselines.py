@@ -46,6 +46,7 @@ def uniform(
     class_weight: Tensor | None = None,
     ignore_index: int | None = -100,
     seed: int | None = None,
+    rank: int | None = None,
 ) -> EveryRow:
     """Ordinary training: every row of the raw batches, n at a time, in their order.
 
@@ -60,6 +61,7 @@ def uniform(
         class_weight: likewise.
         ignore_index: likewise.
         seed: is part of the state; nothing is random.
+        rank: likewise without effect.
     """
     return EveryRow(
         model,
@@ -70,6 +72,7 @@ def uniform(
         class_weight=class_weight,
         ignore_index=ignore_index,
         seed=seed,
+        rank=rank,
     )
 
 
@@ -84,6 +87,7 @@ def random_subset(
     class_weight: Tensor | None = None,
     ignore_index: int | None = -100,
     seed: int | None = None,
+    rank: int | None = None,
 ) -> Selector:
     """n of the K rows of each large batch, uniformly without replacement, weight 1.
 
@@ -100,6 +104,7 @@ def random_subset(
         class_weight: likewise.
         ignore_index: likewise.
         seed: of the draws.
+        rank: as in a :class:`~impsamp_fast.Selector`.
     """
     return Selector(
         model,
@@ -111,4 +116,5 @@ def random_subset(
         class_weight=class_weight,
         ignore_index=ignore_index,
         seed=seed,
+        rank=rank,
     )
