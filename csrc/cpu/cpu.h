@@ -5,9 +5,9 @@
 #include <c10/util/FunctionRef.h>
 
 #include <cstdint>
-#include <memory>
 
 #include "kernels.h"
+#include "scratch.h"
 
 namespace isf {
 
@@ -32,7 +32,7 @@ template <class T>
 struct DrawWeights {
   const T* weight;  // [rows]
   Sampling<T> sampling;
-  std::unique_ptr<T[]> made;  // where they are not the scores themselves
+  Scratch<T> made;  // where they are not the scores themselves
 
   uint64_t fixed(int64_t row) const { return to_fixed_point(weight[row], sampling.shift); }
 };

@@ -2,13 +2,13 @@
 #include <c10/util/Exception.h>
 
 #include <algorithm>
-#include <memory>
 #include <vector>
 
 #include "../names.h"
 #include "blocks.h"
 #include "cpu.h"
 #include "order.h"
+#include "scratch.h"
 
 namespace isf {
 namespace cpu {
@@ -20,13 +20,13 @@ constexpr int kType = sizeof(T) == sizeof(double);
 
 // The weights in fixed point, and the sum of each block of them.
 struct FixedPoint {
-  std::unique_ptr<int64_t[]> weight;  // below 2^63
+  Scratch<int64_t> weight;  // below 2^63
   std::vector<uint64_t> block_sum;
   uint64_t total = 0;
 
   template <class T>
   FixedPoint(const T* weights, int64_t rows, int shift)
-      : weight(new int64_t[rows]), block_sum((rows + kBlock - 1) / kBlock) {
+      : weight(scratch<int64_t>(rows)), block_sum((rows + kBlock - 1) / kBlock) {
     for_each_block(rows, [&](int64_t b, int64_t begin, int64_t end) {
       block_sum[b] = kernels().to_fixed_point[kType<T>](weights, shift, weight.get(), begin, end);
     });
@@ -68,7 +68,7 @@ class Cumulative {
  private:
   static constexpr int64_t kStride = 64;
 
-  std::unique_ptr<int64_t[]> fine_;
+  Scratch<int64_t> fine_;
   std::vector<int64_t> coarse_;
   int64_t rows_;
 };

@@ -6,12 +6,12 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <memory>
 #include <utility>
 #include <vector>
 
 #include "blocks.h"
 #include "cpu.h"
+#include "scratch.h"
 
 namespace isf {
 namespace cpu {
@@ -31,7 +31,7 @@ int64_t row_of(Item ordered) {
 // Ordered keys of rows.
 template <class Item>
 struct Items {
-  std::unique_ptr<Item[]> all;
+  Scratch<Item> all;
   int64_t count;
 
   Item operator[](int64_t i) const { return all[i]; }
@@ -45,7 +45,7 @@ void sort_by_digits(Items<Item>& items) {
   constexpr int64_t kDigits = 1 << kBits;
   const int64_t count = items.count;
   const int64_t parts = std::clamp<int64_t>(count / kBlock, 1, at::get_num_threads());
-  std::unique_ptr<Item[]> sorted(new Item[count]);
+  Scratch<Item> sorted = scratch<Item>(count);
   std::vector<std::array<int64_t, kDigits>> place(parts);
   for (int shift = kKeyBits; shift < 2 * kKeyBits; shift += kBits) {
     const auto for_each_item = [&](const auto& body) {
@@ -122,7 +122,7 @@ template <class Keys, class Item>
 Items<Item> items_up_to(const Keys& keys, int64_t rows, Item last) {
   const auto key = static_cast<typename Keys::Key>(key_of(last));
   // There is room for all, of which as much is touched as is filled.
-  Items<Item> items = {std::unique_ptr<Item[]>(new Item[rows]), 0};
+  Items<Item> items = {scratch<Item>(rows), 0};
   std::vector<int64_t> found((rows + kBlock - 1) / kBlock);
   for_each_block(rows, [&](int64_t b, int64_t begin, int64_t end) {
     Item* const first = items.all.get() + begin;

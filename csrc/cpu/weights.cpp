@@ -8,6 +8,7 @@
 #include "../names.h"
 #include "blocks.h"
 #include "cpu.h"
+#include "scratch.h"
 
 namespace isf {
 namespace cpu {
@@ -40,7 +41,7 @@ int32_t candidates_of(int64_t rows, const Ignored& ignored) {
 // The sum of scores in fixed point.
 template <class T>
 uint64_t sum_of(const T* scores, int64_t rows, int shift) {
-  const std::unique_ptr<int64_t[]> fixed(new int64_t[rows]);
+  const Scratch<int64_t> fixed = scratch<int64_t>(rows);
   std::vector<uint64_t> part((rows + kBlock - 1) / kBlock);
   for_each_block(rows, [&](int64_t b, int64_t begin, int64_t end) {
     part[b] = kernels().to_fixed_point[kType<T>](scores, shift, fixed.get(), begin, end);
@@ -72,7 +73,7 @@ DrawWeights<T> weights_of(const T* scores, int64_t rows, const Sampling<T>& samp
                           const Ignored& ignored) {
   DrawWeights<T> weights = {scores, sampling, nullptr};
   if (sampling.basis == Basis::kScores) return weights;
-  weights.made.reset(new T[rows]);
+  weights.made = scratch<T>(rows);
   weights.weight = weights.made.get();
   for_each_block(rows, [&](int64_t, int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
@@ -124,9 +125,9 @@ void correct(const Correcting& correcting, c10::function_ref<T(int64_t)> drawn_b
     for (int64_t i = 0; i < n; ++i) weight[i] = weight[i] / mean;
     return;
   }
-  const std::unique_ptr<T[]> by(new T[n]);
+  const Scratch<T> by = scratch<T>(n);
   for (int64_t i = 0; i < n; ++i) by[i] = drawn_by(i);
-  const std::unique_ptr<RaisedRow[]> rows(new RaisedRow[n]);
+  const Scratch<RaisedRow> rows = scratch<RaisedRow>(n);
   kernels().raise[kType<T>](exponent_of(correcting.exponent), by.get(), n, rows.get(), weight);
 }
 
