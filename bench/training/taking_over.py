@@ -6,13 +6,15 @@ from bench.report import figures
 from bench.report.files import RESULTS, read_json, write_json
 from bench.training.strategies import beyond_the_paper
 
-MOST_EVALUATIONS = 100  # of each run of MNIST, whose evaluations are many: only the table is shown
+MOST_EVALUATIONS = 100  # of each run of which only the table is shown
 
 
 def take_over(directory: Path) -> None:
     """Copy a comparison's results to where they are committed; for Two Circles draw the figure."""
     results = read_json(directory / "results.json")
     name = results["settings"]["task"]
+    if results["settings"].get("compiled"):
+        name += "-compiled"
     if beyond_the_paper(results["strategies"]):
         name += "-strategies"
     if name == "two-circles":

@@ -19,8 +19,9 @@ _TIMES, _TAUS = 15, 4
 # Steps of a kind before their median counts: the first ones are slow.
 _WARM_UP = 3
 
-# Time lent for finding out at the beginning, in uniform steps.
-_LOAN = 5
+# Time lent for finding out at the beginning, in uniform steps, half of it within so many steps:
+# what the first ones tell is soon out of date.
+_LOAN, _HALF_LENT = 5, 200
 
 # While it is on, one step in so many is uniform, to know what such a step takes by now.
 _REFRESH = 256
@@ -97,15 +98,16 @@ class BreakEven(StartRule):
             self._importance.clear()  # measured long ago, if at all
             self._on = True
             return True
-        may_pay = tau > 1 + self.margin
-        return may_pay and self._may_take(self._scoring(K), self.probes)
+        # Few rows may take longer each than many: a whole step tells what it takes.
+        least = 1.0 if self._importance else 1 + self._scoring(n) / median(self._uniform)
+        return tau > least * (1 + self.margin) and self._may_take(K)
 
     def wants_tau(self, n: int) -> bool:
         """Whether a uniform step should score its rows."""
         if len(self._uniform) < _WARM_UP:
             return False
         # Half is left to whole steps, which take longer.
-        return not self._taus or self._may_take(self._scoring(n), self.probes / 2)
+        return not self._taus or self._may_take(n, share=0.5)
 
     def learn(self, value: Tensor) -> None:
         """Takes in the tau of a step."""
@@ -115,24 +117,28 @@ class BreakEven(StartRule):
         """Takes in what a step took."""
         self._steps += time.steps
         if time.importance:
-            if not self._importance:  # what few rows took says less
-                self._per_row.clear()
             self._importance.append(time.whole / time.steps)
-            probing = 0.0 if self._on else time.scoring
         else:
-            probing = time.scoring
-            self._uniform.append((time.whole - probing) / time.steps)
+            self._uniform.append((time.whole - time.scoring) / time.steps)
+        # Once it is known what many rows take, few of them say less.
         if time.scored and (time.importance or not self._importance):
             self._per_row.append(time.scoring / time.scored)
-        self._probed += probing
+        if not (time.importance and self._on):
+            self._probed += self._scoring(time.scored)
 
     def _scoring(self, rows: int) -> float:
-        """Seconds that scoring so many rows takes; 0 as long as nothing is known."""
-        return rows * median(self._per_row) if self._per_row else 0.0
+        """Seconds that scoring so many rows takes at best; 0 as long as nothing is known.
 
-    def _may_take(self, seconds: float, share: float) -> bool:
+        A step that something else has held up would otherwise keep it from looking again.
+        """
+        return rows * min(self._per_row, default=0.0)
+
+    def _may_take(self, rows: int, share: float = 1.0) -> bool:
+        """Whether so many rows may be scored to find out, within a share of what may be spent."""
         # By steps: the whole time has evaluations in it, and whatever else the caller does.
-        return self._probed + seconds <= (share * self._steps + _LOAN) * median(self._uniform)
+        lent = _LOAN * self._steps / (self._steps + _HALF_LENT)
+        allowed = (self.probes * self._steps + lent) * median(self._uniform)
+        return self._probed + self._scoring(rows) <= share * allowed
 
     def state_dict(self) -> dict[str, Any]:
         """Whether it is ``on``, and all that was measured so far."""

@@ -107,6 +107,18 @@ def test_other_things_that_the_caller_does_lend_no_time() -> None:
     assert probed[1] <= 1.2 * probed[0]  # a tenth more steps
 
 
+def test_a_probe_that_is_held_up_does_not_keep_it_from_looking_again() -> None:
+    loop = Loop(BreakEven(), cost=3.0, tau=1.3)
+    for _ in range(400):
+        first = not any(loop.rule.state_dict()["importance"])
+        if loop.step() and first:
+            loop.rule.learn_time(StepTime(True, 1, K, 500 * UNIFORM, 490 * UNIFORM, 0.0, 0.0))
+    loop.rule.learn_time(StepTime(False, 1, N, 500 * UNIFORM, 490 * UNIFORM, 0.0, 0.0))
+    loop.tau = 4.0
+    loop.steps(500)
+    assert sum(loop.steps(100)) >= 99  # one may be to know what a uniform step takes
+
+
 def test_mini_batches_of_a_pool_share_its_scoring() -> None:
     rule = BreakEven()
     for _ in range(5):

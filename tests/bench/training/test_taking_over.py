@@ -47,6 +47,11 @@ def test_mnist_is_taken_over_without_a_figure_and_shortened(
         assert steps[-1] == 20 * evaluations
         assert len(set(np.diff(steps))) == 1
 
+    results["settings"]["compiled"] = True
+    write_json(tmp_path / "compared" / "results.json", results)
+    taking_over.take_over(tmp_path / "compared")
+    assert readme.PARTS["mnist-compiled"]() == paper_tables.markdown(results)
+
 
 def test_two_circles_is_taken_over_whole_and_with_a_figure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
