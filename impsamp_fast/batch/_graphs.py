@@ -157,6 +157,11 @@ def check_selector(selector: Selector) -> None:
             f"selector has batches_per_pool={selector.batches_per_pool}, but a graph is one whole "
             "training step: call the selector itself"
         )
+    if selector.group is not None:
+        raise ValueError(
+            "selector has a group, but a graph cannot wait for what its ranks say: call the "
+            "selector itself"
+        )
     if selector.dropout:
         raise ValueError(
             "selector has dropout=True, but a graph cannot set the random state back after "

@@ -44,21 +44,35 @@ def check_alike(name: str, x: Any, other: Any) -> None:
         )
 
 
+def mapped(change: Callable[..., Tensor], x: Any, *others: Any) -> Any:
+    """The change of each tensor of ``x``, given with those in the same place of the others."""
+    if isinstance(x, Tensor):
+        return change(x, *others)
+    if isinstance(x, Mapping):
+        return {
+            key: mapped(change, part, *(other[key] for other in others)) for key, part in x.items()
+        }
+    parts = [mapped(change, *together) for together in zip(x, *others, strict=True)]
+    if isinstance(x, list):
+        return parts
+    return type(x)(*parts) if hasattr(x, "_fields") else tuple(parts)
+
+
 def gather(x: Any, row: Tensor) -> Any:
     """The rows of each tensor, in a structure like that of ``x``; a mapping becomes a dict."""
     if isinstance(x, Tensor):  # each step comes here, mostly with a tensor
         return x.index_select(0, row)
-    return _map(lambda part: part.index_select(0, row), x)
+    return mapped(lambda part: part.index_select(0, row), x)
 
 
 def split(x: Any, n: int) -> tuple[Any, Any]:
     """The first n rows and the others, without a copy."""
-    return _map(lambda part: part[:n], x), _map(lambda part: part[n:], x)
+    return mapped(lambda part: part[:n], x), mapped(lambda part: part[n:], x)
 
 
 def narrow(x: Any, begin: int, end: int) -> Any:
     """The rows from one to another, without a copy."""
-    return _map(lambda part: part[begin:end], x)
+    return mapped(lambda part: part[begin:end], x)
 
 
 def with_format(x: Any, memory_format: torch.memory_format) -> Any:
@@ -72,7 +86,7 @@ def with_format(x: Any, memory_format: torch.memory_format) -> Any:
         # A single channel is in both formats; which one torch goes by are its strides.
         return part[:, 0, ..., None].movedim(-1, 1) if part.shape[1] == 1 else part
 
-    return _map(change, x)
+    return mapped(change, x)
 
 
 def tensors_of(x: Any) -> Iterator[Tensor]:
@@ -93,22 +107,22 @@ def numbers_per_row(x: Any) -> int:
 
 def join(x: Any, other: Any) -> Any:
     """The rows of ``x`` and then those of ``other``, in the structure and on the device of it."""
-    return _map(lambda part, first: torch.cat([first.to(part.device), part]), other, x)
+    return mapped(lambda part, first: torch.cat([first.to(part.device), part]), other, x)
 
 
 def copied(x: Any) -> Any:
     """A copy, which is not differentiated."""
-    return _map(lambda part: part.detach().clone(), x)
+    return mapped(lambda part: part.detach().clone(), x)
 
 
 def moved(x: Any, device: torch.device) -> Any:
     """A copy on a device."""
-    return _map(lambda part: part.to(device, copy=True), x)
+    return mapped(lambda part: part.to(device, copy=True), x)
 
 
 def copy_into(x: Any, other: Any) -> None:
     """Writes the values of ``other`` into the tensors of ``x``, without waiting for a device."""
-    _map(lambda part, new: part.copy_(new.detach(), non_blocking=True), x, other)
+    mapped(lambda part, new: part.copy_(new.detach(), non_blocking=True), x, other)
 
 
 def layout(x: Any) -> Any:
@@ -131,20 +145,6 @@ def plain(x: Any) -> Any:
         return {key: plain(part) for key, part in x.items()}
     parts = [plain(part) for part in x]
     return parts if isinstance(x, list) else tuple(parts)
-
-
-def _map(change: Callable[..., Tensor], x: Any, *others: Any) -> Any:
-    """The change of each tensor of ``x``, given with those in the same place of the others."""
-    if isinstance(x, Tensor):
-        return change(x, *others)
-    if isinstance(x, Mapping):
-        return {
-            key: _map(change, part, *(other[key] for other in others)) for key, part in x.items()
-        }
-    parts = [_map(change, *together) for together in zip(x, *others, strict=True)]
-    if isinstance(x, list):
-        return parts
-    return type(x)(*parts) if hasattr(x, "_fields") else tuple(parts)
 
 
 def _are_sequences(x: Any, other: Any) -> bool:

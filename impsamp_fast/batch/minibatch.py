@@ -32,6 +32,7 @@ class MiniBatch:
     index: Tensor
     importance: bool
     _listener: StartRule | None = field(default=None, repr=False)
+    _rows: float | None = field(default=None, repr=False)  # what the mean divides by, where not n
 
     def mean(self, losses: Tensor) -> Tensor:
         """The mean of ``weight * losses``: the loss to call ``backward`` on.
@@ -41,6 +42,10 @@ class MiniBatch:
         ``F.cross_entropy(...)`` of the large batch returns, unless class indices meet an
         ``ignore_index`` or a ``class_weight``: its own mean then divides by the number of rows that
         are not ignored, or by the sum of the class weights of their targets.
+
+        From the rows of all ranks of a process group it divides not by the number of this rank's
+        rows but by that of all drawn rows over the number of ranks: the mean over the ranks, which
+        ``DistributedDataParallel`` takes of the gradients, is the mean of all drawn rows.
 
         A start rule that learns from the loss hears it here, the first time that this mini-batch's
         mean is taken.
@@ -57,7 +62,8 @@ class MiniBatch:
             ValueError: if it is not of shape [n].
         """
         check_losses(losses, self.weight.shape[0])
-        loss = (losses * self.weight).mean()
+        weighted = losses * self.weight
+        loss = weighted.mean() if self._rows is None else weighted.sum() / self._rows
         if self._listener is not None:
             self._listener.learn(loss.detach())
             self._listener = None

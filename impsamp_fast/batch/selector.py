@@ -24,6 +24,7 @@ from impsamp_fast.batch._arguments import check_batch, check_draw_parts, check_p
 from impsamp_fast.batch._first_call import FirstCall
 from impsamp_fast.batch._last_layer import LastLayer
 from impsamp_fast.batch._nested import gather, narrow
+from impsamp_fast.batch._of_ranks import OfRanks, drawn_of
 from impsamp_fast.batch._pool import Pool, Rows, draw_pool
 from impsamp_fast.batch._row_drawer import Drawn, RowDrawer
 from impsamp_fast.batch._states import check_seed_and_step, device_of, load_rule_and_counts
@@ -39,7 +40,9 @@ from impsamp_fast.batch.report import Report
 from impsamp_fast.batch.scoring_pass import Scorer, ScoringPass
 from impsamp_fast.batch.start import Always, StartRule
 from impsamp_fast.batch.strategy import BatchStrategy
+from impsamp_fast.batch.together import Together
 from impsamp_fast.dataset.pick_counts import PickCounts
+from impsamp_fast.distributed._select import Scores, Share
 
 SmallBatch = Literal["raise", "skip", "all"]
 
@@ -106,6 +109,17 @@ class Selector(WithTrainedLoss, BatchStrategy):
     first: scores that are some steps old cost variance, and are no bias. They pay where scoring
     takes long.
 
+    With a ``group``, the large batch is that of all ranks of a process group: their rows in the
+    order of the ranks, however many each has, of which n are drawn as one process would draw them.
+    Each rank gets those that are its own, and ``batch.mean`` of them such that the average over the
+    ranks, which ``DistributedDataParallel`` takes of the gradients, is the mean of all n. A rank
+    that has none of them gets one row with weight 0. With ``exchange`` the rows are sent to where
+    they are trained on: n / ranks of them on each rank, one share of the draw after the other. Rule
+    and ranks decide as in :class:`~impsamp_fast.Together`. What is wrong on one rank is raised on
+    all. All ranks have the same n, and call in the same steps; the seed is rank 0's. Methods only,
+    no draw rules and filters; one mini-batch from each large batch; faults raise; counts need
+    ``index``, and each rank counts its own picks.
+
     Args:
         model: called as ``model(x)`` for a tensor, ``model(*x)`` for a tuple or list and
             ``model(**x)`` for a dict. It must return logits [K, C], or an object, a dict or a tuple
@@ -158,6 +172,9 @@ class Selector(WithTrainedLoss, BatchStrategy):
         rank: which of the processes that draw from different rows this is, from 0; None is the rank
             in torch's default process group. Ranks that must draw the same rows, such as those of a
             tensor-parallel model, have the same.
+        group: draws each mini-batch from the rows of all ranks of this process group, see above;
+            ``torch.distributed.group.WORLD`` is all of them. None draws from this rank's own.
+        exchange: with a group, whether the drawn rows are shared out equally.
 
     Raises:
         TypeError, ValueError: for an argument that is not as described.
@@ -186,6 +203,8 @@ class Selector(WithTrainedLoss, BatchStrategy):
         ignore_index: int | None = -100,
         seed: int | None = None,
         rank: int | None = None,
+        group: Any = None,
+        exchange: bool = False,
     ) -> None:
         n = check_parts(model, n, start, rank)
         check_draw_parts(method, filter, layer, score)
@@ -215,6 +234,10 @@ class Selector(WithTrainedLoss, BatchStrategy):
         self.counts = counts
         self.seed = seed
         self.rank = rank
+        self.group = group
+        self.exchange = exchange
+        if exchange and group is None:
+            raise ValueError("exchange is True, but only the ranks of a group exchange rows")
         self._rule = Always() if start is None else start
         self._step = 0
         self._watch = StatusWatch()
@@ -225,6 +248,7 @@ class Selector(WithTrainedLoss, BatchStrategy):
         self._first_call = FirstCall(self._loss if by_class else None, self._rule)
         self._scorer = self._scorer_of(scoring)
         self._drawer().check()
+        self._of_ranks = None if group is None else self._checked_ranks(group)
         if isinstance(start, BreakEven) and not self._is_weighted:
             raise ValueError(
                 "start is BreakEven, which compares what unbiased mini-batches are worth, but rows "
@@ -267,6 +291,8 @@ class Selector(WithTrainedLoss, BatchStrategy):
             IndexError: if ``counts`` is given and an ``index`` is not in the data set.
             RuntimeError: if mini-batches of the last large batch wait.
         """
+        if self._of_ranks is not None:
+            return self._select_of_all_ranks(self._of_ranks, x, y, index)
         importance = self._begin(x, y, index, timed=not is_compiling())
         K = y.shape[0]
         if importance is None:
@@ -334,6 +360,7 @@ class Selector(WithTrainedLoss, BatchStrategy):
             TypeError, ValueError: what a call raises for such a batch.
         """
         K = self._check_batch(x, y, index)
+        self._check_size(K)
         tuning = Tuning(
             lambda scoring: partial(self._scores_by, self._scorer_of(scoring), x, y, index),
             y.device,
@@ -408,32 +435,137 @@ class Selector(WithTrainedLoss, BatchStrategy):
 
     def _begin(self, x: Any, y: Tensor, index: Tensor | None, timed: bool = False) -> bool | None:
         """Checks the large batch; whether this step is by importance, None if it is left out."""
+        K = self._check_batch(x, y, index)
+        self._check_size(K)
+        if timed:
+            self._log.begin(y.device, self._rule)
+        else:
+            self._log.stop()
+        self._look_at_last_steps()
+        importance = self._decide(K)
+        if importance is not None:
+            self._try_model(importance, x, y, K)
+        return importance
+
+    def _checked_ranks(self, group: Any) -> OfRanks:
+        """The ranks that draw together, once all that they cannot do together is refused."""
+        refused = {
+            "method": not isinstance(self.method, str),
+            "filter": self.filter is not None,
+            "batches_per_pool": self.batches_per_pool > 1,
+            "on_fault": self.on_fault != "raise",
+            "rank": self.rank is not None,
+            "small_batch": self.exchange and self.small_batch == "all",
+        }
+        for name, is_given in refused.items():
+            if is_given:
+                raise ValueError(
+                    f"{name} is {getattr(self, name)!r}, which the ranks of a group cannot have in "
+                    "common: leave out group, and each rank draws from its own rows"
+                )
+        of_ranks = OfRanks(group, self.exchange)
+        if self.exchange and self.n % of_ranks.ranks.size:
+            raise ValueError(
+                f"n is {self.n}, but exchange=True shares it out equally among "
+                f"{of_ranks.ranks.size} ranks"
+            )
+        if self._rule.learns_from != "nothing" and not isinstance(self._rule, Together):
+            self._rule = Together(self._rule, group)
+        return of_ranks
+
+    def _select_of_all_ranks(
+        self, of_ranks: OfRanks, x: Any, y: Tensor, index: Tensor | None
+    ) -> MiniBatch | None:
+        """The mini-batch of a step from the rows of all ranks."""
+
+        def look() -> int:
+            if self.counts is not None and index is None:
+                raise ValueError("index is missing, and counts is about the samples of a data set")
+            self._look_at_last_steps()
+            return self._check_batch(x, y, index)
+
+        K, before = of_ranks.sizes(self._step, self.n, look)
+        self._check_size(K)
+        importance = self._decide(K)
+        if importance is None:
+            return None
+        self._log.begin(y.device, self._rule)
+        n, seed = min(int(self.n), K), seed_of_step(self._seed, self._step)
+
+        def rows() -> int:
+            self._try_model(importance, x, y, y.shape[0])
+            return y.shape[0]
+
+        def scores() -> Scores:
+            self._try_model(importance, x, y, y.shape[0])
+            return self._scores_of(x, y, index)
+
+        if importance:
+            share = of_ranks.by_importance(self._drawer(), scores, n, seed)
+        else:
+            share = of_ranks.uniformly(rows, n, seed, y.device)
+        self._log.mark("selection")
+        numbers = index
+        if numbers is None:
+            numbers = torch.arange(y.shape[0], device=y.device) + before * self.exchange
+        mine = of_ranks.hand_out(share, x, y, numbers)
+        self._log.mark("gather")
+        if not importance and self._wanted <= K and self._rule.learns_from == "tau":
+            share = self._with_tau_of_ranks(of_ranks, share, mine, index)
+        self._log.note(importance, drawn_of(share), K)
+        self._count(mine.numbers[mine.weight > 0])
+        self._learn(drawn_of(share))
+        return self._made(*mine, importance, of_ranks.share(n))
+
+    def _with_tau_of_ranks(
+        self, of_ranks: OfRanks, share: Share, mine: Rows, index: Tensor | None
+    ) -> Share:
+        """Rows that were drawn uniformly, with what the scores of all of them say."""
+
+        def make() -> Scores:
+            numbers = None if index is None else mine.numbers
+            scores, left_out = self._scores_of(mine.x, mine.y, numbers)
+            nobodys = mine.weight == 0
+            return Scores(scores, nobodys if left_out is None else left_out | nobodys)
+
+        return share._replace(tau=of_ranks.tau(self._drawer(), make))
+
+    def _scores_of(self, x: Any, y: Tensor, index: Tensor | None) -> Scores:
+        """The scores of rows, which are what they must be, and the rows that have no target."""
+        ignored = self._loss.ignored(y)
+        scores = self._drawer().scores(self._scored(x, y, index))
+        if isinstance(self._score, UserScore):
+            self._score.check(scores if ignored is None else scores.masked_fill(ignored, 0))
+        return Scores(scores, ignored)
+
+    def _look_at_last_steps(self) -> None:
+        """Raises what went wrong in them."""
+        self._watch.look()
+        if self.counts is not None:
+            self.counts.look()
+
+    def _decide(self, K: int) -> bool | None:
+        """Whether the step of such a large batch is by importance, None if it is left out."""
+        if self._wanted > K and self.small_batch == "skip":
+            return None
+        scored = K // self.batches_per_pool  # rows for each mini-batch
+        # Also where there are too few rows: the ranks of a process group may decide together.
+        return self._rule.decide(self._step, scored, self.n) and self._wanted <= K
+
+    def _try_model(self, importance: bool, x: Any, y: Tensor, K: int) -> None:
+        """Finds out in the first step whether the model can be scored."""
+        if importance or self._rule.learns_from == "tau":
+            self._first_call.note_scoring()
+        elif K > 0:
+            self._first_call.try_model(lambda x, y: self._forward(x, y, K).logits, x, y, self.n)
+
+    def _check_batch(self, x: Any, y: Tensor, index: Tensor | None) -> int:
+        """The number of rows K, once all agree on it."""
         if self._pool:
             raise RuntimeError(
                 f"{self.waiting} mini-batches of the last large batch wait: take them out with "
                 "pop() until it returns None, or use batches(loader)"
             )
-        K = self._check_batch(x, y, index)
-        if timed:
-            self._log.begin(y.device, self._rule)
-        else:
-            self._log.stop()
-        self._watch.look()
-        if self.counts is not None:
-            self.counts.look()
-        if self._wanted > K and self.small_batch == "skip":
-            return None
-        scored = K // self.batches_per_pool  # rows for each mini-batch
-        # Also where there are too few rows: the ranks of a process group may decide together.
-        importance = self._rule.decide(self._step, scored, self.n) and self._wanted <= K
-        if importance or self._rule.learns_from == "tau":
-            self._first_call.note_scoring()
-        else:
-            self._first_call.try_model(lambda x, y: self._forward(x, y, K).logits, x, y, self.n)
-        return importance
-
-    def _check_batch(self, x: Any, y: Tensor, index: Tensor | None) -> int:
-        """The number of rows K, once all agree on it."""
         K = check_batch(x, y, index)
         self._first_call.check_target(y)
         if index is None and self.counts is not None and self.counts.size != K:
@@ -446,6 +578,10 @@ class Selector(WithTrainedLoss, BatchStrategy):
         counted = None if self.batches_per_pool == 1 else self.counts
         if counted is not None and index is not None and index.is_cpu:
             check_range(index, counted.size)
+        return K
+
+    def _check_size(self, K: int) -> None:
+        """Checks whether a large batch has enough rows."""
         if K == 0 and self.small_batch == "all":
             raise ValueError("the large batch has no rows, expected at least 1")
         if self._wanted > K and self.small_batch == "raise":
@@ -456,7 +592,6 @@ class Selector(WithTrainedLoss, BatchStrategy):
                 "(drop_last=True makes a DataLoader leave out a small last one), or make the "
                 'selector with small_batch="skip" or small_batch="all"'
             )
-        return K
 
     def _check_index(self, index: Tensor | None) -> None:
         if index is None and isinstance(self._score, UserScore) and self._score.needs_index:
@@ -552,10 +687,16 @@ class Selector(WithTrainedLoss, BatchStrategy):
             self._skipped.add(drawn.found.skipped)
 
     def _made(
-        self, x: Any, y: Tensor, weight: Tensor, numbers: Tensor, importance: bool
+        self,
+        x: Any,
+        y: Tensor,
+        weight: Tensor,
+        numbers: Tensor,
+        importance: bool,
+        rows: float | None = None,
     ) -> MiniBatch:
         listener = self._rule if self._rule.learns_from == "loss" else None
-        return MiniBatch(x, y, weight, numbers, importance, listener)
+        return MiniBatch(x, y, weight, numbers, importance, listener, rows)
 
     def _scored(self, x: Any, y: Tensor, index: Tensor | None) -> Scored:
         """The rows with all that their scores are made of."""

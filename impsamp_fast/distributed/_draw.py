@@ -1,5 +1,6 @@
 """A draw from the rows of all ranks."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -11,6 +12,9 @@ from impsamp_fast.ops import Draw
 from impsamp_fast.ops._arguments import signed
 from impsamp_fast.ops._stages import WITHOUT_REPLACEMENT, part_of_draw, scan_of
 from impsamp_fast.ops._status import status_error
+
+# What must be the same on all ranks of a seed, and its number [1], of which rank 0's decides.
+Seed = Callable[[], tuple[int | None, Tensor]]
 
 # How many numbers the scan of a rank's weights has.
 SCAN = 4
@@ -51,48 +55,65 @@ def draw(
         TypeError: likewise.
         RuntimeError: if there is no process group.
     """
-    share = share_of_draw(Ranks(group), weights, n, method, seed, generator)
+    share = share_of_draw(Ranks(group), lambda: weights, n, method, given_seed(seed, generator))
     mine = share.index >= 0
     return Draw(share.index[mine], share.prob[mine])
 
 
 def share_of_draw(
-    ranks: Ranks,
-    weights: Tensor,
-    n: int,
-    method: str,
-    seed: int | Tensor | None,
-    generator: torch.Generator | None = None,
+    ranks: Ranks, make: Callable[[], Tensor], n: int, method: str, seed: Seed
 ) -> Draw:
-    """A whole draw, [n] each, with -1 and 0 where another rank has the row."""
+    """A whole draw, [n] each, with -1 and 0 where another rank has the row.
+
+    Args:
+        ranks: that draw together.
+        make: the weights of this rank's rows; what it raises is raised on all ranks.
+        n: as in :func:`draw`.
+        method: likewise.
+        seed: likewise.
+    """
+    own: list[Tensor] = []
 
     def say() -> First:
+        weights = make()
         scan = scan_of(weights).cpu()
+        own.append(weights)
+        term, number = seed()
         terms = {
             "n": check_integer("n", n, 1),
             "method": method,
-            "seed": None if seed is None else int(seed),
+            "seed": term,
             "the dtype of weights": weights.dtype,
         }
-        return terms, torch.cat([scan, seed_here(seed, generator)])
+        return terms, torch.cat([scan, number])
 
     heard = ranks.agree(SCAN + 1, say)
     scans, seeds = heard[:, :SCAN], heard[:, SCAN]
     raise_for_scans("weights", scans, n, method)
+    (weights,) = own
     stages = part_of_draw(
         weights, scans.to(weights.device), ranks.rank, n, method, seeds[0].to(weights.device)
     )
     return ranks.follow(stages)
 
 
-def seed_here(seed: int | Tensor | None, generator: torch.Generator | None) -> Tensor:
-    """The seed as a signed integer, [1]; None takes one from the generator."""
-    if seed is not None and generator is not None:
-        raise ValueError("seed and generator are both given, but only one of them can decide")
-    if seed is None:
+def given_seed(seed: int | Tensor | None, generator: torch.Generator | None) -> Seed:
+    """A seed that is the same on all ranks; of None, rank 0's number from its generator."""
+
+    def make() -> tuple[int | None, Tensor]:
+        if seed is not None and generator is not None:
+            raise ValueError("seed and generator are both given, but only one of them can decide")
+        if seed is not None:
+            return int(seed), torch.tensor([signed(int(seed))], device="cpu")
         device = "cpu" if generator is None else generator.device
-        return torch.randint(1 << 62, (1,), generator=generator, device=device).cpu()
-    return torch.tensor([signed(int(seed))], device="cpu")
+        return None, torch.randint(1 << 62, (1,), generator=generator, device=device).cpu()
+
+    return make
+
+
+def rank_0s_seed(seed: int) -> Seed:
+    """A seed that may differ from rank to rank; rank 0's decides."""
+    return lambda: (None, torch.tensor([signed(seed)], device="cpu"))
 
 
 def raise_for_scans(name: str, scans: Tensor, n: int, method: str) -> None:

@@ -1,6 +1,7 @@
 """The ranks of a process group: what they hear of each other, and errors that all of them raise."""
 
 import hashlib
+import math
 from collections.abc import Callable, Generator, Mapping
 from typing import Any, TypeVar
 
@@ -91,6 +92,19 @@ class Ranks:
         except StopIteration as end:
             result: _Result = end.value
             return result
+
+    def exchange(self, rows: Tensor, sent: list[int], received: list[int]) -> Tensor:
+        """The rows that the ranks send to this one, rank by rank.
+
+        Args:
+            rows: [m, ...], those for rank 0, then those for rank 1 and so on.
+            sent: how many go to each rank.
+            received: how many come from each.
+        """
+        flat = rows.reshape(len(rows), math.prod(rows.shape[1:])).contiguous().view(torch.uint8)
+        there = flat.new_empty(sum(received), flat.shape[1])
+        dist.all_to_all_single(there, flat, received, sent, group=self.group)
+        return there.view(rows.dtype).reshape(-1, *rows.shape[1:])
 
     def _raise(self, terms: Mapping[str, object], error: Exception | None) -> None:
         """Raises what is wrong on some rank, on all of them."""

@@ -1,17 +1,24 @@
 """A selection from the rows of all ranks."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from impsamp_fast._checks import check_integer, check_number
 from impsamp_fast._fill_up import sizes_to_fill_up
-from impsamp_fast.distributed._draw import SCAN, raise_for_scans, seed_here
+from impsamp_fast.distributed._draw import (
+    SCAN,
+    Seed,
+    given_seed,
+    raise_for_scans,
+    rank_0s_seed,
+)
 from impsamp_fast.distributed._ranks import First, Ranks
-from impsamp_fast.ops import Draw, Selection, corrected
+from impsamp_fast.ops import Selection, corrected
 from impsamp_fast.ops import score as score_of
 from impsamp_fast.ops._corrected import kind_of
 from impsamp_fast.ops._fakes import result_dtype
@@ -43,15 +50,15 @@ class Share(NamedTuple):
 
     Attributes:
         index: [n], the rows of this rank in their places; -1 where another rank has the row.
-        weight: [n], 0 there.
-        tau: [].
-        rows: how many rows all ranks have.
+        weight: [n], of all rows.
+        rank: [n], which rank has the row.
+        tau: [], where rows were scored.
     """
 
     index: Tensor  # type: ignore[assignment]  # tuple.index gives way to the field
     weight: Tensor
-    tau: Tensor
-    rows: int
+    rank: Tensor
+    tau: Tensor | None
 
 
 def select(
@@ -124,9 +131,10 @@ def select(
         return Scores(scores.reshape(-1), left_out)
 
     share = share_of_selection(
-        *(Ranks(group), make, n, score, method, correction, smoothing, seed, generator)
+        *(Ranks(group), make, n, score, method, correction, smoothing, given_seed(seed, generator))
     )
     mine = share.index >= 0
+    assert share.tau is not None
     status = torch.zeros_like(share.index[0])
     scores, losses = scored
     return Selection(share.index[mine], share.weight[mine], scores, losses, share.tau, status)
@@ -140,8 +148,7 @@ def share_of_selection(
     method: str,
     correction: str | float,
     smoothing: float,
-    seed: int | Tensor | None,
-    generator: torch.Generator | None = None,
+    seed: Seed,
     *,
     fills_up: bool = False,
 ) -> Share:
@@ -156,59 +163,83 @@ def share_of_selection(
         correction: likewise.
         smoothing: likewise.
         seed: likewise.
-        generator: likewise.
         fills_up: whether, by a method without replacement, rows of no score fill up where fewer
             than n have one.
     """
+    terms = {"n": n, "score": score, "method": method, "correction": correction}
+    scored = _scored(ranks, make, terms, smoothing, seed)
+    if not scored.candidates:
+        raise status_error(-1, n, method)
+    weights, scans, tau = scored.weights()
+    positive = int(scans[:, 1].sum())
+    if method not in WITHOUT_REPLACEMENT or n <= positive:
+        scans = scans.to(weights.device)
+        found = ranks.follow(part_of_draw(weights, scans, ranks.rank, n, method, scored.seed))
+    elif fills_up and n <= scored.rows:
+        few = scored.candidates < n
+        sizes = sizes_to_fill_up(weights, scored.left_out, scored.rows, few)
+        scans = ranks.gather(scan_of(sizes))
+        found = ranks.follow(part_of_draw(sizes, scans, ranks.rank, n, "pps", scored.seed))
+    else:
+        raise status_error(-1 - positive, n, method)
+    # All ranks know of each draw whose it is, and its weight.
+    elsewhere = found.index == ELSEWHERE
+    drawn_by = pad(weights.to(found.prob.dtype), (0, 1))[found.index].masked_fill(elsewhere, 0)
+    numbers = bits_of(torch.stack([found.prob, drawn_by]))
+    every = ranks.gather(torch.cat([numbers, 1 + found.index[None]]))
+    prob, drawn_by = numbers_of(every[:, :2].sum(0), found.prob.dtype).unbind()
+    weight = corrected(prob, drawn_by, scored.rows, kind_of(method), correction)
+    return Share(found.index, weight, every[:, 2].argmax(0), tau)
+
+
+def tau_of_scores(ranks: Ranks, make: Callable[[], Scores], smoothing: float) -> Tensor | None:
+    """tau of the scores of all ranks, []; None where no row may be drawn."""
+    scored = _scored(ranks, make, {}, smoothing, rank_0s_seed(0))
+    return scored.weights()[2] if scored.candidates else None
+
+
+def _scored(
+    ranks: Ranks,
+    make: Callable[[], Scores],
+    terms: Mapping[str, object],
+    smoothing: float,
+    seed: Seed,
+) -> "_Scored":
+    """What all ranks say of their scores."""
     own: list[Scores] = []
 
     def say() -> First:
-        terms = {
-            "n": check_integer("n", n, 1),
-            "score": score,
-            "method": method,
-            "correction": correction,
-            "smoothing": check_number("smoothing", smoothing, 0, 1, open_high=False),
-            "seed": None if seed is None else int(seed),
-        }
+        check_integer("n", terms.get("n", 1), 1)
+        share = check_number("smoothing", smoothing, 0, 1, open_high=False)
+        term, number = seed()
         scores, left_out = make()
         if left_out is not None:
             scores = scores.masked_fill(left_out, 0)
         own.append(Scores(scores, left_out))
-        terms["the dtype of the scores"] = scores.dtype
         candidates = len(scores) if left_out is None else int((~left_out).sum())
         words = [
             scan_of(scores).cpu(),
             torch.tensor([candidates], device="cpu"),
             _sums_of(scores).cpu().view(torch.int64),
-            seed_here(seed, generator),
+            number,
         ]
-        return terms, torch.cat(words)
+        further = {"smoothing": share, "seed": term, "the dtype of the scores": scores.dtype}
+        return {**terms, **further}, torch.cat(words)
 
     heard = ranks.agree(_NUMBERS, say)
     scans, candidates, sums, seeds = torch.split(heard, [SCAN, 1, 2, 1], dim=1)
-    raise_for_scans("score", scans, n, "multinomial")
+    raise_for_scans("score", scans, 1, "multinomial")
     ((scores, left_out),) = own
-    rows = int(scans[:, 2].sum())
-    if not candidates.any():
-        raise status_error(-1, n, method)
-    number = seeds[0, 0].to(scores.device)
-    weighted = _Weighted(ranks, scores, left_out, scans, candidates[:, 0])
-    weights, scans, tau = weighted.by(smoothing, sums.contiguous().view(torch.float64))
-    positive = int(scans[:, 1].sum())
-    if method not in WITHOUT_REPLACEMENT or n <= positive:
-        scans = scans.to(scores.device)
-        found = ranks.follow(part_of_draw(weights, scans, ranks.rank, n, method, number))
-    elif fills_up and n <= rows:
-        found = _fill_up(ranks, weights, left_out, n, rows, int(candidates.sum()), number)
-    else:
-        raise status_error(-1 - positive, n, method)
-    weight = _weights_of(ranks, found, weights, rows, method, correction)
-    return Share(found.index, weight, tau, rows)
+    return _Scored(
+        *(ranks, scores, left_out, scans, candidates[:, 0]),
+        sums=sums.contiguous().view(torch.float64),
+        smoothing=smoothing,
+        seed=seeds[0, 0].to(scores.device),
+    )
 
 
-class _Weighted:
-    """From the scores of all ranks to what rows are drawn by, as :func:`smoothed` does.
+class _Scored:
+    """The scores of all ranks, and how they become what rows are drawn by, as :func:`smoothed` has.
 
     Args:
         ranks: whose scores they are.
@@ -216,6 +247,9 @@ class _Weighted:
         left_out: [k] bool or None.
         scans: [ranks, 4] on the CPU, of the scores.
         candidates: [ranks], how many rows are not left out.
+        sums: [ranks, 2], what ``_sums_of`` says of each.
+        smoothing: a in [0, 1].
+        seed: [], on the device of the scores.
     """
 
     def __init__(
@@ -225,53 +259,56 @@ class _Weighted:
         left_out: Tensor | None,
         scans: Tensor,
         candidates: Tensor,
+        *,
+        sums: Tensor,
+        smoothing: float,
+        seed: Tensor,
     ) -> None:
+        self.left_out = left_out
+        self.seed = seed
+        self.rows = int(scans[:, 2].sum())
+        self.candidates = int(candidates.sum())
         self._ranks = ranks
         self._scores = scores
-        self._left_out = left_out
         self._scans = scans
         self._candidates = candidates
+        self._sums = sums
+        self._smoothing = smoothing
         self._dtype = result_dtype(scores)
         self._largest = numbers_of(scans[:, 0].amax(), self._dtype)  # of all ranks
 
-    def by(self, smoothing: float, sums: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The weights [k], the scans of those of all ranks, and tau [].
-
-        Args:
-            smoothing: a in [0, 1].
-            sums: [ranks, 2], what ``_sums_of`` says of each.
-        """
-        count, rows = int(self._candidates.sum()), int(self._scans[:, 2].sum())
+    def weights(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The weights [k], the scans [ranks, 4] of those of all ranks, and tau []."""
+        device = self._scores.device
         if self._largest == 0:  # all candidates are equal
             one = torch.ones_like(self._largest)
             weights = self._without(torch.ones_like(self._scores, dtype=self._dtype))
-            tau = one * math.sqrt(rows / count)
-            return weights, self._scans_of(one, self._candidates), tau.to(self._scores.device)
+            equal = one * math.sqrt(self.rows / self.candidates)
+            return weights, self._scans_of(one), equal.to(device)
         # In units of the largest score of all.
         largest = float(self._largest)
         relative = numbers_of(self._scans[:, 0], self._dtype).double() / largest
-        first = float((sums[:, 0] * relative).sum())
-        second = float((sums[:, 1] * relative.square()).sum())
+        first = float((self._sums[:, 0] * relative).sum())
+        second = float((self._sums[:, 1] * relative.square()).sum())
         weights, scans = self._scores, self._scans
-        if smoothing != 0:
-            keep = torch.tensor(1.0 - smoothing, dtype=self._dtype, device="cpu")
-            lift = self._mean() * torch.tensor(smoothing, dtype=self._dtype, device="cpu")
+        if self._smoothing != 0:
+            keep = torch.tensor(1.0 - self._smoothing, dtype=self._dtype, device="cpu")
+            lift = self._mean() * torch.tensor(self._smoothing, dtype=self._dtype, device="cpu")
             weights = self._without(self._smoothed(self._scores, keep, lift))
-            scans = self._scans_of(self._smoothed(self._largest, keep, lift), self._candidates)
-            share, rest = float(lift) / largest, float(keep)
+            scans = self._scans_of(self._smoothed(self._largest, keep, lift))
+            share, rest, count = float(lift) / largest, float(keep), self.candidates
             second = rest**2 * second + 2 * rest * share * first + count * share**2
             first = rest * first + count * share
-        tau = torch.tensor(math.sqrt(rows * second) / first, dtype=self._dtype, device="cpu")
-        return weights, scans, tau.to(self._scores.device)
+        tau = math.sqrt(self.rows * second) / first
+        return weights, scans, torch.tensor(tau, dtype=self._dtype, device="cpu").to(device)
 
     def _mean(self) -> Tensor:
         """The mean score of all candidates, from the fixed point of all."""
-        rows = self._scans[:, 2].sum()
         device = self._scores.device
-        own = total_of(self._scores, self._largest.to(device), rows.to(device))
-        total = self._ranks.gather(own).sum().cpu()
-        mean = total.to(self._dtype) / self._candidates.sum().to(self._dtype)
-        shift = 63 - (int(rows) - 1).bit_length() - math.frexp(float(self._largest))[1]
+        rows = torch.tensor(self.rows, device=device)
+        total = self._ranks.gather(total_of(self._scores, self._largest.to(device), rows)).sum()
+        mean = total.cpu().to(self._dtype) / self._candidates.sum().to(self._dtype)
+        shift = 63 - (self.rows - 1).bit_length() - math.frexp(float(self._largest))[1]
         scaled = torch.tensor(math.ldexp(float(mean), -shift), dtype=self._dtype, device="cpu")
         return torch.minimum(scaled, self._largest)
 
@@ -281,12 +318,13 @@ class _Weighted:
         return lifted.clamp(least.to(scores.device), self._largest.to(scores.device))
 
     def _without(self, weights: Tensor) -> Tensor:
-        return weights if self._left_out is None else weights.masked_fill(self._left_out, 0)
+        return weights if self.left_out is None else weights.masked_fill(self.left_out, 0)
 
-    def _scans_of(self, largest: Tensor, positive: Tensor) -> Tensor:
-        """The scans of weights that no rank has a fault in."""
-        bits = bits_of(largest).expand_as(positive)
-        return torch.stack([bits, positive, self._scans[:, 2], torch.zeros_like(bits)], dim=1)
+    def _scans_of(self, largest: Tensor) -> Tensor:
+        """The scans of weights that all candidates have."""
+        bits = bits_of(largest).expand_as(self._candidates)
+        fine = torch.zeros_like(bits)
+        return torch.stack([bits, self._candidates, self._scans[:, 2], fine], dim=1)
 
 
 def _sums_of(scores: Tensor) -> Tensor:
@@ -295,40 +333,3 @@ def _sums_of(scores: Tensor) -> Tensor:
     largest = scores.amax() if len(scores) else scores.new_zeros(())
     relative = torch.where(largest > 0, scores / largest, 0.0)
     return torch.stack([relative.sum(), relative.square().sum()])
-
-
-def _fill_up(
-    ranks: Ranks,
-    weights: Tensor,
-    left_out: Tensor | None,
-    n: int,
-    rows: int,
-    candidates: int,
-    seed: Tensor,
-) -> Draw:
-    """All rows of all ranks that have a weight, and uniform others."""
-    sizes = sizes_to_fill_up(weights, left_out, rows, candidates < n)
-    scans = ranks.gather(scan_of(sizes))
-    return ranks.follow(part_of_draw(sizes, scans, ranks.rank, n, "pps", seed))
-
-
-def _weights_of(
-    ranks: Ranks,
-    found: Draw,
-    weights: Tensor,
-    rows: int,
-    method: str,
-    correction: str | float,
-) -> Tensor:
-    """The weights of the rows that this rank has, [n]; 0 elsewhere."""
-    elsewhere = found.index == ELSEWHERE
-    drawn_by = weights[found.index.masked_fill(elsewhere, 0)] if len(weights) else found.prob
-    drawn_by = drawn_by.to(found.prob.dtype).masked_fill(elsewhere, 0)
-    kind = kind_of(method)
-    if kind == "deterministic" or correction in ("none", "unbiased"):
-        prob = found.prob.masked_fill(elsewhere, 1)
-    else:
-        # Each row is one rank's, and 0 to the others.
-        every = ranks.gather(bits_of(torch.stack([found.prob, drawn_by]))).sum(0)
-        prob, drawn_by = numbers_of(every, found.prob.dtype).unbind()
-    return corrected(prob, drawn_by, rows, kind, correction).masked_fill(elsewhere, 0)

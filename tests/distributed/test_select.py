@@ -10,6 +10,7 @@ import torch.distributed as dist
 import impsamp_fast as isf
 from impsamp_fast import distributed
 from impsamp_fast._fill_up import fill_up
+from impsamp_fast.distributed._draw import given_seed
 from impsamp_fast.distributed._ranks import Ranks
 from impsamp_fast.distributed._select import Scores, share_of_selection
 from tests.distributed.conftest import Run
@@ -76,7 +77,7 @@ def fill_up_problems(group: Any) -> list[str]:
         found = share_of_selection(
             Ranks(group),
             partial(Scores, *own),
-            *(n, "own", method, correction, 0.0, number),
+            *(n, "own", method, correction, 0.0, given_seed(number, None)),
             fills_up=True,
         )
         whole, none = scores.flatten(), left_out.flatten()

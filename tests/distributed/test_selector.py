@@ -1,0 +1,287 @@
+"""A selector of all ranks trains as one process does on all their rows."""
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from impsamp_fast import (
+    After,
+    LossRatio,
+    LossSplit,
+    MiniBatch,
+    PickCounts,
+    Selector,
+    VarianceReduction,
+)
+from tests.distributed.conftest import Run
+from tests.distributed.training import large_batch
+from tests.methods import METHODS
+
+N, STEPS = 12, 5
+SIZES = {2: (10, 40), 3: (30, 0, 20), 4: (9, 25, 13, 3)}  # rows of each rank
+
+
+def make_model() -> nn.Module:
+    torch.manual_seed(1)
+    return nn.Sequential(nn.Linear(5, 7), nn.ReLU(), nn.Linear(7, 3)).double()
+
+
+def rows_of(size: int, step: int) -> tuple[Tensor, Tensor]:
+    """The rows of all ranks; some have no target."""
+    x, y = large_batch(0, step, sum(SIZES[size]))
+    return x.double(), y.masked_fill(torch.arange(len(y)) % 7 == 3, -100)
+
+
+class Trained:
+    """What a training has come to: gradients of each step, and the mini-batches."""
+
+    def __init__(self) -> None:
+        self.gradients: list[Tensor] = []
+        self.batches: list[MiniBatch] = []
+
+    def step(self, model: nn.Module, optimizer: Any, batch: MiniBatch) -> None:
+        optimizer.zero_grad()
+        batch.mean(F.cross_entropy(model(batch.x), batch.y, reduction="none")).backward()
+        grads = [parameter.grad.flatten() for parameter in model.parameters()]
+        self.gradients.append(torch.cat(grads).clone())
+        self.batches.append(batch)
+        optimizer.step()
+
+
+def train(group: Any, options: dict[str, Any]) -> list[str]:
+    """What is different from the training of one process."""
+    rank, size = dist.get_rank(group), dist.get_world_size(group)
+    begin = sum(SIZES[size][:rank])
+    part = slice(begin, begin + SIZES[size][rank])
+    alone, together = Trained(), Trained()
+    for trained, is_alone in ((alone, True), (together, False)):
+        model = make_model()
+        own = copy.deepcopy(options)
+        if is_alone:
+            own |= {"rank": 0, "exchange": False}
+        else:
+            model = DistributedDataParallel(model, process_group=group)
+            own["group"] = group
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        selector = Selector(model, N, seed=3, **own)
+        for step in range(STEPS):
+            x, y = rows_of(size, step)
+            batch = selector(x, y) if is_alone else selector(x[part], y[part])
+            trained.step(model, optimizer, batch)
+    wrong = []
+    for step in range(STEPS):
+        expected, found = alone.batches[step], together.batches[step]
+        if expected.importance != found.importance:
+            wrong.append(f"step {step} is by importance in one of them")
+        if options.get("exchange"):
+            mine = torch.arange(N) // (N // size) == rank
+            rows = expected.index[mine]
+        else:
+            mine = (expected.index >= part.start) & (expected.index < part.stop)
+            rows = expected.index[mine] - part.start
+        there = found.weight > 0
+        same = torch.equal(found.index[there], rows) and torch.equal(
+            found.x[there], expected.x[mine]
+        )
+        # The forward pass of other numbers of rows rounds differently.
+        if not same or not torch.allclose(found.weight[there], expected.weight[mine], rtol=1e-9):
+            wrong.append(f"step {step} has other rows: {found.index} and not {rows}")
+        if not torch.allclose(together.gradients[step], alone.gradients[step], rtol=1e-9):
+            wrong.append(f"step {step} has another gradient")
+    return wrong
+
+
+@pytest.mark.parametrize("exchange", [False, True])
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("size", SIZES)
+def test_gradients_are_those_of_one_process(
+    run: Run, size: int, method: str, exchange: bool
+) -> None:
+    correction = {"race": "normalized", "stratified": 0.5, "topk": "none"}.get(method, "unbiased")
+    smoothing = 0.3 if method in ("multinomial", "pps") else 0.0
+    options = {
+        "method": method,
+        "correction": correction,
+        "smoothing": smoothing,
+        "exchange": exchange,
+        "start": After(1),
+    }
+    assert run(size, train, options) == [[]] * size
+
+
+def own_score(logits: Tensor, y: Tensor, x: Tensor) -> Tensor:
+    return x[:, 0].square() + logits[:, 0].sigmoid()
+
+
+def few_scores(logits: Tensor, y: Tensor, x: Tensor) -> Tensor:
+    return (x[:, 0] - 1.5).relu()
+
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "a score function": {"score": own_score, "method": "systematic"},
+    "the last layer": {"score": "last_layer", "method": "race"},
+    "by the variance": {"start": VarianceReduction(1.05)},
+    "more than have a score": {"score": few_scores, "method": "pps"},
+}
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+def test_whatever_they_are_drawn_by(run: Run, options: dict[str, Any]) -> None:
+    assert run(3, train, options) == [[]] * 3
+
+
+def train_with_few_rows(group: Any) -> tuple[list[int], list[float]]:
+    """The mini-batches' sizes and losses where one row is drawn of all."""
+    model = DistributedDataParallel(make_model(), process_group=group)
+    selector = Selector(model, 1, seed=0, group=group)
+    sizes, losses = [], []
+    for step in range(6):
+        x, y = large_batch(dist.get_rank(group), step, 10)
+        batch = selector(x.double(), y)
+        loss = batch.mean(F.cross_entropy(model(batch.x), batch.y, reduction="none"))
+        loss.backward()
+        sizes.append(int((batch.weight > 0).sum()))
+        losses.append(float(loss))
+        assert len(batch.index) == 1
+    return sizes, losses
+
+
+def test_a_rank_without_a_row_takes_part(run: Run) -> None:
+    every = run(3, train_with_few_rows)
+    for sizes in zip(*(sizes for sizes, _ in every), strict=True):
+        assert sum(sizes) == 1
+    for sizes, losses in every:
+        for size, loss in zip(sizes, losses, strict=True):
+            assert (loss > 0) == (size > 0)
+
+
+def begin_by_loss(group: Any) -> list[bool]:
+    model = DistributedDataParallel(make_model(), process_group=group)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.3)
+    selector = Selector(model, N, start=LossRatio(0.8), group=group, seed=0)
+    importance = []
+    for step in range(40):
+        x, y = large_batch(dist.get_rank(group), step)
+        batch = selector(x.double(), y)
+        importance.append(batch.importance)
+        optimizer.zero_grad()
+        batch.mean(F.cross_entropy(model(batch.x), batch.y, reduction="none")).backward()
+        optimizer.step()
+    return importance
+
+
+def test_ranks_begin_together(run: Run) -> None:
+    first, second = run(2, begin_by_loss)
+    assert first == second
+    assert True in first
+    assert False in first
+
+
+def count(group: Any) -> tuple[list[int], list[int]]:
+    """The picks that a rank has counted, and the samples that it has trained on."""
+    counts = PickCounts(100)
+    rank = dist.get_rank(group)
+    selector = Selector(make_model(), N, group=group, counts=counts, exchange=True, seed=0)
+    x, y = large_batch(rank, 0, 50)
+    batch = selector(x.double(), y, torch.arange(50) + 50 * rank)
+    return counts.counts.nonzero().flatten().tolist(), batch.index.tolist()
+
+
+def test_each_rank_counts_what_it_trains_on(run: Run) -> None:
+    for counted, trained in run(2, count):
+        assert counted == sorted(set(trained))
+        assert len(trained) == N // 2
+
+
+def resume(group: Any) -> bool:
+    rank = dist.get_rank(group)
+    first, second = (Selector(make_model(), N, group=group, seed=seed) for seed in (0, 9))
+    for step in range(3):
+        first(*rows_on(rank, step))
+    second.load_state_dict(first.state_dict())
+    expected, found = first(*rows_on(rank, 3)), second(*rows_on(rank, 3))
+    return torch.equal(expected.index, found.index) and torch.equal(expected.weight, found.weight)
+
+
+def rows_on(rank: int, step: int) -> tuple[Tensor, Tensor]:
+    x, y = large_batch(rank, step)
+    return x.double(), y
+
+
+def test_a_state_goes_on_with_the_same_rows(run: Run) -> None:
+    assert run(2, resume) == [True, True]
+
+
+def errors(group: Any, kind: str) -> str:
+    """The error of a rank, after which all of them can go on."""
+    rank = dist.get_rank(group)
+    options: dict[str, Any] = {"small_batch": "skip"} if kind == "skip" else {}
+    selector = Selector(make_model(), N, group=group, seed=0, **options)
+    x, y = rows_on(rank, 0)
+    wrong_x, wrong_y = x, y
+    match (kind, rank):
+        case ("target", 1):
+            wrong_y = y.masked_fill(torch.arange(64) == 5, 7)
+        case ("sizes", 0):
+            wrong_x = x[:3]
+        case ("nan", 1):
+            wrong_x = x * torch.nan
+        case ("few" | "skip", _):
+            wrong_x, wrong_y = x[:5], y[:5]
+    if kind == "skip":
+        assert selector(wrong_x, wrong_y) is None
+        return "skipped"
+    with pytest.raises((ValueError, IndexError)) as raised:
+        selector(wrong_x, wrong_y)
+    selector(x, y)
+    return str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("target", "target[5] is 7"),
+        ("sizes", "x has shape [3, 5], but y has 64 rows"),
+        ("nan", "logits[0, 0] is"),
+        ("few", "the large batch has only 10 rows"),
+        ("skip", "skipped"),
+    ],
+)
+def test_what_is_wrong_on_one_rank_is_raised_on_all(run: Run, kind: str, message: str) -> None:
+    for told in run(2, errors, kind):
+        assert message in told
+
+
+def refuse(group: Any, options: dict[str, Any]) -> str:
+    with pytest.raises(ValueError) as raised:
+        Selector(make_model(), 5, group=group, **options)
+    return str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"method": LossSplit()}, "method is LossSplit()"),
+        ({"batches_per_pool": 2}, "batches_per_pool is 2"),
+        ({"on_fault": "skip"}, "on_fault is 'skip'"),
+        ({"rank": 1}, "rank is 1"),
+        ({"exchange": True}, "n is 5, but exchange=True shares it out equally among 2 ranks"),
+        ({"exchange": True, "small_batch": "all"}, "small_batch is 'all'"),
+    ],
+)
+def test_what_ranks_cannot_do_together_is_refused(
+    run: Run, options: dict[str, Any], message: str
+) -> None:
+    for told in run(2, refuse, options):
+        assert message in told
+
+
+def test_rows_are_exchanged_in_a_group_only() -> None:
+    with pytest.raises(ValueError, match="only the ranks of a group exchange rows"):
+        Selector(make_model(), N, exchange=True)
