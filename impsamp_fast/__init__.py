@@ -14,7 +14,7 @@ from impsamp_fast._extension import build_info
 from impsamp_fast.batch.accumulator import Accumulator
 from impsamp_fast.batch.adaptive import ConstantTime, ConstantVariance
 from impsamp_fast.batch.break_even import BreakEven
-from impsamp_fast.batch.draw_rules import DrawRule, LossSplit, TopQuantile
+from impsamp_fast.batch.draw_rules import DrawRule, LossSplit, MaxVariance, TopQuantile
 from impsamp_fast.batch.filters import AccuracyFilter, Filter
 from impsamp_fast.batch.graph_step import GraphStep
 from impsamp_fast.batch.minibatch import MiniBatch
@@ -30,13 +30,17 @@ from impsamp_fast.batch.together import Together
 from impsamp_fast.dataset import (
     ActiveBias,
     Bandit,
+    BatchLossPruning,
+    CachedErrors,
     DatasetSampler,
     EarlyImportance,
     EpochAccuracyFilter,
     InfoBatch,
     OnlineBatchSelection,
     RandomPruning,
+    RandomSubsets,
     RecencyBias,
+    SlidingWindow,
     WeightedSampler,
     WithIndex,
 )
@@ -64,8 +68,10 @@ __all__ = [
     "After",
     "Always",
     "Bandit",
+    "BatchLossPruning",
     "BatchStrategy",
     "BreakEven",
+    "CachedErrors",
     "ConstantTime",
     "ConstantVariance",
     "DatasetSampler",
@@ -78,11 +84,13 @@ __all__ = [
     "InfoBatch",
     "LossRatio",
     "LossSplit",
+    "MaxVariance",
     "MiniBatch",
     "OnlineBatchSelection",
     "PickCounts",
     "Queue",
     "RandomPruning",
+    "RandomSubsets",
     "RecencyBias",
     "Report",
     "RowStats",
@@ -91,6 +99,7 @@ __all__ = [
     "Selection",
     "SelectiveBackprop",
     "Selector",
+    "SlidingWindow",
     "Smoothed",
     "StartRule",
     "StepTime",

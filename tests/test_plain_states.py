@@ -27,6 +27,17 @@ SAMPLERS = {
         i(SIZE), warm_up=i(1), epsilon=f(0.1), block=i(8), seed=i(3)
     ),
     "Bandit": lambda i, f: isf.Bandit(i(SIZE), rate=f(0.1), floor=f(0.5), block=i(8), seed=i(3)),
+    "BatchLossPruning": lambda i, f: isf.BatchLossPruning(
+        i(SIZE), i(EPOCHS), alpha=f(0.7), ratio=f(0.5), seed=i(3)
+    ),
+    "CachedErrors": lambda i, f: isf.CachedErrors(
+        *(i(SIZE), i(EPOCHS)),
+        share=f(0.5),
+        mutation=f(0.5),
+        interval=i(2),
+        last_interval=i(2),
+        seed=i(3),
+    ),
     "EarlyImportance": lambda i, f: isf.EarlyImportance(i(SIZE), warm_up=i(1), seed=i(3)),
     "EpochAccuracyFilter": lambda i, f: isf.EpochAccuracyFilter(
         i(SIZE), alpha=f(0.1), full_every=i(2), least=i(8), seed=i(3)
@@ -38,8 +49,12 @@ SAMPLERS = {
         i(SIZE), i(EPOCHS), pressure=f(10.0), seed=i(3)
     ),
     "RandomPruning": lambda i, f: isf.RandomPruning(i(SIZE), i(EPOCHS), ratio=f(0.5), seed=i(3)),
+    "RandomSubsets": lambda i, f: isf.RandomSubsets(i(SIZE), share=f(0.25), seed=i(3)),
     "RecencyBias": lambda i, f: isf.RecencyBias(
         i(SIZE), i(EPOCHS), i(C), history=i(4), pressure=f(10.0), warm_up=i(1), seed=i(3)
+    ),
+    "SlidingWindow": lambda i, f: isf.SlidingWindow(
+        i(SIZE), i(EPOCHS), ratio=f(0.1), groups=i(4), window=f(0.5), seed=i(3)
     ),
 }
 

@@ -135,7 +135,12 @@ OWN_START = {"kf18-biased": "variance:1.5", "selective-backprop": "epoch"}
 COLOURS = (
     *dict.fromkeys(strategy.colour for strategy in STRATEGIES.values()),
     "#999999",
+    # Of Paul Tol's muted scheme, which they can tell apart as well.
     "#882255",
+    "#332288",
+    "#44AA99",
+    "#999933",
+    "#AA4499",
 )
 LINES = (":", "-.", "--", "-")
 

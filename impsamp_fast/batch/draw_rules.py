@@ -165,6 +165,46 @@ class LossSplit(DrawRule):
         return bucket
 
 
+@final
+class MaxVariance(DrawRule):
+    """The n rows whose scores have the largest variance, such as the rewards of rollouts.
+
+    PODS of Xu et al. (2025): these are always some of the lowest and the rest of the highest
+    scores, so that sorting the scores and trying each split finds them. Rows come in ascending
+    order of their scores. A row of score 0 is taken only where the others are fewer than n; the
+    variance does not change where all scores are shifted to be positive.
+    """
+
+    @property
+    def kind(self) -> Kind:
+        """Deterministic."""
+        return "deterministic"
+
+    def __call__(self, scores: Tensor, n: int, seed: int | Tensor) -> Draw:
+        """The n rows, prob 1."""
+        K = scores.numel()
+        order = scores.argsort(stable=True)
+        zeros = (scores <= 0).sum().clamp(max=K - n)
+        place = torch.arange(n + 1, device=scores.device)
+        # Split k takes the first k of the rows that have a score and the last n - k of all.
+        centred = scores.to(torch.float64) - scores.mean(dtype=torch.float64)
+        ascending = centred[order]
+        low = ascending[zeros + place[:n]]
+        high = ascending[K - n :]
+        variance = _of_splits(low.square(), high.square()) / n
+        variance -= (_of_splits(low, high) / n).square()
+        split = variance.argmax()
+        place = place[:n]
+        index = order[torch.where(place < split, zeros + place, K - n + place)]
+        return Draw(index, torch.ones_like(index, dtype=scores.dtype))
+
+
+def _of_splits(low: Tensor, high: Tensor) -> Tensor:
+    """The sums of the first k of ``low`` and all but the first k of ``high``, for k from 0 to n."""
+    none = low.new_zeros(1)
+    return torch.cat([none, low.cumsum(0)]) + high.sum() - torch.cat([none, high.cumsum(0)])
+
+
 def keep_each(prob: Tensor, seed: int) -> Tensor:
     """Keeps each row independently with its own probability.
 

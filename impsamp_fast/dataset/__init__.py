@@ -6,25 +6,33 @@ data set hand out its samples' numbers.
 
 from impsamp_fast.dataset.active_bias import ActiveBias
 from impsamp_fast.dataset.bandit import Bandit
+from impsamp_fast.dataset.batch_loss import BatchLossPruning
+from impsamp_fast.dataset.cached_errors import CachedErrors
 from impsamp_fast.dataset.early_importance import EarlyImportance
 from impsamp_fast.dataset.epoch_accuracy import EpochAccuracyFilter
 from impsamp_fast.dataset.infobatch import InfoBatch, RandomPruning
 from impsamp_fast.dataset.online_batch import OnlineBatchSelection
+from impsamp_fast.dataset.random_subsets import RandomSubsets
 from impsamp_fast.dataset.recency_bias import RecencyBias
 from impsamp_fast.dataset.sampler import DatasetSampler
+from impsamp_fast.dataset.seta import SlidingWindow
 from impsamp_fast.dataset.weighted import WeightedSampler
 from impsamp_fast.dataset.with_index import WithIndex
 
 __all__ = [
     "ActiveBias",
     "Bandit",
+    "BatchLossPruning",
+    "CachedErrors",
     "DatasetSampler",
     "EarlyImportance",
     "EpochAccuracyFilter",
     "InfoBatch",
     "OnlineBatchSelection",
     "RandomPruning",
+    "RandomSubsets",
     "RecencyBias",
+    "SlidingWindow",
     "WeightedSampler",
     "WithIndex",
 ]

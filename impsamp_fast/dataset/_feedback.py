@@ -8,7 +8,7 @@ from torch import Tensor
 from impsamp_fast._checks import check_choice, check_index, check_saved_integers
 from impsamp_fast._faults import OnFault
 from impsamp_fast._readback import Updates
-from impsamp_fast.dataset._step import statistic
+from impsamp_fast.dataset._step import shown, statistic
 
 
 class Memory(Protocol):
@@ -49,7 +49,8 @@ class Feedback:
 
     Args:
         size: the number of samples in the data set.
-        statistic: its name in :class:`~impsamp_fast.RowStats`.
+        statistic: its name in :class:`~impsamp_fast.RowStats`; for "loss" the losses of a step are
+            taken where they are told.
         learn: called with an index [n] int64 and finite values [n], both on the CPU.
         on_fault: see :class:`~impsamp_fast.SampleMemory`.
     """
@@ -83,8 +84,8 @@ class Feedback:
         *,
         losses: Tensor | None = None,
     ) -> None:
-        """Takes in a step, without ``losses``; an index elsewhere is checked when it is fetched."""
-        value = statistic(self._statistic, index, logits, target, self.on_fault)
+        """Takes in a step; an index elsewhere is checked when it is fetched."""
+        value = self._shown(index, logits, target, losses)
         self._updates.add(check_index(index, self._size) if index.is_cpu else index, value)
 
     def fetch(self) -> None:
@@ -103,6 +104,24 @@ class Feedback:
         self._updates.forget()
         self._faulty_rows = state["faulty_rows"]
 
+    def _shown(
+        self,
+        index: Tensor,
+        logits: Tensor | None,
+        target: Tensor | None,
+        losses: Tensor | None,
+    ) -> Tensor:
+        if self._statistic != "loss":
+            return statistic(self._statistic, index, logits, target, self.on_fault)
+        step = shown(
+            *(index, logits, target, losses),
+            wanted=("loss",),
+            classes=None,
+            on_fault=self.on_fault,
+        )
+        assert step.losses is not None
+        return step.losses
+
     def _apply(self, index: Tensor, value: Tensor) -> None:
         index = check_index(index, self._size)
         faulty = ~value.isfinite()
@@ -113,7 +132,7 @@ class Feedback:
             row = int(faulty.nonzero()[0])
             raise ValueError(
                 f"row {row}, of sample {int(index[row])}, has a logit that is NaN or +inf, no "
-                "finite logit, or a target that cannot be"
+                "finite logit, a target that cannot be, or a loss that is not finite"
             )
         self._learn(index[~faulty], value[~faulty])
         self._faulty_rows += int(faulty.sum())

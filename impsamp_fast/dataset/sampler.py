@@ -313,10 +313,14 @@ class DatasetSampler(ShowsSettings, Sampler[int], ABC):
     def _draw(self, this: Pass) -> None:
         """Draws the next block."""
         first = this.drawn
-        seed = seed_of_step(self._seed, this.epoch * _STEPS_PER_EPOCH + first)
+        seed = self._seed_of_block(this.epoch, first)
         block = self.draw_block(this.epoch, len(this.order) - first, seed)
         this.order[first : first + len(block)] = block
         this.drawn += len(block)
+
+    def _seed_of_block(self, epoch: int, position: int = 0) -> int:
+        """That of the block which begins at a position of an epoch."""
+        return seed_of_step(self._seed, epoch * _STEPS_PER_EPOCH + position)
 
     def _empty_order(self, length: int) -> Tensor:
         """Room for an epoch's indices; half the room wherever that is enough."""

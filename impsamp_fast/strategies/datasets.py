@@ -3,12 +3,16 @@
 from impsamp_fast.dataset import (
     ActiveBias,
     Bandit,
+    BatchLossPruning,
+    CachedErrors,
     EarlyImportance,
     EpochAccuracyFilter,
     InfoBatch,
     OnlineBatchSelection,
     RandomPruning,
+    RandomSubsets,
     RecencyBias,
+    SlidingWindow,
 )
 from impsamp_fast.strategies.assist import BIBTEX as SMEDAS
 from impsamp_fast.strategies.registry import register
@@ -76,6 +80,47 @@ QIN = """
 }
 """
 
+ZHOU2025 = """
+@inproceedings{zhou2025scale,
+  author    = {Zhou, Qing and Gao, Junyu and Wang, Qi},
+  title     = {Scale Efficient Training for Large Datasets},
+  booktitle = {Proceedings of the IEEE/CVF Conference on Computer Vision and Pattern Recognition},
+  year      = {2025}
+}
+"""
+
+ZHOU2026 = """
+@inproceedings{zhou2026batch,
+  author    = {Zhou, Qing and Zhao, Bingxuan and Yang, Tao and Zhang, Hongyuan and Gao, Junyu and
+               Wang, Qi},
+  title     = {Batch Loss Score for Dynamic Data Pruning},
+  booktitle = {Proceedings of the IEEE/CVF Conference on Computer Vision and Pattern Recognition},
+  pages     = {6188--6197},
+  year      = {2026}
+}
+"""
+
+ZHANG = """
+@inproceedings{zhang2025evos,
+  author    = {Zhang, Weixiang and Xie, Shuzhao and Ren, Chengwei and Xie, Siyi and Tang, Chen and
+               Ge, Shijia and Wang, Mingzi and Wang, Zhi},
+  title     = {{EVOS}: Efficient Implicit Neural Training via {EVO}lutionary Selector},
+  booktitle = {Proceedings of the IEEE/CVF Conference on Computer Vision and Pattern Recognition},
+  year      = {2025}
+}
+"""
+
+OKANOVIC = """
+@inproceedings{okanovic2024repeated,
+  author    = {Okanovic, Patrik and Waleffe, Roger and Mageirakos, Vasilis and Nikolakakis,
+               Konstantinos and Karbasi, Amin and Kalogerias, Dionysios and G{\\"u}rel, Nezihe Merve
+               and Rekatsinas, Theodoros},
+  title     = {Repeated Random Sampling for Minimizing the Time-to-Accuracy of Learning},
+  booktitle = {International Conference on Learning Representations},
+  year      = {2024}
+}
+"""
+
 
 register("early-importance", level="dataset", bibtex=QUERCIA)(EarlyImportance)
 register("online-batch", level="dataset", bibtex=LOSHCHILOV)(OnlineBatchSelection)
@@ -84,4 +129,8 @@ register("active-bias", level="dataset", bibtex=CHANG)(ActiveBias)
 register("bandit", level="dataset", bibtex=LIU)(Bandit)
 register("infobatch", level="dataset", bibtex=QIN)(InfoBatch)
 register("epoch-accuracy", level="dataset", bibtex=SMEDAS)(EpochAccuracyFilter)
+register("batch-loss", level="dataset", bibtex=ZHOU2026 + QIN)(BatchLossPruning)
+register("seta", level="dataset", bibtex=ZHOU2025)(SlidingWindow)
+register("evos", level="dataset", bibtex=ZHANG)(CachedErrors)
+register("rs2", level="dataset", bibtex=OKANOVIC)(RandomSubsets)
 register("random-pruning", level="dataset", bibtex="")(RandomPruning)

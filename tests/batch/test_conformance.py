@@ -180,7 +180,7 @@ def test_the_seed_decides(name, start):
     deterministic = name in ("uniform", "hard-accuracy", "soft-accuracy") or (
         start == "always" and name in ("highest-loss", "gradient-norm")
     )
-    deterministic |= name in ("el2n", "top-k", "top-q")
+    deterministic |= name in ("el2n", "top-k", "top-q", "pods")
     other = Training(name, start, seed=6).train(0, STEPS)
     assert (indices(other) == indices(first)) == deterministic
 

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from impsamp_fast import strategies
 
+UNTAUGHT = "rs2"  # which learns nothing
 SIZE, CLASSES, EPOCHS, N = 300, 3, 6, 16
-# Short warm-ups, and several blocks in an epoch.
-SHORT = {"warm_up": 1, "block": 70, "least": 10}
+# Short warm-ups, and several blocks and mini-batches in an epoch.
+SHORT = {"warm_up": 1, "block": 70, "least": 10, "share": 0.5}
 TARGET = torch.arange(SIZE) % CLASSES
 
 

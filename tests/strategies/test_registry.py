@@ -36,6 +36,7 @@ class TestRegistry:
             "hard-accuracy",
             "soft-accuracy",
             "selective-backprop",
+            "pods",
         ]
         assert strategies.names() == strategies.names("batch") + strategies.names("dataset")
 
