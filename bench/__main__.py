@@ -73,6 +73,13 @@ def parser() -> argparse.ArgumentParser:
         + ")",
     )
     compare.add_argument(
+        "--wrong-labels",
+        type=share,
+        default=0.0,
+        metavar="SHARE",
+        help="replace this share of the training labels by other classes; the test set stays clean",
+    )
+    compare.add_argument(
         "--data-root", type=Path, default=Path("data"), help="has MNIST/raw or CIFAR10/train (data)"
     )
     compare.add_argument(
@@ -125,6 +132,13 @@ def positive_float(text: str) -> float:
     return value
 
 
+def share(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{value} is not from 0 to 1")
+    return value
+
+
 def named_rate(text: str) -> tuple[str, float]:
     name, _, rate = text.partition("=")
     if name not in known():
@@ -158,10 +172,11 @@ def run_compare(args: argparse.Namespace) -> None:
         seeds=args.seeds,
         budget=budget,
         start=start,
-        out=args.out or Path("out") / (task.name + ("-strategies" if wide else "")),
+        out=args.out or default_out(task.name, wide, args.wrong_labels),
         targets=tuple(args.target),
         rates=dict(args.rate),
         pool=args.pool,
+        wrong_labels=args.wrong_labels,
     )
     try:
         results = run_all(comparison, task.load(args.data_root))
@@ -174,6 +189,11 @@ def run_compare(args: argparse.Namespace) -> None:
     write_atomically(table, lambda partial: partial.write_text(text))
     print(f"{table}\n{comparison.out / 'results.json'}")
     draw_figures(comparison.out)
+
+
+def default_out(task: str, wide: bool, wrong_labels: float) -> Path:
+    parts = [task, *(["strategies"] if wide else []), *(["wrong-labels"] if wrong_labels else [])]
+    return Path("out") / "-".join(parts)
 
 
 def run_readme(args: argparse.Namespace) -> None:

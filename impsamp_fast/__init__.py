@@ -15,12 +15,16 @@ from impsamp_fast.batch.accumulator import Accumulator
 from impsamp_fast.batch.adaptive import ConstantTime, ConstantVariance
 from impsamp_fast.batch.break_even import BreakEven
 from impsamp_fast.batch.draw_rules import DrawRule, LossSplit, MaxVariance, TopQuantile
+from impsamp_fast.batch.evolved_score import EvolvedScore
 from impsamp_fast.batch.filters import AccuracyFilter, Filter
 from impsamp_fast.batch.graph_step import GraphStep
+from impsamp_fast.batch.learned_score import LearnedScore
 from impsamp_fast.batch.minibatch import MiniBatch
 from impsamp_fast.batch.queue import Queue
+from impsamp_fast.batch.reducible_loss import ReducibleLoss, irreducible_losses
 from impsamp_fast.batch.report import Report
 from impsamp_fast.batch.scoring_pass import ScoringPass
+from impsamp_fast.batch.second_model import SecondModel
 from impsamp_fast.batch.selective_backprop import SelectiveBackprop
 from impsamp_fast.batch.selector import Selector
 from impsamp_fast.batch.start import After, Always, LossRatio, StartRule, VarianceReduction
@@ -79,9 +83,11 @@ __all__ = [
     "DrawRule",
     "EarlyImportance",
     "EpochAccuracyFilter",
+    "EvolvedScore",
     "Filter",
     "GraphStep",
     "InfoBatch",
+    "LearnedScore",
     "LossRatio",
     "LossSplit",
     "MaxVariance",
@@ -92,10 +98,12 @@ __all__ = [
     "RandomPruning",
     "RandomSubsets",
     "RecencyBias",
+    "ReducibleLoss",
     "Report",
     "RowStats",
     "SampleMemory",
     "ScoringPass",
+    "SecondModel",
     "Selection",
     "SelectiveBackprop",
     "Selector",
@@ -112,6 +120,7 @@ __all__ = [
     "build_info",
     "corrected",
     "draw",
+    "irreducible_losses",
     "row_stats",
     "score",
     "select",

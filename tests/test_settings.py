@@ -8,6 +8,7 @@ from torch import nn
 
 import impsamp_fast as isf
 from impsamp_fast import strategies
+from tests.toy import REQUIRED
 
 MODEL = nn.Sequential(nn.Linear(5, 3))
 
@@ -54,7 +55,7 @@ def test_repr(make: Callable[[], object], expected: str) -> None:
 def test_every_strategy_has_one(name: str) -> None:
     strategy = strategies.get(name)
     if strategy.level == "batch":
-        made = strategy(MODEL, 8, seed=1)
+        made = strategy(MODEL, 8, seed=1, **REQUIRED.get(name, {}))
     else:
         made = strategy(100, epochs=5, classes=3, seed=1)
     assert repr(made).startswith(type(made).__name__ + "(")

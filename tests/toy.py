@@ -1,8 +1,16 @@
 """The toy problem that selectors are tested on: K rows in, n out, C classes."""
 
+import torch
 from torch import Tensor, nn
 
 K, N, C = 64, 16, 3
+
+# What strategies have to be told besides a model and n, for a data set of that size.
+SAMPLES = 1000
+REQUIRED = {
+    "rho-loss": {"irreducible": torch.linspace(0, 2, SAMPLES)},
+}
+NUMBERED = ("es", "rho-loss")  # which need the samples' numbers
 
 
 def seed_of_step(seed: int, step: int) -> int:

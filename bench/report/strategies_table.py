@@ -81,7 +81,7 @@ def markdown(results: dict[str, Any]) -> str:
     ]
     rows = [cells(results["strategies"][row["strategy"]], row) for row in overview["rows"]]
     lines = [
-        f"{task_title(results)}, {settings['pool']:,} training samples: mean of "
+        f"{task_title(results)}, {settings['pool']:,} training samples{wrong(settings)}: mean of "
         f"{number_of_seeds(results)}, K = {settings['large_batch']}, n = {settings['mini_batch']}"
         + (f"; target accuracy {100 * goal:.2f}%." if goal else "."),
         f"Measured on {one_line(results['machine'])}.",
@@ -91,6 +91,11 @@ def markdown(results: dict[str, Any]) -> str:
         notes(settings, overview["rows"]),
     ]
     return "\n".join(lines) + "\n"
+
+
+def wrong(settings: dict[str, Any]) -> str:
+    share = settings.get("wrong_labels", 0)
+    return f", {100 * share:g}% of their labels wrong" if share else ""
 
 
 def name_of(quantile: float) -> str:

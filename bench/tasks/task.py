@@ -5,9 +5,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from impsamp_fast import ScoringPass
+
+# No run's, which would shuffle the data as wrong labels are dealt out.
+_SEED_OF_LABELS = 0x5EEDED
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,18 @@ class Data:
     def first(self, size: int) -> "Data":
         """The same with the first samples of the pool only."""
         return replace(self, x=self.x[:size], y=self.y[:size])
+
+    def with_wrong_labels(self, share: float) -> "Data":
+        """The same with a share of the pool's labels replaced, each by one of the other classes.
+
+        Which ones and by which is uniform, and the same in every run; the test set stays clean.
+        """
+        generator = torch.Generator().manual_seed(_SEED_OF_LABELS)
+        wrong = torch.randperm(len(self.y), generator=generator)[: round(share * len(self.y))]
+        further = torch.randint(1, self.classes, wrong.shape, generator=generator)
+        y = self.y.clone()
+        y[wrong] = (y[wrong] + further) % self.classes
+        return replace(self, y=y)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from torch import nn
 from bench.report import machine
 from bench.tasks.task import Budget, Task
 from bench.training.making import make_for_batches, make_for_dataset, parameters_of
+from bench.training.preparing import prepared_for_nothing
 from bench.training.strategies import OWN_RULE, Strategy
 
 
@@ -26,6 +27,7 @@ class Comparison:
     targets: tuple[float, ...] = ()  # accuracies; none: uniform sampling's at its end
     rates: Mapping[str, float] = field(default_factory=dict)  # of learning, not the task's
     pool: int | None = None  # training samples; None: all
+    wrong_labels: float = 0.0  # which share of the training samples has one
     epochs: int = 1  # which data-set level strategies plan for
 
     @property
@@ -55,6 +57,7 @@ class Comparison:
             "evaluate_every": task.evaluate_every,
             "budget": asdict(self.budget),
             "pool": self.pool,
+            "wrong_labels": self.wrong_labels,
             "epochs": self.epochs if self.has_dataset_level else None,
         }
 
@@ -82,7 +85,8 @@ class Comparison:
         elif not strategy.row_loop:
             nothing = nn.Identity()
             scoring = task.fast_scoring
-            one = make_for_batches(strategy, nothing, task.mini, rule, None, 0, scoring)
+            further = prepared_for_nothing(strategy)
+            one = make_for_batches(strategy, nothing, task.mini, rule, None, 0, scoring, **further)
             made = parameters_of(one)
             rule = "its own" if strategy.name in OWN_RULE else rule
             correction = "none" if rule is None else getattr(one, "correction", "none")

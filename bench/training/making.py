@@ -57,9 +57,13 @@ def make_for_batches(
     counts: PickCounts | None,
     seed: int,
     fast_scoring: ScoringPass,
+    **prepared: Any,
 ) -> BatchStrategy:
-    """A batch-level strategy by its factory; `rule` is None for those that take no start rule."""
-    options: dict[str, Any] = {} if rule is None else {"start": parse_start(rule)}
+    """A batch-level strategy by its factory; `rule` is None for those that take no start rule.
+
+    `prepared` is what was made for it before the run, see `bench.training.preparing`.
+    """
+    options: dict[str, Any] = prepared if rule is None else prepared | {"start": parse_start(rule)}
     if strategy.fast:
         options["scoring"] = fast_scoring
     if strategy.batches_per_pool > 1:
@@ -90,7 +94,7 @@ def parameters_of(part: Any) -> Any:
         return str(part)
     if isinstance(part, tuple | list):
         return [parameters_of(value) for value in part]
-    if isinstance(part, nn.Module | PickCounts) or not hasattr(part, "__dict__"):
+    if isinstance(part, nn.Module | PickCounts | torch.Tensor) or not hasattr(part, "__dict__"):
         return type(part).__name__
     arguments = [name for name in inspect.signature(type(part)).parameters if hasattr(part, name)]
     names = dict.fromkeys([*arguments, *(name for name in vars(part) if name[0] != "_")])

@@ -185,11 +185,19 @@ class RowLoopPicker:
 
 
 def make_picker(
-    strategy: Strategy, model: nn.Module, task: Task, data: Data, start: str, epochs: int, seed: int
+    strategy: Strategy,
+    model: nn.Module,
+    task: Task,
+    data: Data,
+    start: str,
+    epochs: int,
+    seed: int,
+    **prepared: Any,
 ) -> Picker:
     """The strategy with a model.
 
-    `start` gives way to a rule of the strategy's own; `epochs` is for those that plan by epochs.
+    `start` gives way to a rule of the strategy's own; `epochs` is for those that plan by epochs;
+    `prepared` was made for it before the run.
     """
     if strategy.name == "uniform":
         return UniformPicker(model, task.mini)
@@ -201,5 +209,7 @@ def make_picker(
         sampler = make_for_dataset(strategy, size, epochs, data.classes, seed)
         return SamplerPicker(model, task.mini, sampler, counts)
     rule = strategy.start_rule(start, task, size)
-    made = make_for_batches(strategy, model, task.mini, rule, counts, seed, task.fast_scoring)
+    made = make_for_batches(
+        strategy, model, task.mini, rule, counts, seed, task.fast_scoring, **prepared
+    )
     return BatchPicker(model, task.large, made)

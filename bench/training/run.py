@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from bench.report.results import QUANTILES
 from bench.tasks.task import Budget, Data, Task
 from bench.training.pickers import BatchPicker, make_picker
+from bench.training.preparing import prepare
 from bench.training.strategies import Strategy
 from bench.training.stream import Stream
 from impsamp_fast import row_stats
@@ -50,9 +51,14 @@ class Training:
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=rate)
         trained = torch.compile(self.model) if task.compiled else self.model
         assert isinstance(trained, nn.Module)
-        self.picker = make_picker(strategy, trained, task, data, start, epochs, seed)
-        self.stream = Stream(data, seed, task.count_picks)
-        self.steps, self.seconds = 0, 0.0
+        begin = time.perf_counter()
+        self.prepared = prepare(strategy, task, data, seed)
+        # What a strategy needs before it can begin is a part of what it takes.
+        self.steps, self.seconds = 0, time.perf_counter() - begin if self.prepared else 0.0
+        self.picker = make_picker(
+            strategy, trained, task, data, start, epochs, seed, **self.prepared
+        )
+        self.stream = Stream(data, seed, task.count_picks or strategy.takes_numbers)
         self.curve: dict[str, list[float]] = {"step": [], "seconds": [], "accuracy": [], "loss": []}
         self.pictures: dict[str, np.ndarray] = {}
 

@@ -15,6 +15,7 @@ from impsamp_fast import strategies
 ALL = "all"
 UNSCORED = ("uniform", "random-subset")  # their factories take no start rule: they never score
 OWN_RULE = ("constant-time", "constant-variance")  # nor do these, which have one
+NUMBERED = ("es", "rho-loss")  # go by the samples' numbers
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,10 @@ class Strategy:
     @property
     def level(self) -> str:
         return "batch" if self.row_loop else self.registered.level
+
+    @property
+    def takes_numbers(self) -> bool:
+        return (self.factory or self.name) in NUMBERED
 
     @property
     def registered(self) -> strategies.Strategy:

@@ -88,7 +88,14 @@ def at_work(training: Training) -> BatchPicker:
     rule = "always" if scores(training) else None
     task, model = training.task, training.model
     strategy = make_for_batches(
-        training.strategy, model, task.mini, rule, None, 0, task.fast_scoring
+        training.strategy,
+        model,
+        task.mini,
+        rule,
+        None,
+        0,
+        task.fast_scoring,
+        **training.prepared,
     )
     return BatchPicker(model, task.large, strategy)
 

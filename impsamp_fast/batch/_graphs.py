@@ -14,6 +14,7 @@ from impsamp_fast._seeds import SEED_INCREMENT
 from impsamp_fast.batch._row_drawer import Drawn
 from impsamp_fast.batch.break_even import BreakEven
 from impsamp_fast.batch.draw_rules import TopQuantile
+from impsamp_fast.batch.learned_score import LearnedScore
 from impsamp_fast.batch.selector import Selector
 from impsamp_fast.ops._arguments import signed
 
@@ -141,6 +142,11 @@ class Session:
 
 
 def check_selector(selector: Selector) -> None:
+    if isinstance(selector.score, LearnedScore):
+        raise ValueError(
+            f"selector has score={type(selector.score).__name__}, which learns from each step, but "
+            "the replays of a graph would teach it nothing: call the selector itself"
+        )
     if selector.filter is not None or isinstance(selector.method, TopQuantile):
         what = "a filter" if selector.filter is not None else "method TopQuantile"
         raise ValueError(

@@ -29,7 +29,7 @@ class Drawn(NamedTuple):
     """Drawn rows: ``row`` [n], ``weight`` [n], ``tau`` [] where rows were scored, and faults.
 
     ``sizes`` are those of the mini-batches that they are, one after the other; None of a single
-    one.
+    one. ``learn`` shows the rows that were scored to a score that learns.
     """
 
     row: Tensor
@@ -37,6 +37,7 @@ class Drawn(NamedTuple):
     tau: Tensor | None = None
     found: Found = Found()
     sizes: list[int] | None = None
+    learn: Callable[[], None] | None = None
 
 
 @dataclass(slots=True)

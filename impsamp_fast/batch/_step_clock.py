@@ -91,7 +91,7 @@ class _Lap:
         self.steps = 1
 
     def time(self) -> StepTime:
-        seconds = {"scoring": 0.0, "selection": 0.0, "gather": 0.0}
+        seconds = dict.fromkeys(("scoring", "selection", "gather", "second_model"), 0.0)
         for i, stage in enumerate(self.stages):
             seconds[stage] += _seconds(self.moments[i], self.moments[i + 1])
         whole = _seconds(self.moments[0], self.moments[-1])

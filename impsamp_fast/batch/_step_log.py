@@ -70,6 +70,7 @@ class StepLog:
             scoring=importance["scoring"],
             selection=importance["selection"],
             gather=importance["gather"],
+            second_model=importance["second_model"],
             training=importance["training"],
             tau=None if tau is None else float(tau),
             effective_size=None if weight is None else _effective_size(weight, n),
@@ -94,6 +95,7 @@ def _medians(steps: Collection[StepTime]) -> dict[str, float | None]:
         "scoring": of(lambda step: step.scoring),
         "selection": of(lambda step: step.selection),
         "gather": of(lambda step: step.gather),
+        "second_model": of(lambda step: step.second_model),
         "training": of(lambda step: step.training),
     }
 

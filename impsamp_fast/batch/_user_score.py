@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.compiler import is_compiling
 
 from impsamp_fast.batch._nested import gather
+from impsamp_fast.batch.learned_score import LearnedScore
 
 # From the logits [K, C] and y, and by name x and index, to scores [K].
 ScoreFunction = Callable[..., Tensor]
@@ -59,6 +60,7 @@ class UserScore:
         self.takes_index = "index" in further
         self.needs_index = self.takes_index and further["index"].default is inspect.Parameter.empty
         self._function = function
+        self.learned = function if isinstance(function, LearnedScore) else None
         self.negative = negative
 
     def with_what_it_takes(self, scored: Scored, x: Any, index: Tensor | None) -> Scored:
@@ -69,15 +71,24 @@ class UserScore:
 
     def __call__(self, scored: Scored) -> Tensor:
         """The scores [K], float32 or float64."""
+        with torch.no_grad():
+            scores = self._function(scored.logits, scored.y, **self._further(scored))
+        self._check_kind(scores, scored.y.shape[0])
+        return scores if scores.dtype == torch.float64 else scores.to(torch.float32)
+
+    def learn(self, scored: Scored) -> None:
+        """Shows a learned score the rows of a large batch that was drawn from."""
+        assert self.learned is not None
+        with torch.no_grad():
+            self.learned.learn(scored.logits, scored.y, **self._further(scored))
+
+    def _further(self, scored: Scored) -> dict[str, Any]:
         further: dict[str, Any] = {}
         if self._takes_x:
             further["x"] = scored.x
         if scored.index is not None:
             further["index"] = scored.index
-        with torch.no_grad():
-            scores = self._function(scored.logits, scored.y, **further)
-        self._check_kind(scores, scored.y.shape[0])
-        return scores if scores.dtype == torch.float64 else scores.to(torch.float32)
+        return further
 
     def check(self, scores: Tensor) -> None:
         """ValueError for a wrong value on the CPU; elsewhere the host would have to wait.

@@ -14,7 +14,8 @@ class Report:
         steps: how many steps it is about.
         importance_share: the share of these that drew by importance.
         uniform: a whole step that drew uniformly, less what scoring took to learn from it.
-        importance: a whole step by importance, which is the sum of the next four.
+        importance: a whole step by importance, which is the sum of the next four, and of
+            ``second_model``.
         scoring: the scoring pass.
         selection: the draw.
         gather: the gathering of rows.
@@ -28,6 +29,7 @@ class Report:
         weighted: whether weights make the mini-batch's mean unbiased, or nearly so.
         compiled: whether the scoring pass is compiled.
         compile_seconds: how long its first call took.
+        second_model: the strategy's own model, called and trained; 0 where it has none.
     """
 
     steps: int
@@ -46,6 +48,7 @@ class Report:
     weighted: bool
     compiled: bool
     compile_seconds: float | None
+    second_model: float | None = None
 
     @property
     def cost(self) -> float | None:
@@ -80,6 +83,7 @@ class Report:
             ("step by importance", self.importance),
             ("  scoring", self.scoring),
             ("  selection", self.selection),
+            ("  second model", self.second_model),
             ("  gather", self.gather),
             ("  training", self.training),
         ]

@@ -1,6 +1,6 @@
 """From a large batch to the mini-batch to train on, for any model that gives logits."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, final, get_args
 
@@ -35,6 +35,7 @@ from impsamp_fast.batch._user_score import Scored, ScoreFunction, UserScore
 from impsamp_fast.batch.break_even import BreakEven
 from impsamp_fast.batch.draw_rules import DrawRule
 from impsamp_fast.batch.filters import Filter
+from impsamp_fast.batch.learned_score import LearnedScore
 from impsamp_fast.batch.minibatch import MiniBatch
 from impsamp_fast.batch.report import Report
 from impsamp_fast.batch.scoring_pass import Scorer, ScoringPass
@@ -128,7 +129,8 @@ class Selector(WithTrainedLoss, BatchStrategy):
         score: what rows are drawn by, see :func:`~impsamp_fast.score`; or a function of the logits
             [K, C] and ``y`` that returns the scores [K], floating point and finite. Negative ones
             are for method "topk" only, and have no tau. A function with further parameters named
-            ``x`` or ``index`` gets these of the rows as well. "last_layer" needs a model that
+            ``x`` or ``index`` gets these of the rows as well; one that learns from the steps is a
+            :class:`~impsamp_fast.LearnedScore`. "last_layer" needs a model that
             returns the output of ``layer``, with input h, and a bias in this layer: the factor
             sqrt(1 + |h|^2) has its 1 from there.
         method: how rows are drawn, see :func:`~impsamp_fast.draw`; without replacement, where fewer
@@ -244,7 +246,10 @@ class Selector(WithTrainedLoss, BatchStrategy):
         self._skipped = Tally()
         self._pool = Pool()
         self._log = StepLog()
-        by_class = isinstance(score, str) or filter is not None
+        learned = self._learned
+        if learned is not None:
+            learned.attach(self._loss, on_fault, self._log.mark)
+        by_class = isinstance(score, str) or filter is not None or learned is not None
         self._first_call = FirstCall(self._loss if by_class else None, self._rule)
         self._scorer = self._scorer_of(scoring)
         self._drawer().check()
@@ -397,9 +402,11 @@ class Selector(WithTrainedLoss, BatchStrategy):
     def state_dict(self) -> dict[str, Any]:
         """``seed``, ``step``, ``faulty_rows``, ``pool`` and the states of ``start`` and ``counts``.
 
-        The pool is the mini-batches that wait. The model's state is not in it.
+        The pool is the mini-batches that wait. With a score that learns also its state, ``score``.
+        The model's state is not in it.
         """
-        return {
+        learned = self._learned
+        return ({} if learned is None else {"score": learned.state_dict()}) | {
             "seed": self._seed,
             "step": self._step,
             "faulty_rows": self._skipped.read(),
@@ -419,14 +426,25 @@ class Selector(WithTrainedLoss, BatchStrategy):
 
         After an error the selector is as it was.
         """
-        if set(state) != {"seed", "step", "faulty_rows", "pool", "start", "counts"}:
+        learned = self._learned
+        keys = ["seed", "step", "faulty_rows", "pool", "start", "counts"]
+        keys += [] if learned is None else ["score"]
+        if set(state) != set(keys):
             raise KeyError(
-                f"the state has the keys {sorted(state)}, expected seed, step, faulty_rows, pool, "
-                "start and counts"
+                f"the state has the keys {sorted(state)}, expected {', '.join(keys[:-1])} and "
+                f"{keys[-1]}"
             )
         check_seed_and_step(state, "faulty_rows")
         pool = Pool.of(state["pool"], device_of(self.model, torch.device("cpu")))
-        load_rule_and_counts("selector", self._rule, self.counts, state)
+        before = None if learned is None else learned.state_dict()
+        if learned is not None:
+            learned.load_state_dict(state["score"])
+        try:
+            load_rule_and_counts("selector", self._rule, self.counts, state)
+        except Exception:
+            if learned is not None and before is not None:
+                learned.load_state_dict(before)
+            raise
         self._seed = state["seed"]
         self._step = state["step"]
         self._skipped.set(state["faulty_rows"])
@@ -638,6 +656,7 @@ class Selector(WithTrainedLoss, BatchStrategy):
                 drawn = self._drawer().draw(scored, self.n, seeds[0])
             else:
                 drawn = draw_pool(self._drawer(), scored, self.n, seeds)
+            drawn = drawn._replace(learn=self._learning_from(scored))
         else:
             row = uniform_rows(K, min(self._wanted, K), seeds[0], y.device)
             weight = torch.ones(row.numel(), dtype=torch.float32, device=y.device)
@@ -663,9 +682,20 @@ class Selector(WithTrainedLoss, BatchStrategy):
         """Rows that were drawn uniformly, with what the scores of n of them say."""
         (x, y), row = narrow((x, y), 0, self.n), drawn.row[: self.n]
         index = None if index is None else index.index_select(0, row)
-        scored = self._drawer().draw(self._scored(x, y, index), 1, seed)
+        rows = self._scored(x, y, index)
+        scored = self._drawer().draw(rows, 1, seed)
         self._log.mark("selection")
-        return _with_tau_of(scored, drawn)
+        return _with_tau_of(scored, drawn)._replace(learn=self._learning_from(rows))
+
+    @property
+    def _learned(self) -> LearnedScore | None:
+        """The score, if it learns."""
+        return self._score.learned if isinstance(self._score, UserScore) else None
+
+    def _learning_from(self, scored: Scored) -> Callable[[], None] | None:
+        if not isinstance(self._score, UserScore) or self._score.learned is None:
+            return None
+        return partial(self._score.learn, scored)
 
     def _end(self, drawn: Drawn, index: Tensor | None) -> Tensor:
         """Counts the step; the numbers of its samples."""
@@ -685,6 +715,9 @@ class Selector(WithTrainedLoss, BatchStrategy):
             self._rule.learn(drawn.tau)
         if drawn.found.skipped is not None:
             self._skipped.add(drawn.found.skipped)
+        if drawn.learn is not None:
+            drawn.learn()
+            self._log.mark("selection")
 
     def _made(
         self,

@@ -14,6 +14,7 @@ class StepTime(NamedTuple):
         scoring: seconds of the scoring pass.
         selection: seconds of the draw.
         gather: seconds in which rows were gathered.
+        second_model: seconds of the strategy's own model, called and trained.
     """
 
     importance: bool
@@ -23,8 +24,9 @@ class StepTime(NamedTuple):
     scoring: float
     selection: float
     gather: float
+    second_model: float = 0.0
 
     @property
     def training(self) -> float:
         """Seconds of all that is the caller's: the training step, and the next batch's loading."""
-        return self.whole - self.scoring - self.selection - self.gather
+        return self.whole - self.scoring - self.selection - self.gather - self.second_model

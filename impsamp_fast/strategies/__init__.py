@@ -21,6 +21,8 @@ from impsamp_fast.strategies import katharopoulos as katharopoulos
 from impsamp_fast.strategies import norms as norms
 from impsamp_fast.strategies import assist as assist
 from impsamp_fast.strategies import jiang as jiang
+from impsamp_fast.strategies import mindermann as mindermann
+from impsamp_fast.strategies import cheng as cheng
 from impsamp_fast.strategies import xu as xu
 from impsamp_fast.strategies import datasets as datasets
 # isort: on

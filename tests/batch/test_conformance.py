@@ -22,7 +22,7 @@ from impsamp_fast.batch.selector import Selector
 from impsamp_fast.batch.start import Always
 from impsamp_fast.batch.strategy import BatchStrategy
 from impsamp_fast.dataset.pick_counts import PickCounts
-from tests.toy import C, K, N
+from tests.toy import NUMBERED, REQUIRED, SAMPLES, C, K, N
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -39,7 +39,7 @@ every_batch_strategy = pytest.mark.parametrize(
     ids=[f"{name}-{start}" if start else name for name, start in VARIANTS],
 )
 STEPS, STOP = 20, 9
-SIZE = 1000  # of the data set
+SIZE = SAMPLES  # of the data set
 
 
 class Model(nn.Module):
@@ -90,7 +90,13 @@ class Training:
         if start == "always":
             parameters["start"] = Always()
         self.strategy: BatchStrategy = strategies.make(
-            name, self.model, N, seed=seed, counts=PickCounts(SIZE), **parameters
+            name,
+            self.model,
+            N,
+            seed=seed,
+            counts=PickCounts(SIZE),
+            **REQUIRED.get(name, {}),
+            **parameters,
         )
 
     def train(
@@ -180,7 +186,7 @@ def test_the_seed_decides(name, start):
     deterministic = name in ("uniform", "hard-accuracy", "soft-accuracy") or (
         start == "always" and name in ("highest-loss", "gradient-norm")
     )
-    deterministic |= name in ("el2n", "top-k", "top-q", "pods")
+    deterministic |= name in ("el2n", "top-k", "top-q", "pods", "rho-loss")
     other = Training(name, start, seed=6).train(0, STEPS)
     assert (indices(other) == indices(first)) == deterministic
 
@@ -216,8 +222,14 @@ def test_batches_have_any_structure(name, start, pack):
 @every_batch_strategy
 def test_batches_may_come_without_numbers(name, start):
     model = Training(name, start).model
-    strategy = strategies.make(name, model, N, seed=5)
+    strategy = strategies.make(name, model, N, seed=5, **REQUIRED.get(name, {}))
     x, y = samples()
+    if name in NUMBERED:
+        if start == "always":
+            strategy = Training(name, start).strategy
+            with pytest.raises(ValueError, match="index is missing"):
+                strategy(x[:K], y[:K])
+        return
     found = list(strategy.batches([(x[:K], y[:K])] * 4))
     for batch in found:
         assert torch.equal(batch.x, x[:K][batch.index % K])
@@ -267,7 +279,7 @@ def test_a_wrong_call_is_named_and_changes_nothing(name, start, wrong):
 )
 def test_a_wrong_argument_is_named(model, name, start, n, seed, error, message):
     with pytest.raises(error, match=message):
-        strategies.make(name, model, n, seed=seed)
+        strategies.make(name, model, n, seed=seed, **REQUIRED.get(name, {}))
 
 
 @every_batch_strategy

@@ -36,6 +36,8 @@ class TestRegistry:
             "hard-accuracy",
             "soft-accuracy",
             "selective-backprop",
+            "rho-loss",
+            "es",
             "pods",
         ]
         assert strategies.names() == strategies.names("batch") + strategies.names("dataset")

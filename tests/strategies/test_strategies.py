@@ -18,7 +18,7 @@ from impsamp_fast.batch.start import After, Always, LossRatio, VarianceReduction
 from impsamp_fast.batch.strategy import BatchStrategy
 from impsamp_fast.dataset.pick_counts import PickCounts
 from tests.goodness import FALSE_ALARM
-from tests.toy import N
+from tests.toy import REQUIRED, N
 
 DRAWS = 4000
 
@@ -327,9 +327,10 @@ class TestSelectiveBackprop:
 def test_options_reach_what_is_made(model, data, name):
     weight = torch.tensor([1.0, 5.0, 0.5])
     options = {"label_smoothing": 0.1, "class_weight": weight, "ignore_index": 1, "seed": 3}
-    strategy = strategies.make(name, model, N, **options)
+    required = REQUIRED.get(name, {})
+    strategy = strategies.make(name, model, N, **options, **required)
     made = getattr(strategy, "selector", strategy)
     for option, value in options.items():
         assert getattr(made, option) is value
     with pytest.raises(TypeError, match="unexpected keyword argument 'lable_smoothing'"):
-        strategies.make(name, model, N, lable_smoothing=0.1)
+        strategies.make(name, model, N, lable_smoothing=0.1, **required)

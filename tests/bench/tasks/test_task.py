@@ -1,0 +1,24 @@
+import torch
+
+from bench.tasks.task import Data
+
+CLASSES, SIZE = 4, 1000
+CLEAN = Data(
+    torch.zeros(SIZE, 1), torch.arange(SIZE) % CLASSES, torch.zeros(8, 1), torch.arange(8) % 4
+)
+
+
+def test_a_share_of_the_labels_is_wrong_and_the_test_set_clean() -> None:
+    noisy = CLEAN.with_wrong_labels(0.4)
+    wrong = noisy.y != CLEAN.y
+    assert wrong.sum() == 400
+    assert noisy.y.min() == 0
+    assert noisy.y.max() == CLASSES - 1
+    further = (noisy.y - CLEAN.y)[wrong] % CLASSES
+    assert all(100 < count < 167 for count in further.bincount(minlength=CLASSES)[1:].tolist())
+    assert torch.equal(noisy.test_y, CLEAN.test_y)
+    assert torch.equal(noisy.y, CLEAN.with_wrong_labels(0.4).y)
+    # No run goes through the wrong ones first.
+    first = torch.randperm(SIZE, generator=torch.Generator().manual_seed(0))[:400]
+    assert 130 < wrong[first].sum() < 190
+    assert torch.equal(CLEAN.with_wrong_labels(0).y, CLEAN.y)
