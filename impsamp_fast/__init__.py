@@ -14,11 +14,18 @@ from impsamp_fast._extension import build_info
 from impsamp_fast.batch.accumulator import Accumulator
 from impsamp_fast.batch.adaptive import ConstantTime, ConstantVariance
 from impsamp_fast.batch.break_even import BreakEven
-from impsamp_fast.batch.draw_rules import DrawRule, LossSplit, MaxVariance, TopQuantile
+from impsamp_fast.batch.draw_rules import (
+    DrawRule,
+    LossSplit,
+    MaxVariance,
+    ScoreAsWeight,
+    TopQuantile,
+)
 from impsamp_fast.batch.evolved_score import EvolvedScore
 from impsamp_fast.batch.filters import AccuracyFilter, Filter
 from impsamp_fast.batch.graph_step import GraphStep
 from impsamp_fast.batch.learned_score import LearnedScore
+from impsamp_fast.batch.mentor import Curriculum, MentorNet, MentorScore
 from impsamp_fast.batch.minibatch import MiniBatch
 from impsamp_fast.batch.queue import Queue
 from impsamp_fast.batch.reducible_loss import ReducibleLoss, irreducible_losses
@@ -78,6 +85,7 @@ __all__ = [
     "CachedErrors",
     "ConstantTime",
     "ConstantVariance",
+    "Curriculum",
     "DatasetSampler",
     "Draw",
     "DrawRule",
@@ -91,6 +99,8 @@ __all__ = [
     "LossRatio",
     "LossSplit",
     "MaxVariance",
+    "MentorNet",
+    "MentorScore",
     "MiniBatch",
     "OnlineBatchSelection",
     "PickCounts",
@@ -102,6 +112,7 @@ __all__ = [
     "Report",
     "RowStats",
     "SampleMemory",
+    "ScoreAsWeight",
     "ScoringPass",
     "SecondModel",
     "Selection",

@@ -199,6 +199,25 @@ class MaxVariance(DrawRule):
         return Draw(index, torch.ones_like(index, dtype=scores.dtype))
 
 
+@final
+class ScoreAsWeight(DrawRule):
+    """Takes every row, with its score as its weight where the correction is "unbiased".
+
+    For scores that are weights, such as those of a MentorNet. Whatever n says, all rows are
+    trained on; a row of score 0 has weight 0.
+    """
+
+    @property
+    def kind(self) -> Kind:
+        """With replacement, as far as the weights go."""
+        return "with replacement"
+
+    def __call__(self, scores: Tensor, n: int, seed: int | Tensor) -> Draw:
+        """All K rows in order, with the prob whose 1 / (K prob) is the score."""
+        index = torch.arange(scores.numel(), device=scores.device)
+        return Draw(index, 1 / (scores.numel() * scores))
+
+
 def _of_splits(low: Tensor, high: Tensor) -> Tensor:
     """The sums of the first k of ``low`` and all but the first k of ``high``, for k from 0 to n."""
     none = low.new_zeros(1)

@@ -22,6 +22,7 @@ from impsamp_fast.strategies import norms as norms
 from impsamp_fast.strategies import assist as assist
 from impsamp_fast.strategies import jiang as jiang
 from impsamp_fast.strategies import mindermann as mindermann
+from impsamp_fast.strategies import mentor as mentor
 from impsamp_fast.strategies import cheng as cheng
 from impsamp_fast.strategies import xu as xu
 from impsamp_fast.strategies import datasets as datasets

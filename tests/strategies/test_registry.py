@@ -37,6 +37,8 @@ class TestRegistry:
             "soft-accuracy",
             "selective-backprop",
             "rho-loss",
+            "mentornet-pd",
+            "mentornet",
             "es",
             "pods",
         ]
