@@ -10,10 +10,18 @@
 namespace isf {
 namespace cpu {
 
-// Fills the statistics of the rows [begin, end). Returns the first row with a bad logit, target or
-// probability, or one of the two values here.
+// Fills the statistics of the rows [begin, end), for class indices from the sums of the rows' parts
+// if there are any: `parts` is what PartKernel made of all rows, or null. Returns the first row
+// with a bad logit, target or probability, or one of the two values here.
 constexpr int64_t kNoFault = -1, kNoMemory = INT64_MIN;
-typedef int64_t (*RowKernel)(const RowProblem&, int64_t begin, int64_t end);
+typedef int64_t (*RowKernel)(const RowProblem&, int64_t begin, int64_t end, const void* parts);
+
+// Rows that are contiguous and of many classes are summed up in parts of kPart of them, so that
+// threads can share a row. Stores the sums of the parts [begin, end), counted over all rows, at
+// most kPartBytes each.
+typedef void (*PartKernel)(const RowProblem&, int64_t begin, int64_t end, void* parts);
+constexpr int64_t kPart = 16384, kPartBytes = 6 * 64;
+constexpr int64_t parts_of(int64_t classes) { return (classes + kPart - 1) / kPart; }
 
 // score[i] *= sqrt(1 + |features[i]|^2) for the rows [begin, end); rows of `width` contiguous
 // elements. A row of score 0 stays as it is. Returns the first row with a feature that is not
@@ -81,6 +89,7 @@ typedef void (*RaiseKernel)(Exponent exponent, const void* drawn_by, int64_t n, 
 
 struct Kernels {
   RowKernel hard_target[kElements];  // class indices, without smoothing or without class weights
+  PartKernel hard_target_parts[kElements];
   RowKernel soft_target[kElements];  // everything else
   FeatureKernel last_layer[kElements];
   ScanKernel scan_weights[2];  // float, double

@@ -31,6 +31,7 @@ namespace cpu {
 
 const Kernels ISF_JOIN(kernels_, ISF_LEVEL) = {
     ISF_EACH_ELEMENT(hard_target_kernel),
+    ISF_EACH_ELEMENT(hard_target_parts_kernel),
     ISF_EACH_ELEMENT(soft_target_kernel),
     ISF_EACH_ELEMENT(last_layer_kernel),
     {ISF_LEVEL::scan_weights_kernel<float>, ISF_LEVEL::scan_weights_kernel<double>},

@@ -15,8 +15,9 @@ namespace {
 
 // Waking the threads costs about as much as this many exponentials.
 constexpr int64_t kGrain = 32768;
-// Threads share out tiles of rows, so that none but the last is partly filled.
-constexpr int64_t kTile = 16;
+// Threads share out tiles of rows, so that none but the last is partly filled. Rows of many classes
+// are summed up one by one, and the parts of few of them are shared out.
+constexpr int64_t kTile = 16, kFewRows = 4;
 
 int64_t rows_per_task(int64_t row_cost) {
   return std::max<int64_t>(1, kGrain / std::max<int64_t>(1, row_cost));
@@ -53,14 +54,25 @@ const Kernels& kernels() {
 }
 
 int64_t row_statistics(const RowProblem& problem, Element element) {
+  const int64_t rows = problem.rows, classes = problem.classes;
   const bool soft =
       problem.probability || (problem.label_smoothing != 0 && problem.class_weight != nullptr);
   const RowKernel kernel = (soft ? kernels().soft_target : kernels().hard_target)[element];
-  const int64_t tiles = (problem.rows + kTile - 1) / kTile;
+  const bool one_by_one = !soft && problem.class_stride == 1 && classes > kGrain / kTile;
+  const int64_t tile = one_by_one ? 1 : kTile, parts = parts_of(classes),
+                threads = at::get_num_threads();
+  Scratch<char> sums;
+  if (one_by_one && parts > 1 && threads > 1 && rows < kFewRows * threads) {
+    sums = scratch<char>(rows * parts * kPartBytes);
+    at::parallel_for(0, rows * parts, kGrain / kPart, [&](int64_t begin, int64_t end) {
+      kernels().hard_target_parts[element](problem, begin, end, sums.get());
+    });
+  }
   FirstFault first;
   at::parallel_for(
-      0, tiles, rows_per_task(kTile * problem.classes), [&](int64_t begin, int64_t end) {
-        first.note(kernel(problem, begin * kTile, std::min(end * kTile, problem.rows)));
+      0, (rows + tile - 1) / tile, sums ? rows : rows_per_task(tile * classes),
+      [&](int64_t begin, int64_t end) {
+        first.note(kernel(problem, begin * tile, std::min(end * tile, rows), sums.get()));
       });
   TORCH_CHECK_WITH(OutOfMemoryError, first.row() != kNoMemory, "no memory for the columns of ",
                    problem.classes, " classes");

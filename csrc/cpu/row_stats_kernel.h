@@ -132,7 +132,7 @@ ISF_FN void store_smoothed(const RowProblem& problem, int64_t row, int64_t count
 
 template <bool kWithSlope, bool kSmoothed, class Element>
 int64_t hard_target_rows(const RowProblem& problem, int64_t begin, int64_t end,
-                         typename Column<Element>::V* scratch) {
+                         typename Column<Element>::V* scratch, const void* parts) {
   typedef typename Column<Element>::V V;
   const int64_t classes = problem.classes;
   const SmoothedClasses<V> smoothed = smoothed_classes<V>(problem);
@@ -148,8 +148,11 @@ int64_t hard_target_rows(const RowProblem& problem, int64_t begin, int64_t end,
       sums = sum_columns<kWithSlope, kSmoothed>(scratch, classes, y.index);
     } else {
       const Element* p = static_cast<const Element*>(problem.logits) + row * problem.row_stride;
+      const PartSums<V>* part = static_cast<const PartSums<V>*>(parts);
+      if (part) part += row * cpu::parts_of(classes);
       for (int lane = 0; lane < count; ++lane, p += problem.row_stride) {
-        sum_row<kWithSlope, kSmoothed>(p, classes, y.index[lane], lane, sums);
+        sum_row<kWithSlope, kSmoothed>(p, classes, y.index[lane], part, lane, sums);
+        if (part) part += cpu::parts_of(classes);
         target.v[lane] = load_part(p + y.index[lane], 1, 0.0f).v[0];
       }
     }
@@ -180,18 +183,51 @@ struct Scratch {
   V* get() const { return static_cast<V*>(memory); }
 };
 
+// Calls body with whether the sums need a slope and whether what label smoothing takes, each as a
+// constant of the compiler's.
+template <bool value>
+struct Constant {
+  static constexpr bool kValue = value;
+};
+template <class Body>
+ISF_FN auto for_sums_of(const RowProblem& problem, const Body& body) {
+  const bool smoothed = problem.label_smoothing != 0;
+  if (problem.statistic[kEntropy]) {
+    return smoothed ? body(Constant<true>(), Constant<true>())
+                    : body(Constant<true>(), Constant<false>());
+  }
+  return smoothed ? body(Constant<false>(), Constant<true>())
+                  : body(Constant<false>(), Constant<false>());
+}
+
 template <class Element>
-int64_t hard_target_kernel(const RowProblem& problem, int64_t begin, int64_t end) {
+void hard_target_parts_kernel(const RowProblem& problem, int64_t begin, int64_t end, void* parts) {
+  typedef typename Column<Element>::V V;
+  static_assert(sizeof(PartSums<V>) <= cpu::kPartBytes, "there is room for the sums of a part");
+  PartSums<V>* const sums = static_cast<PartSums<V>*>(parts);
+  const int64_t parts_per_row = cpu::parts_of(problem.classes);
+  for_sums_of(problem, [&](auto slope, auto smoothed) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t row = i / parts_per_row;
+      const Targets<V> y(problem, row, row + 1);
+      const Element* p = static_cast<const Element*>(problem.logits) + row * problem.row_stride;
+      sums[i] = sum_part<slope.kValue, smoothed.kValue>(p, problem.classes, y.index[0],
+                                                        i % parts_per_row);
+    }
+  });
+}
+
+template <class Element>
+int64_t hard_target_kernel(const RowProblem& problem, int64_t begin, int64_t end,
+                           const void* parts) {
   const bool columns =
       problem.classes <= kFewClasses<typename Column<Element>::V> || problem.class_stride != 1;
   const Scratch<typename Column<Element>::V> scratch(columns ? problem.classes : 0);
   if (columns && !scratch.get()) return cpu::kNoMemory;
-  const auto rows = problem.statistic[kEntropy]
-                        ? (problem.label_smoothing != 0 ? hard_target_rows<true, true, Element>
-                                                        : hard_target_rows<true, false, Element>)
-                        : (problem.label_smoothing != 0 ? hard_target_rows<false, true, Element>
-                                                        : hard_target_rows<false, false, Element>);
-  return rows(problem, begin, end, scratch.get());
+  return for_sums_of(problem, [&](auto slope, auto smoothed) {
+    return hard_target_rows<slope.kValue, smoothed.kValue, Element>(problem, begin, end,
+                                                                    scratch.get(), parts);
+  });
 }
 
 }  // namespace ISF_LEVEL

@@ -203,31 +203,67 @@ OtherSums<V> sum_segment(const Element* p, int64_t count, int64_t skip, V peak, 
           total([](const OtherSums<V>& s) { return s.behind; })};
 }
 
-// The sums of one contiguous row without its target class y, put into a lane of the tile.
-template <bool kWithSlope, bool kWithBehind, class Element, class V>
-void sum_row(const Element* row, int64_t classes, int64_t y, int lane, OtherSums<V>& tile) {
+// The sums of a part of a row, lane by lane, and how many logits each lane had.
+template <class V>
+struct PartSums {
+  OtherSums<V> sums;
+  V terms;
+};
+
+// Part number `i` of a contiguous row, without its target class y.
+template <bool kWithSlope, bool kWithBehind, class Element, class V = typename Column<Element>::V>
+ISF_FN PartSums<V> sum_part(const Element* row, int64_t classes, int64_t y, int64_t i) {
   constexpr int64_t kMost = kSegment<V>;
+  static_assert(cpu::kPart % kMost == 0, "segments are in one part");
+  const int64_t begin = i * cpu::kPart,
+                end = classes - begin < cpu::kPart ? classes : begin + cpu::kPart;
   const auto segment = [&](int64_t done, V peak, V& terms) {
-    return sum_segment<kWithSlope, kWithBehind>(
-        row + done, classes - done < kMost ? classes - done : kMost, y - done, peak, terms);
+    return sum_segment<kWithSlope, kWithBehind>(row + done, end - done < kMost ? end - done : kMost,
+                                                y - done, peak, terms);
   };
-  V count = V(0.0f);
-  OtherSums<V> sums = segment(0, lowest(V(0.0f)), count);
-  if (classes > kMost) {
-    RunningSums<kWithSlope, kWithBehind, V> running(sums.row.peak);
-    running.add(sums, count);
-    for (int64_t done = kMost; done < classes; done += kMost) {
-      sums = segment(done, running.peak, count);
-      running.raise_peak_to(sums.row.peak);
-      running.add(sums, count);
-    }
-    sums = running.total();
-    count = running.count;
+  V terms = V(0.0f);
+  OtherSums<V> sums = segment(begin, lowest(V(0.0f)), terms);
+  if (end - begin <= kMost) return {sums, terms};
+  RunningSums<kWithSlope, kWithBehind, V> running(sums.row.peak);
+  running.add(sums, terms);
+  for (int64_t done = begin + kMost; done < end; done += kMost) {
+    sums = segment(done, running.peak, terms);
+    running.raise_peak_to(sums.row.peak);
+    running.add(sums, terms);
   }
+  return {running.total(), running.count};
+}
+
+// The sums of one contiguous row without its target class y, put into a lane of the tile; from its
+// parts, unless `parts` is null. A row of several is always their sum, in this order, whichever
+// threads have made them.
+template <bool kWithSlope, bool kWithBehind, class Element, class V>
+void sum_row(const Element* row, int64_t classes, int64_t y, const PartSums<V>* parts, int lane,
+             OtherSums<V>& tile) {
+  const auto number = [&](int64_t i) {
+    return parts ? parts[i] : sum_part<kWithSlope, kWithBehind>(row, classes, y, i);
+  };
+  PartSums<V> part = number(0);
+  if (classes > cpu::kPart) {
+    RunningSums<kWithSlope, kWithBehind, V> running(part.sums.row.peak);
+    running.add(part.sums, part.terms);
+    for (int64_t i = 1; i * cpu::kPart < classes; ++i) {
+      part = number(i);
+      const V peak = larger(running.peak, part.sums.row.peak);
+      running.raise_peak_to(peak);
+      if (kWithBehind) {
+        part.sums.behind = fused(part.terms, peak - part.sums.row.peak, part.sums.behind);
+      }
+      raise_peak(part.sums.row, peak);
+      running.add(part.sums, part.terms);
+    }
+    part = {running.total(), running.count};
+  }
+  OtherSums<V>& sums = part.sums;
   const typename V::Scalar largest = largest_lane(sums.row.peak);
   const V peak = V(largest - typename V::Vector{});
   if (kWithBehind) {
-    tile.behind.v[lane] = sum_of_lanes(fused(count, peak - sums.row.peak, sums.behind));
+    tile.behind.v[lane] = sum_of_lanes(fused(part.terms, peak - sums.row.peak, sums.behind));
   }
   raise_peak(sums.row, peak);
   tile.row.peak.v[lane] = largest;

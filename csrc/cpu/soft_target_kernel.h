@@ -136,7 +136,7 @@ typename V::Mask read_probabilities(const RowProblem& problem, int64_t row, int6
 }
 
 template <class Element>
-int64_t soft_target_kernel(const RowProblem& problem, int64_t begin, int64_t end) {
+int64_t soft_target_kernel(const RowProblem& problem, int64_t begin, int64_t end, const void*) {
   typedef typename Column<Element>::V V;
   const int64_t classes = problem.classes;
   const Scratch<V> scratch((problem.probability ? 2 : 1) * classes);

@@ -47,10 +47,11 @@ for name, rows, n in (("small", 1000, 200), ("large", 300_000, 100_000)):
 
 worst = {}
 for dtype in (torch.float32, torch.float64, torch.float16, torch.bfloat16):
-    for classes in (1, 2, 3, 7, 8, 9, 15, 16, 17, 33, 100, 1000):
-        logits = (6 * torch.randn(83, classes, generator=generator)).to(dtype)
+    shapes = [(83, classes) for classes in (1, 2, 3, 7, 8, 9, 15, 16, 17, 33, 100, 1000)]
+    for rows, classes in [*shapes, (3, 40_000)]:
+        logits = (6 * torch.randn(rows, classes, generator=generator)).to(dtype)
         logits[::4, 0] += 20
-        target = torch.randint(classes, (83,), generator=generator)
+        target = torch.randint(classes, (rows,), generator=generator)
         truth = reference.row_stats(logits, target)
         for threads in (1, 2, 8):
             torch.set_num_threads(threads)
