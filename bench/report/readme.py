@@ -52,7 +52,6 @@ PARTS = {
     # Measured where the data are at hand.
     "mnist": shown("mnist", paper_tables.markdown, otherwise=""),
     "mnist-compiled": shown("mnist-compiled", paper_tables.markdown, otherwise=""),
-    "cifar10": shown("cifar10", paper_tables.markdown, otherwise=""),
     "mnist-strategies": shown("mnist-strategies", strategies_table.markdown, otherwise=""),
     "strategies": strategy_list.markdown,
     "operators": shown("ratios", operator_tables.ratios_markdown),

@@ -25,7 +25,7 @@ def snapshot(memory: SampleMemory) -> dict[str, Tensor]:
 def learned(sampler: DatasetSampler) -> dict[str, Tensor]:
     """All that a sampler knows of the samples."""
     state = sampler.state_dict()
-    known = state["tables"] | state["memory"]
+    known = state["tables"] | (state["memory"] or {})
     return {name: value for name, value in known.items() if isinstance(value, Tensor)}
 
 
