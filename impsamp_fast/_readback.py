@@ -89,10 +89,11 @@ class Updates:
 
     Args:
         apply: makes an update of tensors on the CPU; it raises before it has changed anything.
+            Another may take its place.
     """
 
     def __init__(self, apply: Callable[..., None]) -> None:
-        self._apply = apply
+        self.apply = apply
         self._backlog = Backlog(FETCH_TOGETHER)
         self._made = 0  # updates that no longer wait
 
@@ -104,7 +105,7 @@ class Updates:
         """
         if all(value is None or value.is_cpu for value in values):
             self.make_all()
-            self._apply(*values)
+            self.apply(*values)
             self._made += 1
         else:
             self.make_due()
@@ -127,7 +128,7 @@ class Updates:
         for values in updates:
             self._made += 1
             try:
-                self._apply(*values)
+                self.apply(*values)
             except (ValueError, IndexError) as error:
                 raise type(error)(f"in update {self._made - 1}: {error}") from error
 

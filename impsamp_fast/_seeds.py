@@ -34,6 +34,11 @@ def rank_here() -> int:
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
 
 
+def world_size_here() -> int:
+    """How many ranks torch's default process group has; 1 where there is none."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
 def seed_of_rank(seed: int, rank: int) -> int:
     """Another seed for each rank: seed XOR mix(rank), which is the seed itself for rank 0.
 

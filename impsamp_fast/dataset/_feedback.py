@@ -19,6 +19,7 @@ class Memory(Protocol):
     """
 
     on_fault: OnFault
+    _updates: Updates
 
     @property
     def faulty_rows(self) -> int:

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor
@@ -10,12 +10,16 @@ from torch.utils.data import BatchSampler, Sampler
 
 from impsamp_fast._checks import check_index, check_integer, check_losses
 from impsamp_fast._faults import OnFault
-from impsamp_fast._seeds import seed_of_run, seed_of_step
+from impsamp_fast._seeds import rank_here, seed_of_run, seed_of_step, world_size_here
 from impsamp_fast._settings import ShowsSettings
 from impsamp_fast._uniform import uniform_rows
 from impsamp_fast.dataset._epochs import Epochs, Pass
 from impsamp_fast.dataset._feedback import Memory
+from impsamp_fast.dataset._shared import SharedUpdates
 from impsamp_fast.dataset._state import check_state
+from impsamp_fast.distributed._ranks import Ranks
+
+_Sampler = TypeVar("_Sampler", bound="DatasetSampler")
 
 # As many indices become Python ints at a time: enough to make a call's cost vanish, and 2 MB.
 _INTS_AT_ONCE = 1 << 16
@@ -62,6 +66,11 @@ class DatasetSampler(ShowsSettings, Sampler[int], ABC):
     and changes nothing if that is the pass under way, so that it may come before or after
     ``iter(loader)``.
 
+    The ranks of a process group draw the same epoch, and each hands out a share of it: every
+    ``world_size``-th index from its rank on, as torch's ``DistributedSampler`` does, and as many on
+    all ranks, for which the last indices may be given to more than one. All must have the same
+    seed, and the same memory: what a rank's training shows is kept until ``sync`` shares it.
+
     A sampler of your own derives from this class (or from
     :class:`~impsamp_fast.dataset.WeightedSampler`) and says how long an epoch is and how a block
     of it is drawn.
@@ -91,6 +100,55 @@ class DatasetSampler(ShowsSettings, Sampler[int], ABC):
             for name, (dtype, first) in self.tables.items()
         }
         self._epochs = Epochs()
+        self._place: tuple[int, int] | None = None  # rank and world_size that were given
+        self._shared: SharedUpdates | None = None
+
+    def shard(self: _Sampler, rank: int, world_size: int) -> _Sampler:
+        """Says which share of each epoch is handed out here; returns the sampler itself.
+
+        Without it the rank and size of torch's default process group do. ``shard(0, 1)`` is for a
+        trainer that shares out the indices of a sampler itself, and for ranks that train on the
+        same samples.
+
+        Raises:
+            TypeError: if a number is no integer.
+            ValueError: unless 0 <= rank < world_size.
+        """
+        world_size = check_integer("world_size", world_size, 1)
+        self._place = check_integer("rank", rank, 0, world_size - 1), world_size
+        return self
+
+    def sync(self, group: Any = None) -> None:
+        """Shares what the training steps of all ranks since the last call have shown.
+
+        All ranks call it at the same point, after each step or at the end of an epoch: then all
+        have the memory of one process that has trained on the ranks' mini-batches, step by step
+        and in each step rank by rank. A sampler that draws in blocks learns within the epoch only
+        if it is called there. What is sent are the samples' numbers and what the method remembers
+        of each, 8 bytes and 4 to 12 for a sample that was trained on.
+
+        In a single process there is nothing to do.
+
+        Args:
+            group: a process group of ``torch.distributed``; None is the default one.
+
+        Raises:
+            ValueError, IndexError: what a step's update is wrong with, on all ranks; the other
+                updates are made. Also if the ranks have samplers of other seeds.
+        """
+        if self.memory is None:
+            raise NotImplementedError(f"{type(self).__name__} has no memory to share")
+        if self._rank_and_size()[1] > 1:
+            terms = {"sampler": type(self).__name__, "size": self.size, "seed": self._seed}
+            self._sharing(self.memory).exchange(Ranks(group), terms)
+
+    def _rank_and_size(self) -> tuple[int, int]:
+        return self._place or (rank_here(), world_size_here())
+
+    def _sharing(self, memory: Memory) -> SharedUpdates:
+        if self._shared is None:
+            self._shared = SharedUpdates(memory._updates)
+        return self._shared
 
     @property
     def on_fault(self) -> OnFault:
@@ -144,6 +202,8 @@ class DatasetSampler(ShowsSettings, Sampler[int], ABC):
         """
         if self.memory is None:
             raise NotImplementedError(f"{type(self).__name__} has neither a memory nor an update")
+        if self._rank_and_size()[1] > 1:
+            self._sharing(self.memory)
         self.memory.update(index, logits, target, losses=losses)
         self.note_training()
 
@@ -219,21 +279,31 @@ class DatasetSampler(ShowsSettings, Sampler[int], ABC):
         self._epochs.name(check_integer("epoch", epoch, 0))
 
     def __len__(self) -> int:
-        """Indices in the epoch under way, or else in the next one by what is known now."""
+        """Indices in the epoch under way, or else in the next one by what is known now.
+
+        Those that are handed out here, where they are shared out among ranks.
+        """
         this = self._epochs.under_way()
         if this is None or this.is_over or self._epochs.repeats():
-            return self.length(self._epochs.next())
-        return len(this.order)
+            length = self.length(self._epochs.next())
+        else:
+            length = len(this.order)
+        return -(-length // self._rank_and_size()[1])
 
     def __iter__(self) -> Iterator[int]:
         # A generator: a loader may make an iterator and not use it, and no epoch begins by that.
+        self._check_shared("the next pass")
+        rank, ranks = self._rank_and_size()
         this = self._epochs.begin(lambda epoch: self._empty_order(self.length(epoch)))
         while not this.is_over:
-            if this.position == this.drawn:
+            # An index for each rank is a round; all ranks draw the next block in the same round.
+            left = len(this.order) - this.position
+            while this.drawn < this.position + min(ranks, left):
                 self._draw(this)
-            last = min(this.drawn, this.position + _INTS_AT_ONCE)
-            for index in this.order[this.position : last].tolist():
-                this.position += 1
+            rounds = max(1, min((this.drawn - this.position) // ranks, _INTS_AT_ONCE))
+            there = this.order[this.position : this.position + rounds * ranks]
+            for index in there[rank % len(there) :: ranks].tolist():
+                this.position = min(this.position + ranks, len(this.order))
                 yield index
                 if self._epochs.last is not this and not this.is_over:
                     raise RuntimeError(
@@ -245,15 +315,20 @@ class DatasetSampler(ShowsSettings, Sampler[int], ABC):
         """What is needed to go on with the same indices, also in the middle of an epoch.
 
         Args:
-            position: how many indices of this epoch were trained on. None means all that were
-                handed out; but a loader with worker processes has asked ahead, and then you must
-                say.
+            position: how many indices of this epoch were trained on, by all ranks together. None
+                means all that were handed out; but a loader with worker processes has asked ahead,
+                and then you must say.
+
+        The state is that of any rank, and may be loaded with another number of ranks.
 
         Raises:
+            RuntimeError: if what a rank's training has shown is not shared yet: call ``sync``
+                before.
             TypeError: if ``position`` is not an integer.
             ValueError: if it is negative or more than were handed out, or before the position of a
                 state that was loaded.
         """
+        self._check_shared("a state is saved")
         this = self._epochs.under_way()
         first, handed_out = (0, 0) if this is None else (this.first, this.position)
         position = handed_out if position is None else check_integer("position", position, 0)
@@ -297,6 +372,8 @@ class DatasetSampler(ShowsSettings, Sampler[int], ABC):
             self.memory.load_state_dict(state["memory"])
         for name, table in self._tables.items():
             table.copy_(state["tables"][name])  # from whatever device it was loaded to
+        if self._shared is not None:
+            self._shared.forget()
         self._seed = state["seed"]
         if drawn is None:
             self._epochs.start(state["epoch"])
@@ -305,6 +382,14 @@ class DatasetSampler(ShowsSettings, Sampler[int], ABC):
         last = first + len(drawn)
         order[first:last] = drawn
         self._epochs.resume(Pass(state["epoch"], order, drawn=last, first=first, position=first))
+
+    def _check_shared(self, before: str) -> None:
+        """RuntimeError if updates wait to be shared."""
+        if self._shared is not None and self._shared.count:
+            raise RuntimeError(
+                f"{self._shared.count} updates of this rank are not shared yet: call sync() on all "
+                f"ranks, after each step or at the end of an epoch, before {before}"
+            )
 
     def _weight(self, index: Tensor) -> Tensor:
         """The weights of samples, [n] float32, for an index on the CPU that was checked."""
