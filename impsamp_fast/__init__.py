@@ -13,6 +13,7 @@ from impsamp_fast import strategies as strategies
 from impsamp_fast._extension import build_info
 from impsamp_fast.batch.accumulator import Accumulator
 from impsamp_fast.batch.adaptive import ConstantTime, ConstantVariance
+from impsamp_fast.batch.autoassist import AutoAssist
 from impsamp_fast.batch.break_even import BreakEven
 from impsamp_fast.batch.draw_rules import (
     DrawRule,
@@ -78,6 +79,7 @@ __all__ = [
     "ActiveBias",
     "After",
     "Always",
+    "AutoAssist",
     "Bandit",
     "BatchLossPruning",
     "BatchStrategy",

@@ -10,7 +10,7 @@ SAMPLES = 1000
 REQUIRED = {
     "rho-loss": {"irreducible": torch.linspace(0, 2, SAMPLES)},
 }
-OWN_NETWORK = ("mentornet",)  # beside the model
+OWN_NETWORK = ("mentornet", "autoassist")  # beside the model
 NUMBERED = ("es", "rho-loss")  # which need the samples' numbers
 
 

@@ -12,7 +12,7 @@ from bench.tasks.task import Data, Task
 from bench.training.making import make_for_batches, make_for_dataset
 from bench.training.strategies import Strategy
 from bench.training.stream import Stream
-from impsamp_fast import ConstantTime, ConstantVariance, MiniBatch, PickCounts, Selector
+from impsamp_fast import AutoAssist, ConstantTime, ConstantVariance, MiniBatch, PickCounts, Selector
 from impsamp_fast.batch.queue import Queue
 from impsamp_fast.batch.strategy import BatchStrategy
 from impsamp_fast.dataset import DatasetSampler
@@ -59,6 +59,7 @@ class BatchPicker:
         self.model, self.large, self.strategy = model, large, strategy
         self.counts = strategy.counts
         self.unweighted = isinstance(strategy, Queue) or strategy.correction == "none"
+        self.is_told_losses = isinstance(strategy, AutoAssist)
         self.importance_steps = 0
 
     def loss(self, stream: Stream) -> Tensor:
@@ -85,7 +86,7 @@ class BatchPicker:
         self.picked = batch.x, batch.y
         self.importance_steps += batch.importance
         logits = self.model(batch.x)
-        if batch.importance and self.unweighted:
+        if batch.importance and self.unweighted and not self.is_told_losses:
             # All weights are 1 and the start rule has latched, so this is batch.mean by torch's
             # own fused loss, which uniform sampling has as well.
             return F.cross_entropy(logits, batch.y)

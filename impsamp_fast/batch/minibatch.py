@@ -1,5 +1,6 @@
 """The rows to train on, and the mean of their losses."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,6 +34,7 @@ class MiniBatch:
     importance: bool
     _listener: StartRule | None = field(default=None, repr=False)
     _rows: float | None = field(default=None, repr=False)  # what the mean divides by, where not n
+    _learner: Callable[[Tensor], None] | None = field(default=None, repr=False)
 
     def mean(self, losses: Tensor) -> Tensor:
         """The mean of ``weight * losses``: the loss to call ``backward`` on.
@@ -47,8 +49,8 @@ class MiniBatch:
         rows but by that of all drawn rows over the number of ranks: the mean over the ranks, which
         ``DistributedDataParallel`` takes of the gradients, is the mean of all drawn rows.
 
-        A start rule that learns from the loss hears it here, the first time that this mini-batch's
-        mean is taken.
+        A start rule or a strategy that learns from the losses hears them here, the first time that
+        this mini-batch's mean is taken.
 
         Args:
             losses: [n], any floating dtype, the loss of each row (``reduction="none"``). Half
@@ -67,4 +69,7 @@ class MiniBatch:
         if self._listener is not None:
             self._listener.learn(loss.detach())
             self._listener = None
+        if self._learner is not None:
+            self._learner(losses.detach())
+            self._learner = None
         return loss

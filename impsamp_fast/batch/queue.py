@@ -144,6 +144,10 @@ class Queue(WithTrainedLoss, BatchStrategy):
         It remembers what it must only after all that can go wrong.
         """
 
+    def _learner_of(self, x: Any, y: Tensor) -> Callable[[Tensor], None] | None:
+        """What the losses [n] of a mini-batch are told to once training has computed them."""
+        return None
+
     @abstractmethod
     def _memory(self) -> dict[str, Any]:
         """What this class remembers between raw batches, as copies."""
@@ -232,7 +236,8 @@ class Queue(WithTrainedLoss, BatchStrategy):
         self._rows = rest
         weight = torch.ones(y.shape[0], dtype=torch.float32, device=y.device)
         listener = self._rule if self._rule.learns_from == "loss" else None
-        return MiniBatch(x, y, weight, index, self._importance, listener)
+        learner = self._learner_of(x, y)
+        return MiniBatch(x, y, weight, index, self._importance, listener, _learner=learner)
 
     @final
     def batches(self, loader: Iterable[Any]) -> Iterator[MiniBatch]:
