@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from impsamp_fast._checks import check_integer
 from impsamp_fast.batch._nested import check_rows
+from impsamp_fast.batch.diversity import FeatureRule
 from impsamp_fast.batch.draw_rules import DrawRule
 from impsamp_fast.batch.filters import Filter
 from impsamp_fast.batch.start import StartRule
@@ -30,7 +31,7 @@ def check_draw_parts(method: object, filter: object, layer: object, score: objec
         raise TypeError(f"filter is {filter!r}, expected a filter such as AccuracyFilter() or None")
     if layer is not None and not isinstance(layer, str | nn.Module):
         raise TypeError(f"layer is {layer!r}, expected a str, an nn.Module or None")
-    if layer is not None and score != "last_layer":
+    if layer is not None and score != "last_layer" and not isinstance(method, FeatureRule):
         raise ValueError(f'layer is {layer!r}, but only score "last_layer" looks at a layer')
 
 

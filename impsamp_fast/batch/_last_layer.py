@@ -11,10 +11,19 @@ class LastLayer:
 
     Args:
         layer: the layer, or its qualified name; None is the ``nn.Linear`` that was registered last.
+        reason: what looks at it, for errors.
+        bias: whether it must have a bias.
     """
 
-    def __init__(self, layer: str | nn.Module | None = None) -> None:
+    def __init__(
+        self,
+        layer: str | nn.Module | None = None,
+        reason: str = 'score is "last_layer"',
+        bias: bool = True,
+    ) -> None:
         self._layer = layer
+        self._reason = reason
+        self._bias = bias
         self._seen: tuple[Tensor, Tensor] | None = None
 
     def attach(self, model: nn.Module) -> RemovableHandle:
@@ -23,10 +32,10 @@ class LastLayer:
         Raises:
             ValueError: if the layer is not in the model, or has no bias.
         """
-        found = _find_layer(model, self._layer)
-        if getattr(found, "bias", None) is None:
+        found = _find_layer(model, self._layer, self._reason)
+        if self._bias and getattr(found, "bias", None) is None:
             raise ValueError(
-                'score is "last_layer", which assumes a bias (its factor is sqrt(1 + |h|^2)), but '
+                f"{self._reason}, which assumes a bias (its factor is sqrt(1 + |h|^2)), but "
                 f"the model's {_described(self._layer)} has none: choose another score, or call "
                 'select(..., score="last_layer", features=...) if the 1 does not matter to you'
             )
@@ -40,18 +49,18 @@ class LastLayer:
         seen, self._seen = self._seen, None
         if seen is None or seen[1] is not logits:
             raise ValueError(
-                'score is "last_layer", but the model does not return the output of its '
+                f"{self._reason}, but the model does not return the output of its "
                 f"{_described(self._layer)} as it is: call select(..., features=...) with that "
                 "layer's input"
             )
         return seen[0]
 
 
-def _find_layer(model: nn.Module, layer: str | nn.Module | None) -> nn.Module:
+def _find_layer(model: nn.Module, layer: str | nn.Module | None, reason: str) -> nn.Module:
     linear = {name: part for name, part in model.named_modules() if isinstance(part, nn.Linear)}
     if layer is None:
         if not linear:
-            raise ValueError('score is "last_layer", but the model has no nn.Linear')
+            raise ValueError(f"{reason}, but the model has no nn.Linear")
         return list(linear.values())[-1]
     if isinstance(layer, nn.Module):
         if all(part is not layer for part in model.modules()):

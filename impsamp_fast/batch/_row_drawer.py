@@ -1,7 +1,7 @@
 """From the logits of a large batch to the rows that are drawn by importance."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
 
@@ -17,6 +17,7 @@ from impsamp_fast.batch import draw_rules as rules
 from impsamp_fast.batch._faults import Found, examined, explainer, without_class
 from impsamp_fast.batch._trained_loss import TrainedLoss
 from impsamp_fast.batch._user_score import Scored, UserScore, positive_if_negative
+from impsamp_fast.batch.diversity import FeatureRule
 from impsamp_fast.batch.draw_rules import DrawRule
 from impsamp_fast.batch.filters import Filter, rows_that_pass
 from impsamp_fast.ops import Draw, corrected, row_stats, select, smoothed
@@ -94,6 +95,9 @@ class RowDrawer:
 
     def _draw(self, scored: Scored, n: int, seed: int | Tensor) -> Drawn:
         """One call of ``select``, unless the score or the method is none of its own."""
+        if isinstance(self.method, FeatureRule):
+            bound = replace(self, method=self.method.of(scored, self.loss))
+            return bound._draw(scored, n, seed)
         if self.on_fault == "skip":
             return self._draw_sound(scored, n, seed)
         if isinstance(self.score, str) and isinstance(self.method, str):
@@ -179,6 +183,7 @@ class RowDrawer:
 
     def _scores(self, logits: Tensor, y: Tensor, features: Tensor | None) -> Tensor:
         assert isinstance(self.score, str)
+        features = features if self.score == "last_layer" else None  # a rule may have asked
         return score_of(logits, y, self.score, features, **self.loss.options(y.device))
 
     def _draw_or_fill_up(

@@ -33,6 +33,7 @@ from impsamp_fast.batch._trained_loss import TrainedLoss, WithTrainedLoss
 from impsamp_fast.batch._tuning import Tuning, axes_of
 from impsamp_fast.batch._user_score import Scored, ScoreFunction, UserScore
 from impsamp_fast.batch.break_even import BreakEven
+from impsamp_fast.batch.diversity import FeatureRule
 from impsamp_fast.batch.draw_rules import DrawRule
 from impsamp_fast.batch.filters import Filter
 from impsamp_fast.batch.learned_score import LearnedScore
@@ -142,8 +143,8 @@ class Selector(WithTrainedLoss, BatchStrategy):
         smoothing: the share of uniform sampling in the scores, in [0, 1].
         filter: which rows may be drawn by importance, such as
             :class:`~impsamp_fast.AccuracyFilter`; None leaves all.
-        layer: for "last_layer": the last layer, or its qualified name in the model. None is the
-            ``nn.Linear`` that was registered last.
+        layer: for "last_layer" and the method ``Diversity()``: the last layer, or its qualified
+            name in the model. None is the ``nn.Linear`` that was registered last.
         start: from when to draw by importance; None is :class:`~impsamp_fast.Always`.
         scoring: how the model is called to score, a :class:`~impsamp_fast.ScoringPass`; None is one
             with its defaults.
@@ -758,7 +759,12 @@ class Selector(WithTrainedLoss, BatchStrategy):
         return self._drawer().scores(scored)
 
     def _scorer_of(self, scoring: ScoringPass | None) -> Scorer:
-        watched = LastLayer(self.layer) if self._score == "last_layer" else None
+        watched = None
+        if self._score == "last_layer":
+            watched = LastLayer(self.layer)
+        elif isinstance(self.method, FeatureRule):
+            reason = f"method is {self.method!r}, which looks at the last layer"
+            watched = LastLayer(self.layer, reason, bias=False)
         return Scorer(scoring, self.n, self.dropout, watched)
 
     def _drawer(self) -> RowDrawer:

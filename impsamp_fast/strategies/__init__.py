@@ -21,6 +21,7 @@ from impsamp_fast.strategies import katharopoulos as katharopoulos
 from impsamp_fast.strategies import norms as norms
 from impsamp_fast.strategies import assist as assist
 from impsamp_fast.strategies import jiang as jiang
+from impsamp_fast.strategies import hong as hong
 from impsamp_fast.strategies import zhang as zhang
 from impsamp_fast.strategies import mindermann as mindermann
 from impsamp_fast.strategies import mentor as mentor

@@ -36,6 +36,7 @@ class TestRegistry:
             "hard-accuracy",
             "soft-accuracy",
             "selective-backprop",
+            "divbs",
             "autoassist",
             "rho-loss",
             "mentornet-pd",
