@@ -2,6 +2,7 @@
 #include <c10/util/Exception.h>
 
 #include <algorithm>
+#include <numeric>
 #include <vector>
 
 #include "../names.h"
@@ -39,8 +40,8 @@ struct FixedPoint {
 class Cumulative {
  public:
   Cumulative(FixedPoint fixed, int64_t rows) : fine_(std::move(fixed.weight)), rows_(rows) {
-    std::vector<uint64_t> before(fixed.block_sum.size());
-    for (size_t b = 1; b < before.size(); ++b) before[b] = before[b - 1] + fixed.block_sum[b - 1];
+    std::vector<uint64_t>& before = fixed.block_sum;
+    std::exclusive_scan(before.begin(), before.end(), before.begin(), uint64_t{0});
     int64_t* const fine = fine_.get();
     for_each_block(rows, [&](int64_t b, int64_t begin, int64_t end) {
       int64_t sum = static_cast<int64_t>(before[b]);

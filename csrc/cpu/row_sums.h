@@ -106,6 +106,12 @@ ISF_FN V take_target(V* column, int64_t classes, typename V::Mask y) {
 template <bool kWithSlope, bool kWithBehind, class V>
 ISF_FN OtherSums<V> sum_columns(const V* column, int64_t classes, typename V::Mask y) {
   RowSums<V> none = empty_row_sums<V>();
+  if (classes == 2) {
+    // The other class is its own peak and takes no exponential, unless it is masked or faulty.
+    const V z = choose(y == 0, column[1], column[0]), peak = larger(none.peak, z);
+    const V term = choose(z < peak, V(0.0f), V(1.0f) + (z - peak));
+    return {{peak, term, term, V(0.0f)}, peak - z};
+  }
   for (int64_t j = 0; j < classes; ++j) none.peak = larger(none.peak, column[j]);
   RunningSums<kWithSlope, kWithBehind, V> sums(none.peak);
   typename V::Mask c = {};

@@ -13,8 +13,8 @@ struct alignas(kScratchAlignment) Header {
   size_t bytes;
 };
 
-// Smaller blocks come from the allocator's own store.
-constexpr size_t kLarge = size_t{1} << 20;
+// Smaller blocks are faster had from the allocator.
+constexpr size_t kLeast = size_t{1} << 12;
 
 // Taken and put by exchanges, without a lock that a forked process would find held. Never freed:
 // another thread may still draw when the process ends.
@@ -26,7 +26,7 @@ void release(Header* block) { ::operator delete(block, std::align_val_t{kScratch
 }  // namespace
 
 void* take_scratch(size_t bytes) {
-  if (bytes >= kLarge) {
+  if (bytes >= kLeast) {
     for (auto& place : kept) {
       Header* const block = place.exchange(nullptr);
       if (block && block->bytes >= bytes) return block + 1;
@@ -39,7 +39,7 @@ void* take_scratch(size_t bytes) {
 
 void give_scratch(void* memory) {
   Header* block = static_cast<Header*>(memory) - 1;
-  if (block->bytes >= kLarge && block->bytes <= kScratchKept / kPlaces) {
+  if (block->bytes >= kLeast && block->bytes <= kScratchKept / kPlaces) {
     for (auto& place : kept) {
       block = place.exchange(block);
       if (!block) return;

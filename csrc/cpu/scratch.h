@@ -9,9 +9,9 @@
 namespace isf {
 namespace cpu {
 
-// Uninitialised memory, at a multiple of kScratchAlignment. What is large is kept for later calls,
-// since the system clears what it gives, page by page, which takes longer than a draw; at most
-// kScratchKept bytes.
+// Uninitialised memory, at a multiple of kScratchAlignment. It is kept for later calls, up to
+// kScratchKept bytes: what is large the system would clear first, page by page, which takes longer
+// than a draw.
 constexpr size_t kScratchAlignment = 64, kScratchKept = size_t{1} << 28;
 void* take_scratch(size_t bytes);
 void give_scratch(void* memory);
