@@ -19,7 +19,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-CPP := $(shell find csrc -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
+CPP := $(shell find csrc -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh' -o -name '*.metal')
 TEST_CPP := $(shell find tests -name '*.h' -o -name '*.cpp')
 # Changes when another torch is installed by hand, which calls for another build.
 TORCH_HERE := $(wildcard $(VENV)/lib/python3*/site-packages/torch/version.py)

@@ -200,6 +200,11 @@ def extension():
     return module
 
 
+def metal_sources():
+    """What is compiled where there is an Apple GPU: the package brings it along as it is."""
+    return [path.relative_to(ROOT) for p in ("*.h", "metal/*") for path in ROOT.glob(f"csrc/{p}")]
+
+
 class Build(BuildExtension):
     """Compiles into a folder that is kept, and records beside the extension how it was built.
 
@@ -216,6 +221,11 @@ class Build(BuildExtension):
 
     def run(self):
         super().run()
+        if not self.inplace:  # else they are read where they are
+            for path in metal_sources():
+                place = Path(self.build_lib, "impsamp_fast", path)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(ROOT / path, place)
         compiler = subprocess.run(
             [get_cxx_compiler(), "--version"], check=True, capture_output=True, text=True
         ).stdout.splitlines()[0]

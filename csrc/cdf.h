@@ -18,7 +18,8 @@ namespace isf {
 // How many bits a number has, up to its highest one.
 ISF_FN int bit_length(uint64_t x) {
 #if defined(__METAL_VERSION__)
-  return 64 - static_cast<int>(metal::clz(x));
+  const uint32_t high = static_cast<uint32_t>(x >> 32), low = static_cast<uint32_t>(x);
+  return static_cast<int>(high ? 64 - metal::clz(high) : 32 - metal::clz(low));
 #elif defined(__CUDA_ARCH__)
   return 64 - __clzll(static_cast<long long>(x));
 #else
@@ -95,7 +96,7 @@ ISF_FN uint64_t to_fixed_point(T w, int shift) {
 }
 
 // mantissa * 2^exponent as the nearest T; what is too small for a normal T may be rounded twice.
-ISF_FN void compose(Decomposed d, float& x) {
+ISF_FN void compose(Decomposed d, ISF_THREAD float& x) {
   // 1 <= mantissa < 2^63 and 2^-149 <= float < 2^128, so that the first product is exact.
   const int e = d.exponent < -220 ? -220 : (d.exponent > 128 ? 128 : d.exponent), half = e / 2;
   const float first = float_from(static_cast<uint32_t>(127 + half) << 23),

@@ -46,7 +46,6 @@ using BitsOf = decltype(bits_of(T()));
 ISF_FN constexpr uint32_t largest_finite_bits(float) { return 0x7f7fffffu; }
 ISF_FN float number_from(uint32_t bits) { return float_from(bits); }
 ISF_FN float square_root(float x) { return root(x); }
-ISF_FN float not_a_number(float) { return float_from(0x7fc00000u); }
 #if !defined(__METAL_VERSION__)
 ISF_FN constexpr uint64_t largest_finite_bits(double) { return 0x7fefffffffffffffull; }
 ISF_FN double number_from(uint64_t bits) {
@@ -55,7 +54,6 @@ ISF_FN double number_from(uint64_t bits) {
   return x;
 }
 ISF_FN double square_root(double x) { return sqrt(x); }
-ISF_FN double not_a_number(double) { return number_from(uint64_t{0x7ff8000000000000}); }
 #endif
 
 // The mean of `count` numbers from their sum in fixed point, at most `largest`: each of them was
@@ -352,7 +350,7 @@ struct CertainPart {
     rest += other.rest;
     certain += other.certain;
   }
-  ISF_MEMBER void store(CertainRows& rows) const {
+  ISF_MEMBER void store(ISF_THREAD CertainRows& rows) const {
     rows.rest = rest;
     rows.certain = certain;
   }

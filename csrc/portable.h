@@ -7,13 +7,15 @@
 #define ISF_FN static inline
 #define ISF_MEMBER inline
 #define ISF_CONSTANT constant constexpr
-#define ISF_TABLE const  // of constants in a function
+#define ISF_TABLE const    // of constants in a function
+#define ISF_THREAD thread  // memory of the thread's own, where a reference or pointer must say so
 #else
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
 #define ISF_CONSTANT static constexpr
 #define ISF_TABLE static const
+#define ISF_THREAD
 #if defined(__CUDACC__)
 #define ISF_FN static __host__ __device__ __forceinline__
 #define ISF_MEMBER __host__ __device__ __forceinline__
@@ -28,7 +30,15 @@ namespace isf {
 #if defined(__METAL_VERSION__)
 ISF_FN uint32_t bits_of(float x) { return as_type<uint32_t>(x); }
 ISF_FN float float_from(uint32_t x) { return as_type<float>(x); }
-ISF_FN uint64_t high_product(uint64_t a, uint64_t b) { return metal::mulhi(a, b); }
+
+// The upper 64 bits of a 128-bit product, from the four products of 32-bit halves.
+ISF_FN uint64_t high_product(uint64_t a, uint64_t b) {
+  const uint64_t a0 = static_cast<uint32_t>(a), a1 = a >> 32;
+  const uint64_t b0 = static_cast<uint32_t>(b), b1 = b >> 32;
+  const uint64_t middle = a1 * b0 + (a0 * b0 >> 32);
+  const uint64_t crossed = a0 * b1 + static_cast<uint32_t>(middle);
+  return a1 * b1 + (middle >> 32) + (crossed >> 32);
+}
 #else
 ISF_FN uint32_t bits_of(float x) {
   uint32_t bits;
@@ -57,6 +67,11 @@ ISF_FN uint64_t high_product(uint64_t a, uint64_t b) {
   return static_cast<uint64_t>((static_cast<Wide>(a) * b) >> 64);
 #endif
 }
+#endif
+
+ISF_FN float not_a_number(float) { return float_from(0x7fc00000u); }
+#if !defined(__METAL_VERSION__)
+ISF_FN double not_a_number(double) { return static_cast<double>(not_a_number(0.0f)); }
 #endif
 
 // A product and a sum that are rounded one by one: fused into one operation they would round

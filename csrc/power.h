@@ -36,17 +36,15 @@ ISF_CONSTANT int kLogBits = 51, kRootBits = 5;
 // 2^(-i / 32) for i <= 32, in units of 2^-62.
 ISF_FN uint64_t root_of_half(uint32_t i) {
   ISF_TABLE uint64_t root[] = {
-      4611686018427387904ull, 4512867096753504463ull, 4416165660797809419ull,
-      4321536337207803251ull, 4228934724888366668ull, 4138317374168289834ull,
-      4049641766413219908ull, 3962866294075461077ull, 3877950241171266237ull,
-      3794853764176460055ull, 3713537873331429433ull, 3633964414346709481ull,
-      3556096050500581047ull, 3479896245120279830ull, 3405329244438597040ull,
-      3332360060817827770ull, 3260954456333195553ull, 3191078926708050276ull,
-      3122700685593301682ull, 3055787649183712190ull, 2990308421163830843ull,
-      2926232277976504838ull, 2863529154407056491ull, 2802169629476361550ull,
-      2742124912636209756ull, 2683366830260470360ull, 2625867812425724110ull,
-      2569600879975159024ull, 2514539631859660218ull, 2460658232750154058ull,
-      2407931400915394245ull, 2356334396359501942ull, 2305843009213693952ull};
+      4611686018427387904ul, 4512867096753504463ul, 4416165660797809419ul, 4321536337207803251ul,
+      4228934724888366668ul, 4138317374168289834ul, 4049641766413219908ul, 3962866294075461077ul,
+      3877950241171266237ul, 3794853764176460055ul, 3713537873331429433ul, 3633964414346709481ul,
+      3556096050500581047ul, 3479896245120279830ul, 3405329244438597040ul, 3332360060817827770ul,
+      3260954456333195553ul, 3191078926708050276ul, 3122700685593301682ul, 3055787649183712190ul,
+      2990308421163830843ul, 2926232277976504838ul, 2863529154407056491ul, 2802169629476361550ul,
+      2742124912636209756ul, 2683366830260470360ul, 2625867812425724110ul, 2569600879975159024ul,
+      2514539631859660218ul, 2460658232750154058ul, 2407931400915394245ul, 2356334396359501942ul,
+      2305843009213693952ul};
   return root[i];
 }
 
@@ -69,14 +67,14 @@ ISF_FN int64_t scaled_log2(Decomposed x) {
   const uint64_t d = ((signed_d ^ is_negative) - is_negative) << 3;  // |d| in units of 2^-64
   const uint64_t d2 = high_product(d, d);
   // 1 / (n ln 2) in units of 2^-62, of the odd powers and the even ones, which are subtracted.
-  uint64_t odd = 950465221274594464ull;
-  odd = high_product(odd, d2) + 1330651309784432249ull;
-  odd = high_product(odd, d2) + 2217752182974053749ull;
-  odd = high_product(odd, d2) + 6653256548922161246ull;
+  uint64_t odd = 950465221274594464ul;
+  odd = high_product(odd, d2) + 1330651309784432249ul;
+  odd = high_product(odd, d2) + 2217752182974053749ul;
+  odd = high_product(odd, d2) + 6653256548922161246ul;
   odd = high_product(odd, d);
-  uint64_t even = 1108876091487026874ull;
-  even = high_product(even, d2) + 1663314137230540311ull;
-  even = high_product(even, d2) + 3326628274461080623ull;
+  uint64_t even = 1108876091487026874ul;
+  even = high_product(even, d2) + 1663314137230540311ul;
+  even = high_product(even, d2) + 3326628274461080623ul;
   even = high_product(even, d2);
   const int64_t log = static_cast<int64_t>(((odd ^ is_negative) - is_negative) - even);
   const int64_t roots = (x.exponent + length - 1) * 32 + static_cast<int>(i);
@@ -91,12 +89,12 @@ ISF_FN Decomposed power_of_half(uint64_t x) {
   // units of 2^-64.
   const uint64_t f = (x << (64 - kLogBits + kRootBits)) >> kRootBits;
   const uint64_t f2 = high_product(f, f);
-  uint64_t odd = 24596073471909060ull;
-  odd = high_product(odd, f2) + 1023870087579328454ull;
-  odd = high_product(odd, f2) + 12786308645202655660ull;
-  uint64_t even = 2841449829983172ull;
-  even = high_product(even, f2) + 177423166116318949ull;
-  even = high_product(even, f2) + 4431396893595737425ull;
+  uint64_t odd = 24596073471909060ul;
+  odd = high_product(odd, f2) + 1023870087579328454ul;
+  odd = high_product(odd, f2) + 12786308645202655660ul;
+  uint64_t even = 2841449829983172ul;
+  even = high_product(even, f2) + 177423166116318949ul;
+  even = high_product(even, f2) + 4431396893595737425ul;
   const uint64_t lost = high_product(odd, f) - high_product(even, f2);
   const Decomposed result = {root - high_product(root, lost), -62 - whole};
   return result;

@@ -40,7 +40,7 @@ ISF_FN float power_of_two(float shifted) {
   return float_from((bits_of(shifted) << 23) + 0x3f800000u);
 }
 // x = 2^exponent * result with the result in [2/3, 4/3), for a positive normal x.
-ISF_FN float split(float x, float& exponent) {
+ISF_FN float split(float x, ISF_THREAD float& exponent) {
   const uint32_t offset = bits_of(x) - 0x3f2aaaabu;
   exponent = static_cast<float>(static_cast<int32_t>(offset) >> 23);
   return float_from((offset & 0x7fffffu) + 0x3f2aaaabu);
@@ -133,7 +133,7 @@ ISF_FN RowSums<V> empty_row_sums() {
 
 // Moves the sums to a peak that is at least the old one.
 template <class V>
-ISF_FN void raise_peak(RowSums<V>& s, V peak) {
+ISF_FN void raise_peak(ISF_THREAD RowSums<V>& s, V peak) {
   const V d = s.peak - peak;
   const V e = exp_term(d);
   s.slope = e * fused(s.sum, V(0.0f) - larger(V(-87.0f), d), s.slope);
@@ -144,7 +144,7 @@ ISF_FN void raise_peak(RowSums<V>& s, V peak) {
 
 // Adds logits that do not exceed the peak. A NaN or +inf makes the sum NaN.
 template <bool kWithSlope, class V>
-ISF_FN void add_logit(RowSums<V>& s, V z) {
+ISF_FN void add_logit(ISF_THREAD RowSums<V>& s, V z) {
   const V d = z - s.peak;
   const V e = exp_term(d);
   s.sum = s.sum + e;
@@ -153,7 +153,7 @@ ISF_FN void add_logit(RowSums<V>& s, V z) {
 }
 
 template <class V>
-ISF_FN void merge(RowSums<V>& s, RowSums<V> other) {
+ISF_FN void merge(ISF_THREAD RowSums<V>& s, RowSums<V> other) {
   const V peak = larger(s.peak, other.peak);
   raise_peak(s, peak);
   raise_peak(other, peak);

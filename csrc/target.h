@@ -81,7 +81,7 @@ ISF_FN auto have_statistics(RowSums<V> sums, V target)
 // What depends on the whole target; each computed when it is asked for.
 template <class V>
 struct HardTarget {
-  const RowResult<V>& result;
+  const ISF_THREAD RowResult<V>& result;
   V weight;
 
   ISF_MEMBER V loss() const { return weight * result.loss(); }
@@ -102,7 +102,8 @@ struct SoftTarget {
 };
 
 template <class V, class Target>
-ISF_FN V statistic_of(Statistic statistic, const RowResult<V>& result, const Target& target) {
+ISF_FN V statistic_of(Statistic statistic, const ISF_THREAD RowResult<V>& result,
+                      const ISF_THREAD Target& target) {
   switch (statistic) {
     case kLoss:
       return target.loss();
@@ -136,8 +137,8 @@ struct SmoothedClasses {
 
 template <class V>
 struct SmoothedTarget {
-  const RowResult<V>& result;
-  const SmoothedClasses<V>& classes;
+  const ISF_THREAD RowResult<V>& result;
+  const ISF_THREAD SmoothedClasses<V>& classes;
   V behind;  // sum_{j != y} (m - z_j)
   V norm;    // the gradient's, once known
 
@@ -191,7 +192,7 @@ struct SoftRow {
   V reach, per_reach;   // and 1 / reach
   V largest_component;  // in units of reach
 
-  ISF_MEMBER SoftRow(const RowResult<V>& row, V own_target, V other_targets)
+  ISF_MEMBER SoftRow(const ISF_THREAD RowResult<V>& row, V own_target, V other_targets)
       : result(row), own(own_target), others(other_targets), total(own + others) {
     share = V(1.0f) / result.total;
     const V least = smallest(V(0.0f)), most = V(1.0f) / least, pull = total * result.p_wrong();
@@ -219,7 +220,8 @@ struct SoftSums {
 
   // Class j, with t as given and t' as the loss sees it.
   template <class Mask>
-  ISF_MEMBER void add(const SoftRow<V>& row, Mask is_largest, V logit, V given, V target) {
+  ISF_MEMBER void add(const ISF_THREAD SoftRow<V>& row, Mask is_largest, V logit, V given,
+                      V target) {
     const V zero = V(0.0f), behind = row.result.sums.peak - logit;
     const V p = choose(is_largest, row.result.p_true(),
                        row.result.scaled(exp_term(zero - behind)) * row.share);
@@ -233,7 +235,8 @@ struct SoftSums {
 };
 
 template <class V>
-ISF_FN SoftTarget<V> finish_soft(const SoftRow<V>& row, V cross, V p_true, V p_wrong, V square) {
+ISF_FN SoftTarget<V> finish_soft(const ISF_THREAD SoftRow<V>& row, V cross, V p_true, V p_wrong,
+                                 V square) {
   const V zero = V(0.0f);
   const V own = choose(row.own > zero, row.own * row.result.loss(), zero);
   const V others =
@@ -274,8 +277,8 @@ struct CloseRow {
   }
 
   // From the sums of `term` and of `target` over the other classes than y, and y's own.
-  ISF_MEMBER void finish(const SoftRow<V>& row, Two<V> terms, Two<V> targets, V logit, V given,
-                         V weight) {
+  ISF_MEMBER void finish(const ISF_THREAD SoftRow<V>& row, Two<V> terms, Two<V> targets, V logit,
+                         V given, V weight) {
     const V back = power_of_two((V(0.0f) - power) + V(kShifter)), zero = V(0.0f);
     const Two<V> total = target_at(given, weight, zero) + isf::scaled(targets, back);
     factor = total / (term_at(logit, zero) + isf::scaled(terms, back));
@@ -298,14 +301,15 @@ struct CloseRow {
 // Whether a norm has lost to cancellation what CloseRow does not. Beyond these totals two floats
 // leave the range.
 template <class V>
-ISF_FN auto cancels(const SoftRow<V>& row, V norm) -> decltype((norm < norm) & (norm > norm)) {
+ISF_FN auto cancels(const ISF_THREAD SoftRow<V>& row, V norm)
+    -> decltype((norm < norm) & (norm > norm)) {
   return (norm < V(1.0f / 3.0f) * row.pull()) & (row.total > V(1e-12f)) & (row.total < V(1e12f));
 }
 
 // The Two's are of no weight without smoothing.
 template <class V>
-ISF_FN CloseRow<V> close_row(const SoftRow<V>& row, Two<V> keep, Two<V> spread, bool smoothed,
-                             bool weighted, V target_logit) {
+ISF_FN CloseRow<V> close_row(const ISF_THREAD SoftRow<V>& row, Two<V> keep, Two<V> spread,
+                             bool smoothed, bool weighted, V target_logit) {
   CloseRow<V> close;
   close.keep = keep;
   close.spread = spread;

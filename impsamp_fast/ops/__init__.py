@@ -10,7 +10,14 @@ feature has NaN in every statistic; a draw that cannot be made has ``prob`` NaN;
 in its ``status``. With ``validate=True`` the call waits for the device and raises the CPU's error.
 """
 
-from impsamp_fast.ops import _sample_memory, _stages, _vmap  # noqa: F401 (registers what they hold)
+from impsamp_fast.ops import (  # noqa: F401 (registers what they hold)
+    _metal_draw,
+    _metal_rows,
+    _metal_stages,
+    _sample_memory,
+    _stages,
+    _vmap,
+)
 from impsamp_fast.ops._corrected import Kind, corrected
 from impsamp_fast.ops._draw import Draw, draw
 from impsamp_fast.ops._row_stats import RowStats, row_stats

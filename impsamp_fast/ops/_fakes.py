@@ -8,7 +8,7 @@ csrc/ops.cpp, csrc/results.cpp).
 import math
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,6 +16,17 @@ from torch import Tensor
 import impsamp_fast._extension  # noqa: F401 (defines the operators)
 
 _Fake = Callable[[SimpleNamespace], tuple[Tensor, ...]]
+
+
+class Signature(NamedTuple):
+    """What an operator is called with and returns."""
+
+    arguments: Callable[[Sequence[Any], dict[str, Any]], SimpleNamespace]  # by name, with defaults
+    results: Sequence[str]
+    fake: _Fake  # checks the arguments and makes places for the results on their device
+
+
+SIGNATURES: dict[str, Signature] = {}
 
 _FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 _INDICES = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
@@ -25,31 +36,39 @@ def fake_of(name: str, results: Sequence[str]) -> Callable[[_Fake], _Fake]:
     """Registers a function of an operator's arguments, by name, for both of its overloads."""
     overloads = getattr(torch.ops.impsamp_fast, name)
     schema = overloads.default._schema
+    names = [argument.name for argument in schema.arguments]
     defaults = {a.name: a.default_value for a in schema.arguments if a.has_default_value()}
 
+    def arguments(args: Sequence[Any], kwargs: dict[str, Any]) -> SimpleNamespace:
+        return SimpleNamespace(**{**defaults, **dict(zip(names, args, strict=False))} | kwargs)
+
     def register(fake: _Fake) -> _Fake:
-        def results_of(args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Tensor, ...]:
-            names = [argument.name for argument in schema.arguments]
-            return fake(
-                SimpleNamespace(**{**defaults, **dict(zip(names, args, strict=False))} | kwargs)
-            )
+        signature = SIGNATURES[name] = Signature(arguments, results, fake)
 
         def fresh(*args: Any, **kwargs: Any) -> Tensor | tuple[Tensor, ...]:
-            found = results_of(args, kwargs)
+            found = fake(arguments(args, kwargs))
             return found if len(results) > 1 else found[0]
 
         def out(*args: Any, **kwargs: Any) -> None:
             places = [kwargs.pop(f"out_{result}") for result in results]
-            for result, place, expected in zip(
-                results, places, results_of(args, kwargs), strict=True
-            ):
-                _check_place("out" if len(results) == 1 else f"out.{result}", place, expected)
+            check_places(signature, places, arguments(args, kwargs))
 
         torch.library.register_fake(f"impsamp_fast::{name}", fresh)
         torch.library.register_fake(f"impsamp_fast::{name}.out", out)
         return fake
 
     return register
+
+
+def check_places(
+    signature: Signature, places: Sequence[Tensor], given: SimpleNamespace
+) -> dict[str, Tensor]:
+    """Checks that the results can be put where the caller wants them; returns those by name."""
+    single = len(places) == 1
+    called = ["out" if single else f"out.{result}" for result in signature.results]
+    for name, place, expected in zip(called, places, signature.fake(given), strict=True):
+        _check_place(name, place, expected)
+    return dict(zip(called, places, strict=True))
 
 
 def check_that(fits: bool, message: Callable[[], str]) -> None:

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from impsamp_fast import Selection
-from tests.cuda.shim_server import Message, ShimServer, poisoned
+from tests.cuda.shim_server import ShimServer
 from tests.dtypes import DTYPES
 from tests.methods import METHODS
+from tests.shim.process import Message, poisoned
 
 # The order of csrc/problem.h.
 STATISTICS = ["loss", "grad_norm", "p_true", "margin", "entropy", "p_wrong", "margin_lack"]

@@ -1,7 +1,7 @@
 // The requests of draws and selections (tests/cuda/shim/server.cpp).
 #pragma once
 
-#include "request.h"
+#include "queue.h"
 #include "row_requests.h"
 
 namespace shim {
@@ -27,7 +27,7 @@ inline int run_draw(Request& request) {
   draw.index = static_cast<int64_t*>(request.buffer());
   draw.prob = request.buffer();
   draw.status = static_cast<int64_t*>(request.buffer());
-  return isf::cuda::draw(draw, request.queue(request.integer()));
+  return isf::cuda::draw(draw, queue_of(request));
 }
 
 inline isf::cuda::PartProblem read_part(Request& request) {
@@ -48,13 +48,13 @@ inline int run_draw_scan(Request& request) {
   scan.largest = request.buffer();
   scan.positive = static_cast<int64_t*>(request.buffer());
   scan.status = static_cast<int64_t*>(request.buffer());
-  return isf::cuda::draw_scan(scan, request.queue(request.integer()));
+  return isf::cuda::draw_scan(scan, queue_of(request));
 }
 
 inline int run_draw_total(Request& request) {
   const isf::cuda::PartProblem part = read_part(request);
   int64_t* const total = static_cast<int64_t*>(request.buffer());
-  return isf::cuda::draw_total(part, total, request.queue(request.integer()));
+  return isf::cuda::draw_total(part, total, queue_of(request));
 }
 
 inline int run_draw_part(Request& request) {
@@ -67,7 +67,7 @@ inline int run_draw_part(Request& request) {
   draw.seed = static_cast<const int64_t*>(request.buffer());
   draw.index = static_cast<int64_t*>(request.buffer());
   draw.prob = request.buffer();
-  return isf::cuda::draw_part(draw, request.queue(request.integer()));
+  return isf::cuda::draw_part(draw, queue_of(request));
 }
 
 inline int run_draw_first(Request& request) {
@@ -79,14 +79,14 @@ inline int run_draw_first(Request& request) {
   first.seed = static_cast<const int64_t*>(request.buffer());
   first.key = static_cast<int64_t*>(request.buffer());
   first.index = static_cast<int64_t*>(request.buffer());
-  return isf::cuda::draw_first(first, request.queue(request.integer()));
+  return isf::cuda::draw_first(first, queue_of(request));
 }
 
 inline int run_draw_arrival_prob(Request& request) {
   const isf::cuda::PartProblem drawn = read_part(request);
   const auto* const next = static_cast<const int64_t*>(request.buffer());
   void* const prob = request.buffer();
-  return isf::cuda::draw_arrival_prob(drawn, next, prob, request.queue(request.integer()));
+  return isf::cuda::draw_arrival_prob(drawn, next, prob, queue_of(request));
 }
 
 inline int run_draw_certain(Request& request) {
@@ -95,7 +95,7 @@ inline int run_draw_certain(Request& request) {
   certain.n = request.integer();
   certain.found = static_cast<const int64_t*>(request.buffer());
   certain.counted = static_cast<int64_t*>(request.buffer());
-  return isf::cuda::draw_certain(certain, request.queue(request.integer()));
+  return isf::cuda::draw_certain(certain, queue_of(request));
 }
 
 inline int run_draw_by_size(Request& request) {
@@ -107,7 +107,7 @@ inline int run_draw_by_size(Request& request) {
   draw.seed = static_cast<const int64_t*>(request.buffer());
   draw.index = static_cast<int64_t*>(request.buffer());
   draw.prob = request.buffer();
-  return isf::cuda::draw_by_size(draw, request.queue(request.integer()));
+  return isf::cuda::draw_by_size(draw, queue_of(request));
 }
 
 inline int run_select(Request& request) {
@@ -128,7 +128,7 @@ inline int run_select(Request& request) {
   select.weight = request.buffer();
   select.tau = request.buffer();
   select.status = static_cast<int64_t*>(request.buffer());
-  return isf::cuda::select(select, request.queue(request.integer()));
+  return isf::cuda::select(select, queue_of(request));
 }
 
 inline int run_smooth(Request& request) {
@@ -140,7 +140,7 @@ inline int run_smooth(Request& request) {
   smooth.share = request.real();
   smooth.weights = request.buffer();
   smooth.tau = request.buffer();
-  return isf::cuda::smooth(smooth, request.queue(request.integer()));
+  return isf::cuda::smooth(smooth, queue_of(request));
 }
 
 inline int run_correct(Request& request) {
@@ -153,7 +153,7 @@ inline int run_correct(Request& request) {
   correct.is_double = request.integer() != 0;
   correct.drawn_by = request.buffer();
   correct.weight = request.buffer();
-  return isf::cuda::correct(correct, request.queue(request.integer()));
+  return isf::cuda::correct(correct, queue_of(request));
 }
 
 // Runs the request if it is of a draw or of a part of one; false if it is not.

@@ -1,7 +1,7 @@
 // The requests of row statistics and of the last layer (tests/cuda/shim/server.cpp).
 #pragma once
 
-#include "request.h"
+#include "queue.h"
 
 namespace shim {
 
@@ -41,7 +41,7 @@ inline bool run_row_request(Request& request, int& error) {
     const isf::RowProblem rows = read_rows(request);
     const auto element = static_cast<isf::Element>(request.integer());
     const bool soft_target = request.integer() != 0;
-    const isf::cuda::Queue queue = request.queue(request.integer());
+    const isf::cuda::Queue queue = queue_of(request);
     error = isf::cuda::row_statistics(rows, element, soft_target, queue);
     return true;
   }
@@ -50,7 +50,7 @@ inline bool run_row_request(Request& request, int& error) {
     void* score = request.buffer();
     const bool score_is_double = request.integer() != 0;
     const int64_t rows = request.integer();
-    const isf::cuda::Queue queue = request.queue(request.integer());
+    const isf::cuda::Queue queue = queue_of(request);
     error = isf::cuda::last_layer(features, score, score_is_double, rows, queue);
     return true;
   }

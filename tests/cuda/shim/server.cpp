@@ -1,7 +1,7 @@
 // Runs the CUDA kernels on the host for tests/cuda/shim_device.py: reads requests from stdin,
 // writes replies to stdout, until stdin ends.
 #include "draw_requests.h"
-#include "request.h"
+#include "queue.h"
 #include "row_requests.h"
 
 int main() {

@@ -1,7 +1,8 @@
 // What the tests ask of the kernels, and where the buffers of a request live.
 //
 // A request is a name and then items, read in the order in which they were written:
-//   'i' int64 | 'd' double | 'n' no buffer | 'b' or 'o' int64 bytes, int64 misalignment, contents
+//   'i' int64 | 'd' double | 'n' no buffer | 'b' or 'o' int64 bytes, int64 misalignment, contents |
+//   's' int64: the output of this number once more
 // 'b' is an input; an output, 'o', is sent back in the reply. Both get exactly the bytes asked for,
 // on the heap, `misalignment` bytes behind a multiple of 256: AddressSanitizer sees an access
 // beyond either end. An output is sent with the contents that it has before the kernel runs. The
@@ -16,9 +17,6 @@
 #include <memory>
 #include <string>
 #include <vector>
-
-#include "../../../csrc/cuda/cuda.h"
-#include "settings.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
@@ -75,6 +73,7 @@ class Request {
   void* buffer() {
     const char tag = number<char>();
     if (tag == 'n') return nullptr;
+    if (tag == 's') return outputs_.at(static_cast<size_t>(number<int64_t>()))->data();
     if (tag != 'b' && tag != 'o') fail(tag, 'b');
     const auto bytes = static_cast<size_t>(number<int64_t>());
     const auto misalignment = static_cast<size_t>(number<int64_t>());
@@ -84,9 +83,11 @@ class Request {
     return owners.back()->data();
   }
 
-  // The queue that the kernels of this request run in; scratch memory starts as garbage.
-  isf::cuda::Queue queue(int64_t multiprocessors) {
-    return {nullptr, static_cast<int>(multiprocessors), shared_memory(), allocate, this};
+  // Memory that stays until the next request, and starts as garbage.
+  void* scratch(size_t bytes) {
+    scratch_.emplace_back(new Buffer(bytes, 0));
+    memset(scratch_.back()->data(), 0xa5, bytes);
+    return scratch_.back()->data();
   }
 
   void reply(int error) {
@@ -96,13 +97,6 @@ class Request {
   }
 
  private:
-  static void* allocate(void* owner, size_t bytes) {
-    auto& scratch = static_cast<Request*>(owner)->scratch_;
-    scratch.emplace_back(new Buffer(bytes, 0));
-    memset(scratch.back()->data(), 0xa5, bytes);
-    return scratch.back()->data();
-  }
-
   static void read(void* to, size_t bytes) {
     if (bytes && fread(to, 1, bytes, stdin) != bytes) {
       fprintf(stderr, "shim: a request ends early\n");
