@@ -161,6 +161,9 @@ COMPILE_FLAGS = [
     "-Wno-psabi",  # vectors never cross from one file to another
 ]
 LINK_FLAGS = ["-fopenmp"]
+if sys.platform == "darwin":  # whose compiler has no OpenMP: the CPU's operators use one thread
+    COMPILE_FLAGS.remove("-fopenmp")
+    LINK_FLAGS.remove("-fopenmp")
 # ptxas tells what each kernel takes, for `make cuda-check`.
 NVCC_FLAGS = [
     "-std=c++17",

@@ -1,6 +1,7 @@
 """What every test gets: torch's global state put back, hypothesis with fixed examples, a device.
 
-`pytest -m cuda` is the GPU suite. Without `-m` its tests are left out, even where there is a GPU.
+`pytest -m cuda` is the GPU suite, and `pytest -m mps` that of Apple's GPUs. Without `-m` their
+tests are left out, even where there is a GPU.
 """
 
 from collections.abc import Iterator
@@ -11,23 +12,33 @@ from hypothesis import settings
 from torch import Tensor, nn
 
 import impsamp_fast
-from tests.devices import CPU, REQUIRED, carried, cuda_is_required, need_cuda
+from tests.devices import (
+    CPU,
+    GPUS,
+    carried,
+    is_available,
+    is_required,
+    need_cuda,
+    need_mps,
+    required,
+)
 from tests.toy import C, K
 
 settings.register_profile("fixed", derandomize=True, deadline=None)
 settings.load_profile("fixed")
 
-ON_CUDA = pytest.param("cuda", marks=pytest.mark.cuda)
+ON_GPUS = [pytest.param(kind, marks=getattr(pytest.mark, kind)) for kind in GPUS]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.option.markexpr = config.option.markexpr or "not cuda"
+    config.option.markexpr = config.option.markexpr or " and ".join(f"not {kind}" for kind in GPUS)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    wanted = any(item.get_closest_marker("cuda") for item in session.items)
-    if wanted and cuda_is_required() and not torch.cuda.is_available():
-        raise pytest.UsageError(f"{REQUIRED} is set, but torch finds no CUDA device")
+    for kind, device in GPUS.items():
+        wanted = any(item.get_closest_marker(kind) for item in session.items)
+        if wanted and is_required(kind) and not is_available(kind):
+            raise pytest.UsageError(f"{required(kind)} is set, but torch finds no {device}")
 
 
 @pytest.fixture(autouse=True)
@@ -50,10 +61,10 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-@pytest.fixture(params=["cpu", ON_CUDA])
+@pytest.fixture(params=["cpu", *ON_GPUS])
 def device(request: pytest.FixtureRequest) -> torch.device:
-    """The CPU in an ordinary run, the current GPU under `-m cuda`."""
-    return request.getfixturevalue("cuda") if request.param == "cuda" else CPU
+    """The CPU in an ordinary run, the current GPU under `-m cuda` or `-m mps`."""
+    return CPU if request.param == "cpu" else request.getfixturevalue(request.param)
 
 
 @pytest.fixture
@@ -61,6 +72,13 @@ def cuda() -> torch.device:
     """The current GPU, for tests marked with `cuda`."""
     need_cuda()
     return torch.device("cuda", torch.cuda.current_device())
+
+
+@pytest.fixture
+def mps() -> torch.device:
+    """The Apple GPU, for tests marked with `mps`."""
+    need_mps()
+    return torch.device("mps", 0)
 
 
 @pytest.fixture

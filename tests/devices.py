@@ -1,4 +1,4 @@
-"""Where a test runs: the CPU, or a GPU under `pytest -m cuda`.
+"""Where a test runs: the CPU, or a GPU under `pytest -m cuda` or `pytest -m mps`.
 
 Most of what the CPU suite says about the operators holds on every device. Its tests stay as they
 are: their arguments are carried to the device, strides and alignment included, and the results
@@ -19,16 +19,31 @@ from torch import Tensor
 import impsamp_fast
 
 CPU = torch.device("cpu")
-REQUIRED = "IMPSAMP_REQUIRE_CUDA"  # set to 1 where a GPU is promised: its tests may not be skipped
+GPUS = {"cuda": "CUDA device", "mps": "Apple GPU"}
 
 
-def cuda_is_required() -> bool:
-    return os.environ.get(REQUIRED, "0") not in ("", "0")
+def required(kind: str) -> str:
+    """The variable that is set to 1 where such a GPU is promised: its tests may not be skipped."""
+    return f"IMPSAMP_REQUIRE_{kind.upper()}"
+
+
+def is_required(kind: str) -> bool:
+    return os.environ.get(required(kind), "0") not in ("", "0")
+
+
+def is_available(kind: str) -> bool:
+    return torch.cuda.is_available() if kind == "cuda" else torch.backends.mps.is_available()
+
+
+def need_mps() -> None:
+    """Skip the test that runs, unless there is a device."""
+    if not is_available("mps"):
+        pytest.skip("no Apple GPU")
 
 
 def need_cuda() -> None:
     """Skip the test that runs, unless there is a device; without kernels for it, fail."""
-    if not torch.cuda.is_available():
+    if not is_available("cuda"):
         pytest.skip("no CUDA device")
     if impsamp_fast.build_info()["cuda"] is None:
         pytest.fail("there is a CUDA device, but impsamp_fast was built without CUDA")
@@ -47,6 +62,8 @@ def carry(value: Any, device: torch.device) -> Any:
     """
     if not isinstance(value, Tensor) or value.is_meta:
         return value
+    if device.type == "mps" and value.dtype == torch.float64:
+        pytest.skip("an Apple GPU has no float64")
     if value.layout != torch.strided or value.is_nested:
         return value.to(device)
     whole = value.detach().as_strided(
@@ -113,12 +130,16 @@ def assert_the_cpus_prob(found: Tensor, expected: Tensor, method: str) -> None:
 
 def random_state(device: torch.device) -> Tensor:
     """The state of the device's default generator."""
+    if device.type == "mps":
+        return torch.mps.get_rng_state()
     return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
 
 
 def synchronize(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
 
 
 @contextmanager

@@ -9,7 +9,16 @@ import pytest
 import torch
 
 import impsamp_fast as isf
-from tests.devices import CPU, REQUIRED, assert_same, carried, carry, no_synchronisation
+from tests.devices import (
+    CPU,
+    GPUS,
+    assert_same,
+    carried,
+    carry,
+    is_available,
+    no_synchronisation,
+    required,
+)
 
 BASE = torch.arange(60.0)
 TENSORS = {
@@ -83,25 +92,29 @@ def test_the_same_means_equal_on_the_cpu() -> None:
     assert_same(one, one.nextafter(2 * one), torch.device("cuda"))
 
 
-def pytest_in_another_process(*arguments: str, required: str) -> subprocess.CompletedProcess[str]:
+def pytest_in_another_process(*arguments: str, **required: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments],
         cwd=Path(__file__).parents[1],
-        env={"PATH": "", "CUDA_VISIBLE_DEVICES": "", REQUIRED: required},
+        env={"PATH": "", "CUDA_VISIBLE_DEVICES": "", **required},
         capture_output=True,
         text=True,
     )
 
 
-def test_without_a_device_the_gpu_suite_is_skipped_unless_it_is_required() -> None:
-    asked = ("-m", "cuda", "tests/batch/test_random_state.py")
-    skipped = pytest_in_another_process(*asked, required="0")
+@pytest.mark.parametrize("kind", GPUS)
+def test_without_a_device_the_gpu_suite_is_skipped_unless_it_is_required(kind: str) -> None:
+    if kind == "mps" and is_available("mps"):
+        pytest.skip("an Apple GPU cannot be hidden")
+    asked = ("-m", kind, "tests/batch/test_random_state.py")
+    skipped = pytest_in_another_process(*asked, **{required(kind): "0"})
     assert skipped.returncode == 0, skipped.stdout + skipped.stderr
     assert "skipped" in skipped.stdout
     assert "passed" not in skipped.stdout
-    failed = pytest_in_another_process(*asked, required="1")
+    failed = pytest_in_another_process(*asked, **{required(kind): "1"})
     assert failed.returncode != 0
-    assert f"{REQUIRED} is set, but torch finds no CUDA device" in failed.stdout + failed.stderr
+    message = f"{required(kind)} is set, but torch finds no {GPUS[kind]}"
+    assert message in failed.stdout + failed.stderr
 
 
 @pytest.mark.cuda

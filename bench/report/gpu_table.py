@@ -57,7 +57,5 @@ def duration(microseconds: float) -> str:
 
 
 def gpu_line(described: dict[str, Any]) -> str:
-    return (
-        f"{described['gpu']}, driver {described['driver']}, CUDA {described['cuda']}, "
-        f"{one_line(described)}"
-    )
+    cuda = f"CUDA {described['cuda']}, " if described["cuda"] else ""
+    return f"{described['gpu']}, driver {described['driver']}, {cuda}{one_line(described)}"

@@ -43,6 +43,12 @@ ISF_FN CertainRows certain_in(device const int64_t* found) {
   return rows;
 }
 
+// How many rows are drawn from a beginning of all rows.
+ISF_FN int64_t place_of(CertainPart reached, CertainRows found, uint64_t seed, int64_t n) {
+  const SystematicPoints points = found.points(random_number(seed, 0), n);
+  return reached.certain + static_cast<int64_t>(found.left(n) ? points.below(reached.rest) : 0);
+}
+
 #define ISF_PART device const T *weights, device const T *largest, device const int64_t *all_rows
 #define ISF_STAGE [[kernel, max_total_threads_per_threadgroup(kMostThreads)]] void
 
@@ -160,12 +166,15 @@ ISF_STAGE draw_by_size(ISF_PART, device const int64_t* found, device const int64
   const PartWeights part(weights, largest, all_rows);
   const Stripes<PartWeights> rows = {part, plan.rows, plan.stripe, memory, team};
   const PartPlaces places = {index, prob};
-  for (int64_t i = team.thread_index(); i < plan.n; i += team.size) {
-    places.store(i, kElsewhere, 0.0f);
-  }
-  threadgroup_barrier(metal::mem_flags::mem_device);
+  const CertainRows certain = certain_in(found);
   const CertainPart earlier = {static_cast<uint64_t>(before[0]), before[1]};
-  store_by_size(rows, certain_in(found), earlier, static_cast<uint64_t>(*seed), plan.n, places);
+  const uint64_t number = static_cast<uint64_t>(*seed);
+  const CertainPart reached = store_by_size(rows, certain, earlier, number, plan.n, places);
+  const int64_t begin = place_of(earlier, certain, number, plan.n);
+  const int64_t end = place_of(reached, certain, number, plan.n);
+  for (int64_t i = team.thread_index(); i < plan.n; i += team.size) {
+    if (i < begin || i >= end) places.store(i, kElsewhere, 0.0f);
+  }
 }
 
 ISF_KERNEL(draw_scan_float, draw_scan<float>);

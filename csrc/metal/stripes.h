@@ -95,18 +95,21 @@ ISF_FN void order_rows(Keys keys, const thread W& weights, int64_t rows, bool ra
 
 // Stores the rows that are drawn in proportion to their size, ascending: before a row's place are
 // the certain rows before it and the points below its part of the others' cumulative sum. `found`
-// is of all rows, and `earlier` of those before these. Place has store(i, row, prob).
+// is of all rows, and `earlier` of those before these. Place has store(i, row, prob). Returns
+// `earlier` with these rows added.
 template <class W, class Place>
-ISF_FN void store_by_size(const thread Stripes<W>& stripes, CertainRows found, CertainPart earlier,
-                          uint64_t seed, int64_t n, const thread Place& place) {
+ISF_FN CertainPart store_by_size(const thread Stripes<W>& stripes, CertainRows found,
+                                 CertainPart earlier, uint64_t seed, int64_t n,
+                                 const thread Place& place) {
   CertainPart part = CertainPart::nothing();
   for (int64_t row = stripes.begin(); row < stripes.end(); ++row) {
     part.add(stripes.weights.fixed(row), found.from);
   }
-  uint64_t all;
-  uint64_t sum = earlier.rest + stripes.team.sum_before(part.rest, all);
-  int64_t certain = earlier.certain + static_cast<int64_t>(stripes.team.sum_before(
-                                          static_cast<uint64_t>(part.certain), all));
+  uint64_t all_rest, all_certain;
+  uint64_t sum = earlier.rest + stripes.team.sum_before(part.rest, all_rest);
+  const uint64_t certain_here =
+      stripes.team.sum_before(static_cast<uint64_t>(part.certain), all_certain);
+  int64_t certain = earlier.certain + static_cast<int64_t>(certain_here);
   const SystematicPoints points = found.points(random_number(seed, 0), n);
   const uint64_t left = found.left(n), none = ~static_cast<uint64_t>(0);
   uint64_t drawn = left ? points.below(sum) : 0;
@@ -121,6 +124,9 @@ ISF_FN void store_by_size(const thread Stripes<W>& stripes, CertainRows found, C
     drawn += !is_certain;
     if (!is_certain) point = drawn < left ? points.at(drawn) : none;
   }
+  const CertainPart reached = {earlier.rest + all_rest,
+                               earlier.certain + static_cast<int64_t>(all_certain)};
+  return reached;
 }
 
 }  // namespace mps

@@ -56,7 +56,7 @@ class FakeLibrary:
 
     def __init__(self, source: str, mps: "FakeMPS") -> None:
         self._source = source
-        self._server = Server(lambda: build_library(source), mps.order)
+        self._server = Server(lambda: build_library(source, mps.flags), mps.order)
         self._mps = mps
         self.launches: list[str] = []
 
@@ -114,10 +114,12 @@ class FakeMPS:
 
     Args:
         order: in which threads run, see :class:`Server`.
+        sanitized: whether AddressSanitizer and UBSan look on.
     """
 
-    def __init__(self, order: int = 0) -> None:
+    def __init__(self, order: int = 0, sanitized: bool = True) -> None:
         self.order = order
+        self.flags = () if sanitized else ("-fno-sanitize=address,undefined",)
         self.shift = 0  # elements by which every buffer lies behind an aligned address
         self.libraries: list[FakeLibrary] = []
         self._library = functools.cache(_metal.library.__wrapped__)

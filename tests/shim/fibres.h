@@ -69,6 +69,7 @@ struct Block {
   std::function<void()> body;
   dim3 index, threads, blocks;
   int serial = 0;  // of all blocks that have run
+  int seed = 0;    // ISF_SHIM_ORDER
   Fibre* current = nullptr;
   Context scheduler;
 #if defined(__SANITIZE_ADDRESS__)
@@ -192,7 +193,7 @@ inline bool run_blocks(dim3 blocks, int threads, size_t shared_bytes, std::funct
   b.threads = dim3(static_cast<unsigned>(threads));
   b.blocks = blocks;
   const char* order = getenv("ISF_SHIM_ORDER");
-  const int seed = order ? atoi(order) : 0;
+  const int seed = b.seed = order ? atoi(order) : 0;
   std::mt19937 random(static_cast<unsigned>(seed));
   std::iota(b.order.begin(), b.order.end(), 0);
   if (seed == 1) std::reverse(b.order.begin(), b.order.end());

@@ -25,6 +25,19 @@ class Scale:
     in_a_graph: int = 20  # calls
     steps: int = 64
 
+    @classmethod
+    def on(cls, device: torch.device) -> "Scale":
+        """What fits a device; an Apple GPU shares the memory of its Mac."""
+        timer = Timer(device)
+        if device.type == "mps":
+            return cls(timer, wide=(512, 128_256), copied=2**28, draws=(2**12, 2**16, 2**18))
+        return cls(timer)
+
+    @property
+    def graphs(self) -> bool:
+        """Whether steps can be made one launch."""
+        return self.device.type != "mps"
+
     @property
     def device(self) -> torch.device:
         return self.timer.device

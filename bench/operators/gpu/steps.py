@@ -69,11 +69,13 @@ def two_circles_cases(scale: Scale) -> dict[str, Any]:
     device = scale.device
     in_graph, by_selector = "in one graph", "by a Selector, without a graph"
     never = isf.After(10**12)
-    ours = {
-        in_graph: graphed(device),
-        by_selector: eager(device),
-        "uniform in one graph": graphed(device, never),
-    }
+    ours = {by_selector: eager(device)}
+    if scale.graphs:
+        ours = {
+            in_graph: graphed(device),
+            **ours,
+            "uniform in one graph": graphed(device, never),
+        }
     for step in ours.values():
         for _ in range(10):  # eager steps, then the capture
             step()

@@ -6,6 +6,7 @@ the process that launched it and for no other: its part says so in the result, a
 
 import argparse
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -19,23 +20,31 @@ import torch
 import impsamp_fast
 from bench.operators.gpu.parts import PARTS
 from bench.operators.gpu.scale import Scale
-from bench.operators.gpu.timing import Timer
 from bench.report import gpu_table, machine
 from bench.report.files import RESULTS, read_json, write_json
 
-RESULT = RESULTS / "gpu.json"
+RESULT = {"cuda": RESULTS / "gpu.json", "mps": RESULTS / "mps.json"}
 BUDGET_SECONDS = 465
 
 
-def main(out: Path = RESULT, names: list[str] | None = None) -> None:
-    """Measure all parts, print and write what was found; SystemExit if anything went wrong."""
+def device() -> torch.device:
+    """The GPU that is measured; SystemExit if there is none."""
+    if torch.backends.mps.is_available():
+        return torch.device("mps", 0)
     if not torch.cuda.is_available():
-        raise SystemExit("torch finds no CUDA device: there is nothing to measure")
+        raise SystemExit("torch finds no CUDA device and no Apple GPU: there is nothing to measure")
     if impsamp_fast.build_info()["cuda"] is None:
         raise SystemExit("impsamp_fast was built without CUDA, see IMPSAMP_CUDA in the README")
+    return torch.device("cuda", 0)
+
+
+def main(out: Path | None = None, names: list[str] | None = None) -> None:
+    """Measure all parts, print and write what was found; SystemExit if anything went wrong."""
+    kind = device().type
+    out = out or RESULT[kind]
     result: dict[str, Any] = {"format": 1, "machine": describe(), "parts": {}}
     end = time.monotonic() + BUDGET_SECONDS
-    for name in names or PARTS:
+    for name in names or [name for name in PARTS if kind in PARTS[name].devices]:
         part = run_part(name, min(PARTS[name].seconds, end - time.monotonic()))
         result["parts"][name] = part
         write_json(out, result)
@@ -88,11 +97,20 @@ def failure_of(command: list[str], limit: float, log: Path) -> str | None:
 def measure(name: str, out: Path) -> None:
     """One part, in this process."""
     torch.manual_seed(0)
-    write_json(out, PARTS[name].run(Scale(Timer(torch.device("cuda", 0)))))
+    write_json(out, PARTS[name].run(Scale.on(device())))
 
 
 def describe() -> dict[str, Any]:
     """The machine with its GPU, and what was built."""
+    if device().type == "mps":
+        return {
+            **machine.describe(),
+            "gpu": machine.cpu_model(),  # one chip, and one name
+            "gpu_memory": torch.mps.recommended_max_memory(),
+            "driver": f"macOS {platform.mac_ver()[0]}",
+            "cuda": None,
+            "build": impsamp_fast.build_info(),
+        }
     properties = torch.cuda.get_device_properties(0)
     return {
         **machine.describe(),
@@ -118,7 +136,7 @@ def driver_version() -> str | None:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--out", type=Path, default=RESULT)
+    parser.add_argument("--out", type=Path, help="a file of bench/results")
     parser.add_argument("--parts", nargs="+", choices=PARTS, help="only these (all)")
     parser.add_argument("--part", choices=PARTS, help="one part, in this process and as it is")
 

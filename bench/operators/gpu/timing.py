@@ -39,10 +39,11 @@ class Timer:
 
     def seconds_of(self, function: Function, calls: int) -> float:
         """How long that many calls take, from when the device is idle until it is idle again."""
-        if self.device.type != "cuda":
+        if self.device.type == "cpu":
             return time_of(function, calls)
-        torch.cuda.synchronize(self.device)
-        begin_event, end_event = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        gpu = torch.cuda if self.device.type == "cuda" else torch.mps
+        gpu.synchronize()
+        begin_event, end_event = (gpu.Event(enable_timing=True) for _ in range(2))
         begin_event.record()
         for _ in range(calls):
             function()
