@@ -1,6 +1,6 @@
 """Repeated random subsets: a fresh share of the samples in each epoch, and nothing learned."""
 
-from typing import final
+from typing import Any, final
 
 import torch
 from torch import Tensor
@@ -55,6 +55,9 @@ class RandomSubsets(DatasetSampler):
         """Notes that the epoch is trained on; looks at nothing but the kind of ``index``."""
         check_index_form(index)
         self.note_training()
+
+    def sync(self, group: Any = None) -> None:
+        """Does nothing: there is nothing to share among ranks."""
 
     def length(self, epoch: int) -> int:
         """The share of N, rounded down, and at least 1."""
