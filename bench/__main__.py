@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from bench.operators import against, ratios, variance
+from bench.operators import against, ranks, ratios, variance
 from bench.operators.gpu import suite as gpu
 from bench.report import figures, paper_tables, readme, strategies_table
 from bench.report.files import read_json, write_atomically
@@ -109,6 +109,10 @@ def parser() -> argparse.ArgumentParser:
     saving = commands.add_parser("variance", help="what each way to draw saves")
     saving.add_argument("--out", type=Path, default=variance.RESULT)
     saving.set_defaults(run=lambda args: variance.main(args.out))
+
+    several = commands.add_parser("ranks", help="rows of all ranks of a process group")
+    several.add_argument("--out", type=Path, help="(none)")
+    several.set_defaults(run=lambda args: ranks.main(args.out))
 
     write = commands.add_parser("readme", help="table and figure of README.md from bench/results")
     write.add_argument(
