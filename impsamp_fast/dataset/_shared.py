@@ -33,7 +33,8 @@ class SharedUpdates:
 
     @property
     def count(self) -> int:
-        """How many updates are kept; those of an accelerator count when they have arrived."""
+        """How many updates are kept; waits for those of an accelerator."""
+        self._updates.make_all()
         return len(self._kept)
 
     def forget(self) -> None:
@@ -52,13 +53,11 @@ class SharedUpdates:
         """
 
         def say() -> First:
-            self._updates.make_all()
-            rows = sum(len(step[0]) for step in self._kept if step[0] is not None)
-            return terms, torch.tensor([len(self._kept), rows, *self._kinds()], device="cpu")
+            steps, rows = self.count, sum(map(len, self._column(0)))
+            return terms, torch.tensor([steps, rows, *self._kinds()], device="cpu")
 
         steps, rows, *kinds = ranks.agree(2 + _MOST_VALUES, say).amax(0).tolist()
-        index = self._column(0)
-        counts = torch.tensor([len(part) for part in index], dtype=torch.int64, device="cpu")
+        counts = torch.tensor([*map(len, self._column(0))], dtype=torch.int64, device="cpu")
         sizes = ranks.gather(_padded([counts], steps, torch.int64))
         values = [self._gathered(ranks, place, rows, kind) for place, kind in enumerate(kinds)]
         self._kept.clear()
@@ -120,5 +119,5 @@ def _padded(parts: list[Tensor], rows: int, dtype: torch.dtype) -> Tensor:
     padded = torch.zeros(rows, dtype=dtype, device="cpu")
     if parts:
         values = torch.cat(parts)
-        padded[: len(values)] = values  # indices are never anything but integers
+        padded[: len(values)] = values
     return padded

@@ -385,9 +385,10 @@ class DatasetSampler(ShowsSettings, Sampler[int], ABC):
 
     def _check_shared(self, before: str) -> None:
         """RuntimeError if updates wait to be shared."""
-        if self._shared is not None and self._shared.count:
+        waiting = 0 if self._shared is None else self._shared.count
+        if waiting:
             raise RuntimeError(
-                f"{self._shared.count} updates of this rank are not shared yet: call sync() on all "
+                f"{waiting} updates of this rank are not shared yet: call sync() on all "
                 f"ranks, after each step or at the end of an epoch, before {before}"
             )
 

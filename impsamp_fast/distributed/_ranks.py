@@ -24,8 +24,8 @@ _HEADER = 2  # numbers before what a rank says: whether it failed, and the diges
 class Ranks:
     """The ranks of a process group, as one of them sees them.
 
-    Messages are int64. Those of an accelerator go by the host where the group has a backend for the
-    CPU: how they go must not depend on what one rank was given.
+    What an accelerator says goes by the host where the group has a backend for the CPU: how it goes
+    must not depend on what one rank was given.
 
     Args:
         group: a process group; None is the default one.
