@@ -13,6 +13,9 @@
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
+#if !defined(INFINITY)  // as where macOS's float.h comes before its math.h
+#define INFINITY HUGE_VALF
+#endif
 #define ISF_CONSTANT static constexpr
 #define ISF_TABLE static const
 #define ISF_THREAD
