@@ -134,6 +134,15 @@ def layout(x: Any) -> Any:
     return type(x), tuple(layout(part) for part in x)
 
 
+def layout_of_row(x: Any) -> Any:
+    """What is equal for batches whose tensors, one after the other, have rows alike."""
+    if isinstance(x, Tensor):
+        return list(x.shape[1:]), x.dtype
+    if isinstance(x, Mapping):
+        return {key: layout_of_row(part) for key, part in x.items()}
+    return [layout_of_row(part) for part in x]
+
+
 def plain(x: Any) -> Any:
     """The same with tuples for named tuples and tensors for tensors of subclasses.
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from impsamp_fast.batch._nested import gather, mapped
+from impsamp_fast.batch._nested import gather, layout_of_row, mapped
 from impsamp_fast.batch._pool import Rows
 from impsamp_fast.batch._row_drawer import Drawn, RowDrawer
 from impsamp_fast.batch._user_score import UserScore
@@ -44,17 +44,20 @@ class OfRanks:
         """How many of n drawn rows each rank has on average."""
         return n / self.ranks.size
 
-    def sizes(self, step: int, n: int, look: Callable[[], int]) -> Sizes:
+    def sizes(self, step: int, n: int, look: Callable[[], int], batch: Any) -> Sizes:
         """How many rows there are.
 
         Args:
             step: the number of this step, the same on all ranks.
             n: rows per mini-batch, likewise.
             look: looks at this rank's large batch for what is wrong with it; its number of rows.
+            batch: x, y and index of it; where rows are exchanged they are alike on all ranks.
         """
 
         def say() -> First:
-            return {"step": step, "n": n}, torch.tensor([look()], device="cpu")
+            rows = torch.tensor([look()], device="cpu")
+            alike = {"a row of x, y and index": layout_of_row(batch)} if self.exchange else {}
+            return {"step": step, "n": n, **alike}, rows
 
         rows = self.ranks.agree(1, say)[:, 0]
         return Sizes(int(rows.sum()), int(rows[: self.ranks.rank].sum()))

@@ -50,7 +50,8 @@ class MiniBatch:
         ``DistributedDataParallel`` takes of the gradients, is the mean of all drawn rows.
 
         A start rule or a strategy that learns from the losses hears them here, the first time that
-        this mini-batch's mean is taken.
+        this mini-batch's mean is taken. From the rows of all ranks, a rule hears the weighted mean
+        of this rank's own, which does not depend on how many they are: NaN where it has none.
 
         Args:
             losses: [n], any floating dtype, the loss of each row (``reduction="none"``). Half
@@ -67,7 +68,8 @@ class MiniBatch:
         weighted = losses * self.weight
         loss = weighted.mean() if self._rows is None else weighted.sum() / self._rows
         if self._listener is not None:
-            self._listener.learn(loss.detach())
+            heard = loss if self._rows is None else weighted.sum() / self.weight.sum()
+            self._listener.learn(heard.detach())
             self._listener = None
         if self._learner is not None:
             self._learner(losses.detach())

@@ -193,8 +193,8 @@ class Scorer:
         self, model: Callable[..., Any], x: Any, K: int, chunk: int
     ) -> list[tuple[Tensor, Tensor | None]]:
         """The results of the rows, chunk by chunk."""
-        # A compiler that the user's step goes through compiles this as well.
-        if self._scoring.compile and not is_compiling():
+        # A compiler that the user's step goes through compiles this as well. No rows fill no chunk.
+        if self._scoring.compile and K > 0 and not is_compiling():
             return list(self._compiled_for(model, chunk).parts(x, K))
         if chunk >= K:
             return [self._forward(model, x, K)]

@@ -44,6 +44,7 @@ from impsamp_fast.batch.start import Always, StartRule
 from impsamp_fast.batch.strategy import BatchStrategy
 from impsamp_fast.batch.together import Together
 from impsamp_fast.dataset.pick_counts import PickCounts
+from impsamp_fast.distributed._ranks import Ranks
 from impsamp_fast.distributed._select import Scores, Share
 
 SmallBatch = Literal["raise", "skip", "all"]
@@ -119,8 +120,9 @@ class Selector(WithTrainedLoss, BatchStrategy):
     they are trained on: n / ranks of them on each rank, one share of the draw after the other. Rule
     and ranks decide as in :class:`~impsamp_fast.Together`. What is wrong on one rank is raised on
     all. All ranks have the same n, and call in the same steps; the seed is rank 0's. Methods only,
-    no draw rules and filters; one mini-batch from each large batch; faults raise; counts need
-    ``index``, and each rank counts its own picks.
+    no draw rules, filters and scores that learn; one mini-batch from each large batch; faults
+    raise; counts need ``index``, and each rank counts its own picks. With ``exchange`` the rows
+    have the same structure, dtypes and shapes on all ranks.
 
     Args:
         model: called as ``model(x)`` for a tensor, ``model(*x)`` for a tuple or list and
@@ -469,6 +471,7 @@ class Selector(WithTrainedLoss, BatchStrategy):
     def _checked_ranks(self, group: Any) -> OfRanks:
         """The ranks that draw together, once all that they cannot do together is refused."""
         refused = {
+            "score": self._learned is not None,
             "method": not isinstance(self.method, str),
             "filter": self.filter is not None,
             "batches_per_pool": self.batches_per_pool > 1,
@@ -488,7 +491,13 @@ class Selector(WithTrainedLoss, BatchStrategy):
                 f"n is {self.n}, but exchange=True shares it out equally among "
                 f"{of_ranks.ranks.size} ranks"
             )
-        if self._rule.learns_from != "nothing" and not isinstance(self._rule, Together):
+        if isinstance(self._rule, Together):
+            if Ranks(self._rule.group).group is not of_ranks.ranks.group:
+                raise ValueError(
+                    "start is Together with another group than this one, so that other ranks would "
+                    "take part in the decision: give it the same group, or leave out Together"
+                )
+        elif self._rule.learns_from != "nothing":
             self._rule = Together(self._rule, group)
         return of_ranks
 
@@ -503,7 +512,7 @@ class Selector(WithTrainedLoss, BatchStrategy):
             self._look_at_last_steps()
             return self._check_batch(x, y, index)
 
-        K, before = of_ranks.sizes(self._step, self.n, look)
+        K, before = of_ranks.sizes(self._step, self.n, look, (x, y, () if index is None else index))
         self._check_size(K)
         importance = self._decide(K)
         if importance is None:
@@ -593,8 +602,10 @@ class Selector(WithTrainedLoss, BatchStrategy):
                 f"has {K} rows; call selector(x, y, index) with their numbers in the data set"
             )
         self._check_index(index)
-        # Found out when a mini-batch is taken out and counted, its rows would be lost.
-        counted = None if self.batches_per_pool == 1 else self.counts
+        # Found out when a mini-batch is counted, the rows of a pool would be lost, and other ranks
+        # have trained on theirs.
+        early = self.batches_per_pool > 1 or self._of_ranks is not None
+        counted = self.counts if early else None
         if counted is not None and index is not None and index.is_cpu:
             check_range(index, counted.size)
         return K

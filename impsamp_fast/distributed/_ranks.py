@@ -41,7 +41,7 @@ class Ranks:
                 "torch.distributed has no process group: call "
                 "torch.distributed.init_process_group first"
             )
-        self.group = group
+        self.group = dist.group.WORLD if group is None else group
         self.rank = dist.get_rank(group)
         self.size = dist.get_world_size(group)
         if self.rank < 0:

@@ -1,6 +1,7 @@
 """A selector of all ranks trains as one process does on all their rows."""
 
 import copy
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -12,11 +13,15 @@ from torch.nn.parallel import DistributedDataParallel
 
 from impsamp_fast import (
     After,
+    EvolvedScore,
     LossRatio,
     LossSplit,
     MiniBatch,
     PickCounts,
+    ScoringPass,
     Selector,
+    StartRule,
+    Together,
     VarianceReduction,
 )
 from tests.distributed.conftest import Run
@@ -119,6 +124,10 @@ def own_score(logits: Tensor, y: Tensor, x: Tensor) -> Tensor:
     return x[:, 0].square() + logits[:, 0].sigmoid()
 
 
+def uncompiled(forward: Callable[..., Any]) -> Callable[..., Any]:
+    return forward
+
+
 def few_scores(logits: Tensor, y: Tensor, x: Tensor) -> Tensor:
     return (x[:, 0] - 1.5).relu()
 
@@ -128,6 +137,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "the last layer": {"score": "last_layer", "method": "race"},
     "by the variance": {"start": VarianceReduction(1.05)},
     "more than have a score": {"score": few_scores, "method": "pps"},
+    "a compiled pass": {"scoring": ScoringPass(compile=uncompiled)},
 }
 
 
@@ -264,9 +274,106 @@ def refuse(group: Any, options: dict[str, Any]) -> str:
     return str(raised.value)
 
 
+def fail_to_exchange(group: Any, kind: str) -> str:
+    """The error where rows are not alike, after which all ranks can go on."""
+    selector = Selector(Named(), N, group=group, exchange=True, seed=0)
+    x, y = rows_on(0, 0)
+    parts, numbers = {"x": x, "z": x.float()}, torch.arange(64)
+    batch: list[Any] = [parts, y, numbers]
+    if dist.get_rank(group) == 1:
+        match kind:
+            case "width":
+                batch[0] = parts | {"z": x[:, :2].float()}
+            case "dtype":
+                batch[0] = parts | {"z": x}
+            case "order":
+                batch[0] = dict(reversed(parts.items()))
+            case "target":
+                batch[1] = F.one_hot(y, 3).double()
+            case "index":
+                batch[2] = None
+    with pytest.raises(ValueError) as raised:
+        selector(*batch)
+    selector(parts, y, numbers)
+    return str(raised.value)
+
+
+class Named(nn.Module):
+    """A model of named parts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = make_model()
+
+    def forward(self, x: Tensor, z: Tensor) -> Tensor:
+        return self.layers(x)
+
+
+@pytest.mark.parametrize("kind", ["width", "dtype", "order", "target", "index"])
+def test_rows_that_are_not_alike_are_not_exchanged(run: Run, kind: str) -> None:
+    for told in run(2, fail_to_exchange, kind):
+        assert told.startswith("a row of x, y and index is [{'x': ([5], torch.float64), 'z': ")
+
+
+def count_outside(group: Any) -> str:
+    selector = Selector(make_model(), N, group=group, counts=PickCounts(64), seed=0)
+    x, y = rows_on(dist.get_rank(group), 0)
+    with pytest.raises(IndexError) as raised:
+        selector(x, y, torch.arange(64) + dist.get_rank(group))
+    selector(x, y, torch.arange(64))
+    return str(raised.value)
+
+
+def test_an_index_outside_the_data_set_is_told_by_all(run: Run) -> None:
+    first, second = run(2, count_outside)
+    assert second == "index[63] is 64, but there are 64 samples"
+    assert first == f"on rank 1: {second}"
+
+
+class Hears(StartRule):
+    """Remembers the losses, and starts after four."""
+
+    learns_from = "loss"
+
+    def __init__(self) -> None:
+        self.losses: list[float] = []
+
+    def decide(self, step: int, K: int, n: int) -> bool:
+        return step >= 4
+
+    def learn(self, value: Tensor) -> None:
+        self.losses.append(float(value))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        pass
+
+
+def hear(group: Any) -> list[float]:
+    """What a rank's rule hears of losses that are all 2."""
+    rule = Hears()
+    selector = Selector(make_model(), 4, group=group, start=rule, seed=0)
+    for step in range(8):
+        batch = selector(*rows_on(dist.get_rank(group), step))
+        batch.mean(torch.full_like(batch.weight, 2.0))
+    return rule.losses
+
+
+def test_a_rule_hears_the_mean_of_a_ranks_rows(run: Run) -> None:
+    heard = torch.tensor(run(3, hear))
+    assert heard.shape == (3, 8)
+    none = heard.isnan()
+    assert none.any()
+    torch.testing.assert_close(heard[~none], torch.full_like(heard[~none], 2.0))
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"score": EvolvedScore()}, "score is EvolvedScore("),
+        ({"start": Together(LossRatio(0.5))}, "Together with another group"),
         ({"method": LossSplit()}, "method is LossSplit()"),
         ({"batches_per_pool": 2}, "batches_per_pool is 2"),
         ({"on_fault": "skip"}, "on_fault is 'skip'"),
