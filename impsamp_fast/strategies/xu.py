@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from impsamp_fast._faults import OnFault, marked
 from impsamp_fast.batch._user_score import ScoreFunction
 from impsamp_fast.batch.draw_rules import MaxVariance
 from impsamp_fast.batch.selector import Selector
@@ -41,14 +42,20 @@ def pods(
         options: of :class:`~impsamp_fast.Selector`.
     """
     if reward is None:
-        ignore_index = options.get("ignore_index", -100)
-
-        def reward(logits: Tensor, y: Tensor) -> Tensor:
-            return row_stats(logits, y, ignore_index=ignore_index).p_true
+        reward = _p_true(options.get("ignore_index", -100), options.get("on_fault", "raise"))
 
     return Selector(
         model, n, score=_positive(reward), method=MaxVariance(), correction="none", **options
     )
+
+
+def _p_true(ignore_index: int | None, on_fault: OnFault) -> ScoreFunction:
+    """The probability of the true class, NaN for faulty rows that are skipped."""
+
+    def p_true(logits: Tensor, y: Tensor) -> Tensor:
+        return row_stats(logits, y, ignore_index=ignore_index).p_true
+
+    return p_true if on_fault == "raise" else functools.partial(marked, p_true)
 
 
 def _positive(reward: ScoreFunction) -> ScoreFunction:

@@ -52,6 +52,17 @@ def test_a_reward_that_is_not_finite_is_named():
     assert 2 not in sound(X, Y).index.tolist()
 
 
+def test_a_row_without_a_probability_is_skipped():
+    faulty = X.clone()
+    faulty[2] = torch.nan
+    picker = strategies.make("pods", nn.Identity(), 3, seed=0)
+    with pytest.raises(ValueError, match=r"logits\[2, 0\] is nan"):
+        picker(faulty, Y)
+    sound = strategies.make("pods", nn.Identity(), 5, on_fault="skip", seed=0)
+    assert sorted(sound(faulty, Y).index.tolist()) == [0, 1, 3, 4, 5]
+    assert sound.faulty_rows == 1
+
+
 def test_rows_without_a_target_are_left_out():
     y = torch.tensor([0, 0, 255, 0, 0, 0])
     picker = strategies.make("pods", nn.Identity(), 5, ignore_index=255, seed=0)
