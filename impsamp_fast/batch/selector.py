@@ -324,10 +324,10 @@ class Selector(WithTrainedLoss, BatchStrategy):
         return self._made(*rows, self._pool.importance)
 
     def scores(self, x: Any, y: Tensor, index: Tensor | None = None) -> Tensor:
-        """The scores [K] of a large batch, float32, that a step by importance would draw by.
+        """The scores [K] of a large batch that a step by importance would draw by.
 
-        They are without ``smoothing``, and no step is counted. A call before training also compiles
-        what is to be compiled.
+        They are without ``smoothing``, of the dtype that :func:`~impsamp_fast.score` gives, and no
+        step is counted. A call before training also compiles what is to be compiled.
 
         Args:
             x: the rows, as in a call.
@@ -337,6 +337,7 @@ class Selector(WithTrainedLoss, BatchStrategy):
         Raises:
             TypeError, ValueError: what a call raises for such a batch.
         """
+        self._log.stop()
         check_batch(x, y, index)
         self._first_call.check_target(y)
         self._check_index(index)
@@ -367,6 +368,7 @@ class Selector(WithTrainedLoss, BatchStrategy):
         Raises:
             TypeError, ValueError: what a call raises for such a batch.
         """
+        self._log.stop()
         K = self._check_batch(x, y, index)
         self._check_size(K)
         tuning = Tuning(

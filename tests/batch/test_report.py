@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from impsamp_fast import After, Report, ScoringPass, Selector
+from impsamp_fast import After, MentorScore, Report, ScoringPass, Selector
 from impsamp_fast.batch import _step_clock
 from tests.toy import C, K, N
 
@@ -67,6 +67,21 @@ def test_each_stage_has_its_time(clock: Clock, data: Batch) -> None:
     assert report.importance == pytest.approx(7e-3)
     assert report.cost == pytest.approx(7 / 3)
     assert (report.n, report.K, report.batches_per_pool) == (N, K, 1)
+
+
+@pytest.mark.parametrize("call", ["scores", "tune"])
+def test_what_is_asked_between_steps_is_no_part_of_one(clock: Clock, data: Batch, call) -> None:
+    score = MentorScore(seed=0)
+    selector = trained(clock, data, start=None, score=score)
+    before = selector.report()
+    for _ in range(12):
+        selector(*data)
+        clock.pass_by(1000)
+        getattr(selector, call)(*data, **({"seconds": 0} if call == "tune" else {}))
+        clock.pass_by(1000)
+    report = selector.report()
+    assert report.steps == before.steps + 1
+    assert (report.second_model, report.training) == (0, pytest.approx(3e-3))
 
 
 def test_tau_and_the_effective_size_are_those_of_the_draw(clock: Clock, data: Batch) -> None:
