@@ -31,8 +31,9 @@ class Assistant(nn.Module):
     def __init__(self, numbers: int, classes: int, seed: int) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(seed)
-        self.numbers = nn.Parameter(1e-3 * torch.randn(numbers, generator=generator))
-        self.classes = nn.Parameter(1e-3 * torch.randn(classes, generator=generator))
+        normal = partial(torch.randn, generator=generator, dtype=torch.float32, device="cpu")
+        self.numbers = nn.Parameter(1e-3 * normal(numbers))
+        self.classes = nn.Parameter(1e-3 * normal(classes))
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """The logits [K] of x [K, numbers] and shares of the classes y [K, C]."""
@@ -87,7 +88,8 @@ class AutoAssist(Queue):
         self.momentum = check_number("momentum", momentum, 0, 1)
         self.options = options
         self._assistant: SecondModel | None = None
-        self._losses = torch.zeros(2, device="cpu")  # moving sums of losses and of their number
+        # Moving sums of losses and of their number.
+        self._losses = torch.zeros(2, dtype=torch.float32, device="cpu")
         self._unheard = 0
 
     @property

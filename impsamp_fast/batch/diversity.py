@@ -58,7 +58,7 @@ class Diversity(FeatureRule):
             sound = y
             if y.dim() == 1:  # what is no class has no score, and is not looked at
                 ignored = loss.ignored(y)
-                sound = y.clamp(0, logits.shape[1] - 1)
+                sound = y.long().clamp(0, logits.shape[1] - 1)
                 sound = sound if ignored is None else torch.where(ignored, y, sound)
             (dz,) = torch.autograd.grad(loss.losses(z, sound).sum(), z)
         return _Spanning(dz, h.detach().flatten(1).to(dtype))

@@ -27,7 +27,7 @@ class _OnPercentile(LearnedScore):
     def __init__(self, percentile: float, decay: float) -> None:
         self.percentile = check_number("percentile", percentile, 0, 1, open_high=False)
         self.decay = check_number("decay", decay, 0, 1)
-        self._average = torch.full((), torch.nan, device="cpu")
+        self._average = torch.full((), torch.nan, dtype=torch.float32, device="cpu")
 
     def _next(self, losses: Tensor, y: Tensor) -> Tensor:
         """The average with these losses in it, []; at first their percentile itself."""
@@ -103,16 +103,24 @@ class MentorNet(nn.Module):
 
     Args:
         classes: C.
+        device: of the weights, as in any module of torch.
+        dtype: likewise.
     """
 
-    def __init__(self, classes: int) -> None:
+    def __init__(
+        self,
+        classes: int,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         super().__init__()
-        self.losses = nn.LSTM(2, 1, bidirectional=True, batch_first=True)
-        self.label = nn.Embedding(classes, 2)
-        self.percent = nn.Embedding(_PERCENTS, 5)
+        kind: dict[str, Any] = {"device": device, "dtype": dtype}
+        self.losses = nn.LSTM(2, 1, bidirectional=True, batch_first=True, **kind)
+        self.label = nn.Embedding(classes, 2, **kind)
+        self.percent = nn.Embedding(_PERCENTS, 5, **kind)
         self.percent.weight.requires_grad_(False)
-        self.hidden = nn.Linear(9, 20)
-        self.out = nn.Linear(20, 1)
+        self.hidden = nn.Linear(9, 20, **kind)
+        self.out = nn.Linear(20, 1, **kind)
 
     def forward(self, loss: Tensor, difference: Tensor, label: Tensor, percent: Tensor) -> Tensor:
         """The weights [K]; all arguments [K], labels and percents integers."""
@@ -241,7 +249,7 @@ class MentorScore(_OnPercentile):
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """What the network sees; of a row without a loss or a class something finite."""
         sound = torch.where(losses.isfinite(), losses, 0).to(torch.float32)
-        label = y.argmax(1) if y.dim() == 2 else y.clamp(0, logits.shape[1] - 1)
+        label = y.argmax(1) if y.dim() == 2 else y.long().clamp(0, logits.shape[1] - 1)
         done = 0 if self.steps is None else _PERCENTS * self._step // self.steps
         percent = torch.full_like(label, min(done, _PERCENTS - 1))
         return sound, sound - average.nan_to_num(0).to(torch.float32), label, percent
@@ -265,7 +273,7 @@ class MentorScore(_OnPercentile):
     def _made(self, classes: int, device: torch.device) -> SecondModel:
         state = torch.default_generator.get_state()
         torch.default_generator.manual_seed(self._seed % (1 << 63))
-        network = MentorNet(classes)
+        network = MentorNet(classes, "cpu", torch.float32)
         torch.default_generator.set_state(state)
         network.to(device)
         trained = [weight for weight in network.parameters() if weight.requires_grad]

@@ -112,8 +112,8 @@ def group_bounds(values: Tensor, groups: int) -> Tensor:
     """
     ascending = values.to(torch.float64).sort().values
     sums = torch.cat([ascending.new_zeros(1), ascending.cumsum(0)])
-    places = (torch.arange(groups) + 0.5) / groups * len(ascending)
-    means = ascending[places.long()]
+    places = (torch.arange(groups, dtype=torch.float64, device=ascending.device) + 0.5) / groups
+    means = ascending[(places * len(ascending)).long()]
     bounds = means[:-1]
     for _ in range(_MOST_ROUNDS):
         before, bounds = bounds, (means[1:] + means[:-1]) / 2

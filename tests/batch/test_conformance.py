@@ -38,6 +38,7 @@ every_batch_strategy = pytest.mark.parametrize(
     VARIANTS,
     ids=[f"{name}-{start}" if start else name for name, start in VARIANTS],
 )
+every_name = pytest.mark.parametrize("name", BATCH)
 STEPS, STOP = 20, 9
 SIZE = SAMPLES  # of the data set
 
@@ -233,6 +234,47 @@ def test_batches_may_come_without_numbers(name, start):
     found = list(strategy.batches([(x[:K], y[:K])] * 4))
     for batch in found:
         assert torch.equal(batch.x, x[:K][batch.index % K])
+
+
+def picked(
+    name: str, model: nn.Module, loader: list[tuple[Tensor, Tensor, Tensor]]
+) -> list[list[int]]:
+    """What a new strategy picks, which is told losses."""
+    strategy = strategies.make(name, model, N, seed=5, **REQUIRED.get(name, {}))
+    batches = []
+    for batch in strategy.batches(loader):
+        batch.mean(batch.x[:, 0].square())
+        batches.append(batch)
+    strategy.load_state_dict(strategy.state_dict())
+    return indices(batches)
+
+
+def raw_batches() -> list[tuple[Tensor, Tensor, Tensor]]:
+    return list(zip(*(part.split(K) for part in (*samples(), torch.arange(SIZE))), strict=True))[:4]
+
+
+@every_name
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int32])
+def test_targets_may_be_small_integers(name, dtype):
+    model, loader = Training(name).model, raw_batches()
+    small = [(x, y.to(dtype), index) for x, y, index in loader]
+    assert picked(name, model, small) == picked(name, model, loader)
+
+
+@every_name
+def test_works_whatever_the_default_dtype_and_device(name):
+    model, loader = Training(name).model, raw_batches()
+    expected = picked(name, model, loader)
+    torch.set_default_dtype(torch.float64)
+    torch.set_default_device("meta")
+    try:
+        found = picked(name, model, loader)
+        new = strategies.make(name, model, N, seed=5, **REQUIRED.get(name, {}))
+        new.load_state_dict(new.state_dict())
+    finally:
+        torch.set_default_dtype(torch.float32)
+        torch.set_default_device(None)
+    assert found == expected
 
 
 class Wrong(NamedTuple):

@@ -23,6 +23,19 @@ def test_groups_are_k_means(groups):
     assert_is_k_means(values.double().numpy(), labels.numpy(), groups)
 
 
+def test_groups_depend_on_no_default_of_torch():
+    values = torch.rand(50)
+    expected = group_bounds(values, 5)
+    torch.set_default_dtype(torch.float64)
+    torch.set_default_device("meta")
+    try:
+        found = group_bounds(values, 5)
+    finally:
+        torch.set_default_dtype(torch.float32)
+        torch.set_default_device(None)
+    assert torch.equal(found, expected)
+
+
 def test_clusters_that_lie_apart_are_found():
     values = torch.cat([torch.rand(n) + 10 * i for i, n in enumerate((40, 30, 50, 45))])
     labels = torch.bucketize(values, group_bounds(values, 4))
