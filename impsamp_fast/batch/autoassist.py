@@ -145,6 +145,8 @@ class AutoAssist(Queue):
             self._assistant = self._made(_flat(x).shape[1], classes, y.device)
         assert isinstance(self._assistant.model, Assistant)
         classes = self._assistant.model.classes.numel()
+        made = partial(self._made, self._assistant.model.numbers.numel(), classes)
+        self._assistant = self._assistant.on(y.device, made)
         if y.dim() == 2:
             return _flat(x), y.to(torch.float32)
         is_class = (y >= 0) & (y < classes)

@@ -1,6 +1,7 @@
 """Curricula by the moving percentile of the losses, and the network that learns one."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, final
 
 import torch
@@ -266,8 +267,8 @@ class MentorScore(_OnPercentile):
         return known
 
     def _network(self, classes: int, device: torch.device) -> SecondModel:
-        if self._model is None:
-            self._model = self._made(classes, device)
+        made = partial(self._made, classes)
+        self._model = made(device) if self._model is None else self._model.on(device, made)
         return self._model
 
     def _made(self, classes: int, device: torch.device) -> SecondModel:

@@ -73,6 +73,16 @@ class SecondModel:
         states.put_back()
         self.mark("second_model")
 
+    def on(
+        self, device: torch.device, make: Callable[[torch.device], "SecondModel"]
+    ) -> "SecondModel":
+        """Itself if it is on the device, else what ``make`` makes there, in the same state."""
+        if next(self.model.parameters()).device == device:
+            return self
+        there = make(device)
+        there.load_state_dict(self.state_dict())
+        return there
+
     def state_dict(self) -> dict[str, Any]:
         """The states of ``model`` and ``optimizer``, as copies."""
         model = {name: value.detach().clone() for name, value in self.model.state_dict().items()}

@@ -171,6 +171,24 @@ def test_bad_arguments_are_named(arguments, error, message):
         isf.AutoAssist(model(), N, **arguments)
 
 
+def test_an_assistant_that_was_saved_elsewhere_continues_where_the_rows_are(monkeypatch):
+    queue, devices = strategies.make("autoassist", model(), N, base=1, seed=0), []
+    for step in range(3):
+        queue(*rows(step)).mean(torch.linspace(0, 1, N))
+    before, made = str(queue.state_dict()), queue._made
+
+    def made_here(numbers, classes, device):
+        devices.append(device)
+        return made(numbers, classes, torch.device("cpu"))
+
+    monkeypatch.setattr(queue, "_made", made_here)
+    queue._inputs(rows(3)[0], torch.zeros(K, C))
+    assert not devices
+    queue._inputs(rows(3)[0], torch.zeros(K, C, device="meta"))
+    assert devices == [torch.device("meta")]
+    assert str(queue.state_dict()) == before
+
+
 def test_a_state_of_other_sizes_replaces_the_assistant():
     queue, other = (strategies.make("autoassist", model(), N, seed=0) for _ in range(2))
     queue(*rows(0))

@@ -180,6 +180,28 @@ class TestMentorNet:
         assert selector.report().second_model > 0
 
 
+def test_a_network_that_was_saved_elsewhere_continues_where_the_rows_are():
+    saved, selector = (strategies.make("mentornet", nn.Identity(), N, seed=0) for _ in range(2))
+    for step in range(3):
+        saved(*large_batch(step)[:2])
+    selector.load_state_dict(saved.state_dict())
+    score, made, devices = selector.score, selector.score._made, []
+
+    def made_here(classes, device):
+        devices.append(device)
+        return made(classes, torch.device("cpu"))
+
+    score._made = made_here
+    loaded = score._model
+    assert score._network(C, torch.device("cpu")) is loaded
+    assert score._network(C, torch.device("meta")) is not loaded
+    assert devices == [torch.device("meta")]
+    for step in range(3, 6):
+        x, y, _ = large_batch(step)
+        assert torch.equal(selector(x, y).index, saved(x, y).index)
+    assert str(selector.state_dict()) == str(saved.state_dict())
+
+
 def test_an_accelerator_is_not_waited_for():
     with accelerator():
         selector = strategies.make("mentornet-pd", nn.Identity(), N, seed=0)
