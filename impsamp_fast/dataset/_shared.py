@@ -72,19 +72,11 @@ class SharedUpdates:
         """Makes the updates of all ranks, whose columns are [ranks, rows]."""
         ends = sizes.cumsum(1)
         first: Exception | None = None
-        for step in range(sizes.shape[1]):
-            parts = [
-                slice(int(end - size), int(end))
-                for size, end in zip(sizes[:, step], ends[:, step], strict=True)
-            ]
-            update = [
-                None
-                if column is None
-                else torch.cat([column[rank, part] for rank, part in enumerate(parts)])
-                for column in values
-            ]
+        for step, rank in sizes.T.nonzero().tolist():
+            end = int(ends[rank, step])
+            part = slice(end - int(sizes[rank, step]), end)
             try:
-                self._apply(*update)
+                self._apply(*(None if column is None else column[rank, part] for column in values))
             except (ValueError, IndexError) as error:
                 first = first or error
         if first is not None:

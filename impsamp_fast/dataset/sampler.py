@@ -101,14 +101,21 @@ class DatasetSampler(ShowsSettings, Sampler[int], ABC):
         }
         self._epochs = Epochs()
         self._place: tuple[int, int] | None = None  # rank and world_size that were given
+        self._learns_alone = False
         self._shared: SharedUpdates | None = None
 
-    def shard(self: _Sampler, rank: int, world_size: int) -> _Sampler:
+    def shard(self: _Sampler, rank: int, world_size: int, *, alone: bool = False) -> _Sampler:
         """Says which share of each epoch is handed out here; returns the sampler itself.
 
         Without it the rank and size of torch's default process group do. ``shard(0, 1)`` is for a
-        trainer that shares out the indices of a sampler itself, and for ranks that train on the
-        same samples.
+        trainer that shares out the indices of a sampler itself; the ranks then call ``sync`` as
+        they do otherwise, at the end of an epoch.
+
+        Args:
+            rank: whose share it is.
+            world_size: how many shares there are.
+            alone: whether this process learns from its own steps only, at once, and ``sync`` does
+                nothing: for ranks that all train on the same samples.
 
         Raises:
             TypeError: if a number is no integer.
@@ -116,6 +123,7 @@ class DatasetSampler(ShowsSettings, Sampler[int], ABC):
         """
         world_size = check_integer("world_size", world_size, 1)
         self._place = check_integer("rank", rank, 0, world_size - 1), world_size
+        self._learns_alone = alone
         return self
 
     def sync(self, group: Any = None) -> None:
@@ -127,7 +135,7 @@ class DatasetSampler(ShowsSettings, Sampler[int], ABC):
         if it is called there. What is sent are the samples' numbers and what the method remembers
         of each, 8 bytes and 4 to 12 for a sample that was trained on.
 
-        In a single process there is nothing to do.
+        In a single process, and after ``shard(..., alone=True)``, there is nothing to do.
 
         Args:
             group: a process group of ``torch.distributed``; None is the default one.
@@ -138,12 +146,18 @@ class DatasetSampler(ShowsSettings, Sampler[int], ABC):
         """
         if self.memory is None:
             raise NotImplementedError(f"{type(self).__name__} has no memory to share")
-        if self._rank_and_size()[1] > 1:
+        if self._shares:
             terms = {"sampler": type(self).__name__, "size": self.size, "seed": self._seed}
             self._sharing(self.memory).exchange(Ranks(group), terms)
 
     def _rank_and_size(self) -> tuple[int, int]:
         return self._place or (rank_here(), world_size_here())
+
+    @property
+    def _shares(self) -> bool:
+        """Whether other ranks train on other samples, whoever hands them out."""
+        ranks = max(self._rank_and_size()[1], world_size_here())
+        return ranks > 1 and not self._learns_alone
 
     def _sharing(self, memory: Memory) -> SharedUpdates:
         if self._shared is None:
@@ -202,7 +216,7 @@ class DatasetSampler(ShowsSettings, Sampler[int], ABC):
         """
         if self.memory is None:
             raise NotImplementedError(f"{type(self).__name__} has neither a memory nor an update")
-        if self._rank_and_size()[1] > 1:
+        if self._shares:
             self._sharing(self.memory)
         self.memory.update(index, logits, target, losses=losses)
         self.note_training()

@@ -19,7 +19,7 @@ SIZE, C, N, EPOCHS = 103, 4, 6, 3
 
 def make(name: str, place: tuple[int, int], seed: int = 5) -> DatasetSampler:
     sampler: DatasetSampler = strategies.make(name, SIZE, epochs=EPOCHS, classes=C, seed=seed)
-    return sampler.shard(*place)
+    return sampler.shard(*place, alone=place == (0, 1))
 
 
 def shown(index: Tensor, step: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -45,7 +45,7 @@ def same(found: Any, expected: Any) -> bool:
 
 
 def train(group: Any, name: str, every_step: bool) -> list[str]:
-    """What is different from one process that trains on the mini-batches of all ranks."""
+    """What is different from one process that trains on the ranks' mini-batches, one by one."""
     rank, size = dist.get_rank(group), dist.get_world_size(group)
     own, alone = make(name, (rank, size)), make(name, (0, 1))
     wrong, step = [], 0
@@ -61,7 +61,7 @@ def train(group: Any, name: str, every_step: bool) -> list[str]:
             if picked[: len(expected)] != expected:
                 wrong.append(f"other indices in step {step}")
             learn(own, torch.tensor(batch), step)
-            pending.append((torch.tensor(every).flatten(), step))
+            pending.append((every, step))
             step += 1
             if every_step:
                 share(own, alone, pending, group)
@@ -73,11 +73,15 @@ def train(group: Any, name: str, every_step: bool) -> list[str]:
 
 
 def share(
-    own: DatasetSampler, alone: DatasetSampler, pending: list[tuple[Tensor, int]], group: Any
+    own: DatasetSampler,
+    alone: DatasetSampler,
+    pending: list[tuple[list[list[int]], int]],
+    group: Any,
 ) -> None:
     own.sync(group)
-    for index, step in pending:
-        learn(alone, index, step)
+    for every, step in pending:
+        for batch in every:
+            learn(alone, torch.tensor(batch), step)
     pending.clear()
 
 
@@ -110,9 +114,10 @@ def exchange(group: Any) -> list[list[float]]:
 def test_indices_stay_integers(run: Run) -> None:
     third, half_third = float(torch.tensor(1 / 3)), float(torch.tensor(1 / 3).bfloat16())
     odd = (1 << 24) + 1
-    first = [(1 << 62) + 10, odd, (1 << 62) + 20, odd, 0.5, third, 0.5, third]
-    second = [(1 << 62) + 21, odd, 0.5, half_third]
-    assert run(3, exchange) == [[first, second]] * 3
+    first = [(1 << 62) + 10, odd, 0.5, third]
+    second = [(1 << 62) + 20, odd, 0.5, third]
+    last = [(1 << 62) + 21, odd, 0.5, half_third]
+    assert run(3, exchange) == [[first, second, last]] * 3
 
 
 def fail(group: Any, kind: str) -> tuple[str, list[float]]:
@@ -131,7 +136,7 @@ def fail(group: Any, kind: str) -> tuple[str, list[float]]:
 def test_a_faulty_update_is_left_out_by_all(run: Run) -> None:
     for told, loss in run(2, fail, "nan"):
         assert "is nan" in told
-        assert loss == [2, 2, -1, -1, 3, 3, -1, -1, -1, -1]
+        assert loss == [2, 2, 1, -1, 3, 3, -1, -1, -1, -1]
 
 
 def test_ranks_must_draw_by_one_seed(run: Run) -> None:
@@ -146,3 +151,25 @@ def place_of(group: Any) -> tuple[int, int]:
 
 def test_the_process_group_says_which_share_it_is(run: Run) -> None:
     assert run(4, place_of) == [(10, 10)] * 4
+
+
+def learn_by_a_trainer(group: Any) -> tuple[list[int], list[list[float]]]:
+    """A rank's share of a whole epoch, dealt out by the trainer, and what is known after it."""
+    rank, size = dist.get_rank(group), dist.get_world_size(group)
+    known, picked = [], []
+    for alone in (False, True):
+        sampler = InfoBatch(10, 5, seed=0).shard(0, 1, alone=alone)
+        picked = list(sampler)
+        sampler.update(torch.tensor(picked[rank::size]), losses=torch.full((5,), 1.0 + rank))
+        sampler.sync(group)
+        known.append(sampler.memory.loss.nan_to_num(-1.0).tolist())
+    return picked, known
+
+
+def test_a_whole_epoch_that_a_trainer_deals_out_is_shared(run: Run) -> None:
+    (picked, first), (_, second) = run(2, learn_by_a_trainer)
+    expected = torch.empty(10)
+    expected[picked] = torch.tensor([1.0, 2.0]).repeat(5)
+    assert first[0] == second[0] == expected.tolist()
+    assert -1.0 in first[1]
+    assert first[1] != second[1]

@@ -389,6 +389,17 @@ def test_what_ranks_cannot_do_together_is_refused(
         assert message in told
 
 
+def decide_in_its_group(group: Any) -> bool:
+    for own, there in ((group, group), (dist.group.WORLD, None)):
+        start = Together(LossRatio(0.5), there)
+        Selector(make_model(), N, group=own, start=start)
+    return True
+
+
+def test_together_in_the_same_group_is_taken(run: Run) -> None:
+    assert run(2, decide_in_its_group) == [True, True]
+
+
 def test_rows_are_exchanged_in_a_group_only() -> None:
     with pytest.raises(ValueError, match="only the ranks of a group exchange rows"):
         Selector(make_model(), N, exchange=True)
