@@ -98,17 +98,17 @@ ISF_FN uint64_t to_fixed_point(T w, int shift) {
 // mantissa * 2^exponent as the nearest T; what is too small for a normal T may be rounded twice.
 ISF_FN void compose(Decomposed d, ISF_THREAD float& x) {
   // 1 <= mantissa < 2^63 and 2^-149 <= float < 2^128, so that the first product is exact.
-  const int e = d.exponent < -220 ? -220 : (d.exponent > 128 ? 128 : d.exponent), half = e / 2;
-  const float first = float_from(static_cast<uint32_t>(127 + half) << 23),
-              second = float_from(static_cast<uint32_t>(127 + e - half) << 23);
+  const int e = d.exponent < -220 ? -220 : (d.exponent > 128 ? 128 : d.exponent), lower = e / 2;
+  const float first = float_from(static_cast<uint32_t>(127 + lower) << 23),
+              second = float_from(static_cast<uint32_t>(127 + e - lower) << 23);
   x = nearest<float>(d.mantissa) * first * second;
 }
 
 #if !defined(__METAL_VERSION__)
 ISF_FN void compose(Decomposed d, double& x) {
-  const int e = d.exponent < -1144 ? -1144 : (d.exponent > 1024 ? 1024 : d.exponent), half = e / 2;
-  const uint64_t parts[2] = {static_cast<uint64_t>(1023 + half) << 52,
-                             static_cast<uint64_t>(1023 + e - half) << 52};
+  const int e = d.exponent < -1144 ? -1144 : (d.exponent > 1024 ? 1024 : d.exponent), lower = e / 2;
+  const uint64_t parts[2] = {static_cast<uint64_t>(1023 + lower) << 52,
+                             static_cast<uint64_t>(1023 + e - lower) << 52};
   double first, second;
   memcpy(&first, &parts[0], sizeof first);
   memcpy(&second, &parts[1], sizeof second);

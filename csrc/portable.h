@@ -4,6 +4,9 @@
 
 #if defined(__METAL_VERSION__)
 #include <metal_stdlib>
+// Results are the CPU's only where nothing is reassociated and no product fused with a sum.
+#pragma METAL fp math_mode(safe)
+#pragma METAL fp contract(off)
 #define ISF_FN static inline
 #define ISF_MEMBER inline
 #define ISF_CONSTANT constant constexpr

@@ -75,9 +75,9 @@ struct Decay {
   V lost, exponent;
 
   ISF_MEMBER V times(V v) const {
-    const V half = (fused(exponent, V(0.5f), V(kShifter)) - V(kShifter));
-    return fused(lost, v, v) * power_of_two(half + V(kShifter)) *
-           power_of_two((exponent - half) + V(kShifter));
+    const V first = (fused(exponent, V(0.5f), V(kShifter)) - V(kShifter));
+    return fused(lost, v, v) * power_of_two(first + V(kShifter)) *
+           power_of_two((exponent - first) + V(kShifter));
   }
 
   // 1 - e^-d, to full relative accuracy for a small d (where the exponent is 0).

@@ -125,7 +125,8 @@ class SamplerPicker:
         """The numbers of the next mini-batch's samples."""
         while True:
             if self.batches is None:
-                self.batches = iter(self.sampler.batches(self.n))
+                # Where an epoch has fewer samples than a mini-batch, it is one.
+                self.batches = iter(self.sampler.batches(min(self.n, len(self.sampler))))
             numbers = next(self.batches, None)
             if numbers is not None:
                 return numbers

@@ -15,6 +15,8 @@ def take_over(directory: Path) -> None:
     name = results["settings"]["task"]
     if results["settings"].get("compiled"):
         name += "-compiled"
+    if results["settings"].get("wrong_labels"):
+        name += "-wrong-labels"
     if beyond_the_paper(results["strategies"]):
         name += "-strategies"
     if name == "two-circles":

@@ -8,10 +8,6 @@
 
 #include "../portable.h"
 
-// Results are the CPU's only where nothing is reassociated and no product fused with a sum.
-#pragma METAL fp math_mode(safe)
-#pragma METAL fp contract(off)
-
 // A kernel is a template. ISF_KERNEL makes an instance under a name, for the host to call;
 // ISF_POSITION are the last parameters; ISF_SHARED is memory of the threadgroup's, in its body.
 #define ISF_POSITION                                    \
@@ -32,6 +28,9 @@ namespace mps {
 ISF_CONSTANT int kSimd = 32;
 ISF_CONSTANT int kMostThreads = 512;  // of a threadgroup
 
+// 32 bits of a value of any type.
+typedef uint32_t __attribute__((may_alias)) Word;
+
 ISF_FN uint32_t shuffled_word(uint32_t word, int lane) {
   return metal::simd_shuffle(word, static_cast<ushort>(lane));
 }
@@ -40,27 +39,27 @@ ISF_FN uint32_t shuffled_word(uint32_t word, int lane) {
 template <class T>
 ISF_FN T shuffled(T value, int lane) {
   T other;
-  thread const uint32_t* const from = reinterpret_cast<thread const uint32_t*>(&value);
-  thread uint32_t* const to = reinterpret_cast<thread uint32_t*>(&other);
-  for (uint i = 0; i < sizeof(T) / sizeof(uint32_t); ++i) to[i] = shuffled_word(from[i], lane);
+  thread const Word* const from = reinterpret_cast<thread const Word*>(&value);
+  thread Word* const to = reinterpret_cast<thread Word*>(&other);
+  for (uint i = 0; i < sizeof(T) / sizeof(Word); ++i) to[i] = shuffled_word(from[i], lane);
   return other;
 }
 
 // A struct in another address space, and from there, word by word.
-#define ISF_COPIES(space)                                                                 \
-  template <class T>                                                                      \
-  ISF_FN T copied(space const T* from) {                                                  \
-    T copy;                                                                               \
-    space const uint32_t* const source = reinterpret_cast<space const uint32_t*>(from);   \
-    thread uint32_t* const to = reinterpret_cast<thread uint32_t*>(&copy);                \
-    for (uint i = 0; i < sizeof(T) / sizeof(uint32_t); ++i) to[i] = source[i];            \
-    return copy;                                                                          \
-  }                                                                                       \
-  template <class T>                                                                      \
-  ISF_FN void copy_to(space T* place, T value) {                                          \
-    thread const uint32_t* const from = reinterpret_cast<thread const uint32_t*>(&value); \
-    space uint32_t* const to = reinterpret_cast<space uint32_t*>(place);                  \
-    for (uint i = 0; i < sizeof(T) / sizeof(uint32_t); ++i) to[i] = from[i];              \
+#define ISF_COPIES(space)                                                         \
+  template <class T>                                                              \
+  ISF_FN T copied(space const T* from) {                                          \
+    T copy;                                                                       \
+    space const Word* const source = reinterpret_cast<space const Word*>(from);   \
+    thread Word* const to = reinterpret_cast<thread Word*>(&copy);                \
+    for (uint i = 0; i < sizeof(T) / sizeof(Word); ++i) to[i] = source[i];        \
+    return copy;                                                                  \
+  }                                                                               \
+  template <class T>                                                              \
+  ISF_FN void copy_to(space T* place, T value) {                                  \
+    thread const Word* const from = reinterpret_cast<thread const Word*>(&value); \
+    space Word* const to = reinterpret_cast<space Word*>(place);                  \
+    for (uint i = 0; i < sizeof(T) / sizeof(Word); ++i) to[i] = from[i];          \
   }
 
 ISF_COPIES(threadgroup)

@@ -27,7 +27,7 @@ SHIM = ROOT / "tests" / "metal" / "shim"
 FOLDER = ROOT / "build" / "metal-shim"
 FLAGS = [
     "-D__METAL_VERSION__=310",
-    "-fno-strict-aliasing",  # structs are exchanged word by word, as Metal allows
+    "-fstrict-aliasing",
     "-Wno-attributes",
     "-Wno-unused-parameter",
     f"-I{SHIM}",

@@ -28,6 +28,7 @@ FINE = "#include <metal_stdlib>\nstruct S { int64_t x; int64_t twice() const { r
         ("long f(device S* s) { return s->twice(); }", "cannot initialize object parameter"),
         ("S f(device S* s) { return *s; }", "no matching constructor"),
         ("double f() { return 0; }", "double"),
+        ("int f() { int half = 1; return half; }", "expected unqualified-id"),
         ("float f(float x) { return 2.0 * x; }", "double"),
         ("ulong f() { return 1ull; }", "long long"),
         ("int f(int n) { return n ? f(n - 1) : 0; }", "recursion"),
