@@ -151,7 +151,10 @@ class MentorScore(_OnPercentile):
         decay: of the moving average, in [0, 1).
         clean: [N], floating point, by sample number: 1 where the label is known to be right, 0
             where it is known to be wrong, NaN elsewhere.
-        steps: of the whole training; None leaves the network without its percent.
+        steps: of the whole training, a large batch each; None leaves the network without its
+            percent.
+        burn_in: those of them that are over when the first large batch is scored. From there on
+            each that is scored is one more.
         rate: of Adam, positive.
         seed: of the network's first weights.
 
@@ -167,6 +170,7 @@ class MentorScore(_OnPercentile):
         decay: float = 0.9,
         clean: Tensor | None = None,
         steps: int | None = None,
+        burn_in: int = 0,
         rate: float = 0.01,
         seed: int | None = None,
     ) -> None:
@@ -176,6 +180,7 @@ class MentorScore(_OnPercentile):
             raise TypeError(f"clean is {kind_of(clean)}, expected a floating-point tensor or None")
         self.clean = clean
         self.steps = None if steps is None else check_integer("steps", steps, 1)
+        self.burn_in = check_integer("burn_in", burn_in, 0)
         self.rate = check_number("rate", rate, 0, open_low=True)
         self.seed = seed
         self._seed = seed_of_run(seed)
@@ -251,9 +256,10 @@ class MentorScore(_OnPercentile):
         """What the network sees; of a row without a loss or a class something finite."""
         sound = torch.where(losses.isfinite(), losses, 0).to(torch.float32)
         label = y.argmax(1) if y.dim() == 2 else y.long().clamp(0, logits.shape[1] - 1)
-        done = 0 if self.steps is None else _PERCENTS * self._step // self.steps
-        percent = torch.full_like(label, min(done, _PERCENTS - 1))
-        return sound, sound - average.nan_to_num(0).to(torch.float32), label, percent
+        done = self.burn_in + self._step
+        percent = 0 if self.steps is None else _PERCENTS * done // self.steps
+        percents = torch.full_like(label, min(percent, _PERCENTS - 1))
+        return sound, sound - average.nan_to_num(0).to(torch.float32), label, percents
 
     def _clean_of(self, index: Tensor | None) -> Tensor:
         assert self._clean_there is not None

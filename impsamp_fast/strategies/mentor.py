@@ -4,6 +4,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from impsamp_fast._checks import check_integer
 from impsamp_fast.batch.draw_rules import ScoreAsWeight
 from impsamp_fast.batch.learned_score import LearnedScore
 from impsamp_fast.batch.mentor import Curriculum, MentorScore
@@ -84,24 +85,34 @@ def mentornet(
         decay: of the moving average.
         clean: [N] by sample number, 1 for right, 0 for wrong labels and NaN where that is not
             known; None learns the curriculum.
-        steps: of the whole training.
+        steps: of the whole training; the network's percent begins with those that ``start`` lets go
+            by, if it is :class:`~impsamp_fast.After`, and goes on with each that is scored.
         rate: of the network's Adam.
         weights: whether all rows of the large batch are trained on, with the network's weights.
         start: None is after a fifth of ``steps``, the paper's burn-in, or at once without these.
         options: of :class:`~impsamp_fast.Selector`.
     """
+    if start is None:
+        start = Always() if steps is None else After(check_integer("steps", steps, 1) // 5)
     score = MentorScore(
         percentile=percentile,
         slope=slope,
         decay=decay,
         clean=clean,
-        steps=steps,
+        **_in_large_batches(steps, start, options.get("batches_per_pool", 1)),
         rate=rate,
         seed=options.get("seed"),
     )
-    burn_in = Always() if steps is None else After(steps // 5)
-    options["start"] = burn_in if start is None else start
-    return _selector(model, n, score, weights, options)
+    return _selector(model, n, score, weights, options | {"start": start})
+
+
+def _in_large_batches(steps: int | None, start: StartRule, pool: int) -> dict[str, Any]:
+    """The steps of the training and of its burn-in, where so many share a large batch."""
+    if steps is None:
+        return {}
+    pool = check_integer("batches_per_pool", pool, 1)
+    burn_in = start.steps if isinstance(start, After) else 0
+    return {"steps": -(-steps // pool), "burn_in": -(-burn_in // pool)}
 
 
 def _selector(

@@ -135,11 +135,21 @@ class TestMentorNet:
         with pytest.raises(ValueError, match="index is missing, and clean goes by it"):
             selector(x, y)
 
-    def test_is_told_how_far_the_training_is(self):
+    @pytest.mark.parametrize(
+        ("options", "expected"),
+        [
+            ({}, range(20, 100)),
+            ({"start": isf.Always()}, range(100)),
+            ({"start": isf.After(50)}, range(50, 100)),
+            ({"batches_per_pool": 2}, range(20, 100, 2)),
+            ({"start": isf.After(31), "batches_per_pool": 4}, range(32, 100, 4)),
+        ],
+    )
+    def test_is_told_how_far_the_training_is(self, options, expected):
+        """100 steps and some more: the percent is the number of those that are done."""
         percents = []
-        score = isf.MentorScore(steps=50, seed=0)
-        selector = isf.Selector(nn.Identity(), N, score=score, seed=0)
-        made = score._made
+        selector = strategies.make("mentornet", nn.Identity(), 4, steps=100, seed=0, **options)
+        made = selector.score._made
 
         def noted(classes, device):
             model = made(classes, device)
@@ -148,10 +158,13 @@ class TestMentorNet:
             )
             return model
 
-        score._made = noted
-        for step in range(60):
-            selector(*large_batch(step)[:2])
-        assert percents[::2] == [{min(99, 2 * step)} for step in range(60)]
+        selector.score._made = noted
+        steps = range(104 // options.get("batches_per_pool", 1))
+        for _ in selector.batches(large_batch(step)[:2] for step in steps):
+            pass
+        later = len(percents) // 2 - len(expected)
+        assert later > 0
+        assert percents[::2] == [{percent} for percent in expected] + [{99}] * later
 
     def test_begins_after_a_fifth_of_the_steps(self):
         selector = strategies.make("mentornet", nn.Identity(), N, steps=20, seed=0)
@@ -220,6 +233,11 @@ def test_an_accelerator_is_not_waited_for():
         ("mentornet-pd", {"decay": 1}, ValueError, "decay is 1, expected"),
         ("mentornet", {"rate": 0}, ValueError, "rate is 0, expected"),
         ("mentornet", {"steps": 0}, ValueError, "steps is 0, expected at least 1"),
+        ("mentornet", {"steps": 0.5}, TypeError, "steps is 0.5, expected an integer"),
+        (
+            *("mentornet", {"steps": 9, "batches_per_pool": 0}, ValueError),
+            "batches_per_pool is 0, expected at least 1",
+        ),
         ("mentornet", {"clean": [1.0]}, TypeError, "clean is list, expected a floating-point"),
     ],
 )
