@@ -1,7 +1,10 @@
 """The strategies of the registry as a list for readers: name, what it does, where it comes from."""
 
+import inspect
 import re
 import unicodedata
+from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -14,6 +17,7 @@ HEADINGS = {
     "batch": "Batch level: `strategies.make(name, model, n)`",
     "dataset": "Data-set level: `strategies.make(name, size, epochs=..., classes=...)`",
 }
+COMMON = ("model", "n", "size", "epochs", "classes")  # to all of a level
 # The accents of LaTeX that authors' names have, as combining characters.
 ACCENTS = {'"': "\u0308", "'": "\u0301", "`": "\u0300", "^": "\u0302", "~": "\u0303"}
 LETTERS = {r"\aa": "å", r"\AA": "Å", r"\o": "ø", r"\O": "Ø", r"\ss": "ß", r"\c{c}": "ç"}
@@ -36,7 +40,27 @@ def line_of(strategy: strategies.Strategy) -> str:
         line += f" ({'; '.join(source(entry) for entry in strategy.bibtex.split(PARAGRAPH))})"
     if strategy.level == "dataset":
         line += f"; {bytes_per_sample(strategy)} bytes per sample"
-    return line + "."
+    return line + needs(strategy) + "."
+
+
+def needs(strategy: strategies.Strategy) -> str:
+    """What a strategy needs besides what all of its level do."""
+    if arguments := [name for name in required(strategy.make) if name not in COMMON]:
+        return f"; needs {' and '.join(f'`{name}=`' for name in arguments)}"
+    if strategy.level == "batch":
+        score = getattr(strategy(torch.nn.Linear(1, 2), 1), "score", None)
+        if callable(score) and "index" in required(score):
+            return "; calls need `index`"
+    return ""
+
+
+def required(function: Callable[..., Any]) -> list[str]:
+    """The parameters without a default."""
+    return [
+        name
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.default is parameter.empty and parameter.kind != parameter.VAR_KEYWORD
+    ]
 
 
 def bytes_per_sample(strategy: strategies.Strategy) -> int:

@@ -32,6 +32,14 @@ def test_formulas_are_readable_without_being_rendered() -> None:
     assert strategy_list.plain(text) == "By `P ∝ exp(-r ln(s_e) / N)` and `map(1 - mean p)`."
 
 
+def test_what_a_strategy_needs_is_said() -> None:
+    needs = {name: strategy_list.needs(strategies.get(name)) for name in strategies.names()}
+    assert {name: text for name, text in needs.items() if text} == {
+        "rho-loss": "; needs `irreducible=`",
+        "es": "; calls need `index`",
+    }
+
+
 @pytest.mark.parametrize("name", strategies.names("dataset"))
 def test_bytes_per_sample_are_those_of_a_state(name: str) -> None:
     """At the begin of an epoch a state holds all: memory, tables, and the order where drawn."""
