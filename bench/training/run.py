@@ -100,6 +100,8 @@ class Training:
         same time, however many steps were made in it.
         """
         end = interval * (self.seconds // interval + 1)
+        if end <= self.seconds:  # the quotient of a multiple may be rounded down
+            end += interval
         before, begin = self.seconds, time.perf_counter()
         while self.seconds < end:
             self.step()
