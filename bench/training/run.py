@@ -51,10 +51,9 @@ class Training:
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=rate)
         trained = torch.compile(self.model) if task.compiled else self.model
         assert isinstance(trained, nn.Module)
-        begin = time.perf_counter()
-        self.prepared = prepare(strategy, task, data, seed)
         # What a strategy needs before it can begin is a part of what it takes.
-        self.steps, self.seconds = 0, time.perf_counter() - begin if self.prepared else 0.0
+        self.prepared, self.seconds = prepare(strategy, task, data, seed)
+        self.steps = 0
         self.picker = make_picker(
             strategy, trained, task, data, start, epochs, seed, **self.prepared
         )

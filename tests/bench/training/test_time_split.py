@@ -33,7 +33,7 @@ def test_selection_is_what_is_neither_training_nor_scoring(
     monkeypatch: pytest.MonkeyPatch, now: list[float], name: str
 ) -> None:
     """By a clock that only the model moves: 1 s per row in a forward pass, and 1 s per step."""
-    training = Training(QUICK_TASK, tiny_data(Path()).first(100), known()[name], 0, "always")
+    training = Training(QUICK_TASK, tiny_data(Path()).first(200), known()[name], 0, "always")
     training.step()
 
     def forward(_: Any, x: tuple[torch.Tensor], __: Any) -> None:
