@@ -39,8 +39,10 @@ class BreakEven(StartRule):
 
     While it is off it looks at :math:`\tau` of the rows of a uniform mini-batch now and then, which
     also tells what scoring takes, and tries a whole step by importance if there may be something to
-    gain; all of that together takes no more than ``probes`` of the time and five uniform steps.
-    Which steps are by importance depends on the clock: no two runs are the same.
+    gain; all of that together takes no more than ``probes`` of the time and five uniform steps, by
+    the fastest that scoring was of late. It pays as much as :math:`\tau` says only at a learning
+    rate that suits the better mini-batches. Which steps are by importance depends on the clock: no
+    two runs are the same.
 
     Only for a selector with weights that make the mini-batch's mean unbiased, or nearly so: without
     a correction :math:`\tau` does not say what a step is worth.
