@@ -1,6 +1,6 @@
 """From a large batch to the mini-batch to train on, for any model that gives logits."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, final, get_args
 
@@ -22,36 +22,31 @@ from impsamp_fast._uniform import uniform_rows
 from impsamp_fast._watch import StatusWatch
 from impsamp_fast.batch._arguments import check_batch, check_draw_parts, check_parts, unpack
 from impsamp_fast.batch._first_call import FirstCall
-from impsamp_fast.batch._last_layer import LastLayer
 from impsamp_fast.batch._nested import gather, narrow
-from impsamp_fast.batch._of_ranks import OfRanks, drawn_of
 from impsamp_fast.batch._pool import Pool, Rows, draw_pool
-from impsamp_fast.batch._row_drawer import Drawn, RowDrawer
+from impsamp_fast.batch._row_drawer import Drawn
+from impsamp_fast.batch._scores_rows import ScoresRows
 from impsamp_fast.batch._states import check_seed_and_step, device_of, load_rule_and_counts
 from impsamp_fast.batch._step_log import StepLog
-from impsamp_fast.batch._trained_loss import TrainedLoss, WithTrainedLoss
+from impsamp_fast.batch._step_of_ranks import ranks_that_draw, rule_together, step_of_ranks
+from impsamp_fast.batch._trained_loss import TrainedLoss
 from impsamp_fast.batch._tuning import Tuning, axes_of
-from impsamp_fast.batch._user_score import Scored, ScoreFunction, UserScore
+from impsamp_fast.batch._user_score import ScoreFunction, UserScore
 from impsamp_fast.batch.break_even import BreakEven
-from impsamp_fast.batch.diversity import FeatureRule
 from impsamp_fast.batch.draw_rules import DrawRule
 from impsamp_fast.batch.filters import Filter
-from impsamp_fast.batch.learned_score import LearnedScore
 from impsamp_fast.batch.minibatch import MiniBatch
 from impsamp_fast.batch.report import Report
-from impsamp_fast.batch.scoring_pass import Scorer, ScoringPass
+from impsamp_fast.batch.scoring_pass import ScoringPass
 from impsamp_fast.batch.start import Always, StartRule
 from impsamp_fast.batch.strategy import BatchStrategy
-from impsamp_fast.batch.together import Together
 from impsamp_fast.dataset.pick_counts import PickCounts
-from impsamp_fast.distributed._ranks import Ranks
-from impsamp_fast.distributed._select import Scores, Share
 
 SmallBatch = Literal["raise", "skip", "all"]
 
 
 @final
-class Selector(WithTrainedLoss, BatchStrategy):
+class Selector(ScoresRows, BatchStrategy):
     """Selects from each large batch of K rows the n rows to train on.
 
     ::
@@ -256,7 +251,10 @@ class Selector(WithTrainedLoss, BatchStrategy):
         self._first_call = FirstCall(self._loss if by_class else None, self._rule)
         self._scorer = self._scorer_of(scoring)
         self._drawer().check()
-        self._of_ranks = None if group is None else self._checked_ranks(group)
+        self._of_ranks = None
+        if group is not None:
+            self._of_ranks = ranks_that_draw(self, group)
+            self._rule = rule_together(self._rule, self._of_ranks)
         if isinstance(start, BreakEven) and not self._is_weighted:
             raise ValueError(
                 "start is BreakEven, which compares what unbiased mini-batches are worth, but rows "
@@ -300,7 +298,7 @@ class Selector(WithTrainedLoss, BatchStrategy):
             RuntimeError: if mini-batches of the last large batch wait.
         """
         if self._of_ranks is not None:
-            return self._select_of_all_ranks(self._of_ranks, x, y, index)
+            return step_of_ranks(self, self._of_ranks, x, y, index)
         importance = self._begin(x, y, index, timed=not is_compiling())
         K = y.shape[0]
         if importance is None:
@@ -470,104 +468,6 @@ class Selector(WithTrainedLoss, BatchStrategy):
             self._try_model(importance, x, y, K)
         return importance
 
-    def _checked_ranks(self, group: Any) -> OfRanks:
-        """The ranks that draw together, once all that they cannot do together is refused."""
-        refused = {
-            "score": self._learned is not None,
-            "method": not isinstance(self.method, str),
-            "filter": self.filter is not None,
-            "batches_per_pool": self.batches_per_pool > 1,
-            "on_fault": self.on_fault != "raise",
-            "rank": self.rank is not None,
-            "small_batch": self.exchange and self.small_batch == "all",
-        }
-        for name, is_given in refused.items():
-            if is_given:
-                raise ValueError(
-                    f"{name} is {getattr(self, name)!r}, which the ranks of a group cannot have in "
-                    "common: leave out group, and each rank draws from its own rows"
-                )
-        of_ranks = OfRanks(group, self.exchange)
-        if self.exchange and self.n % of_ranks.ranks.size:
-            raise ValueError(
-                f"n is {self.n}, but exchange=True shares it out equally among "
-                f"{of_ranks.ranks.size} ranks"
-            )
-        if isinstance(self._rule, Together):
-            if Ranks(self._rule.group).group is not of_ranks.ranks.group:
-                raise ValueError(
-                    "start is Together with another group than this one, so that other ranks would "
-                    "take part in the decision: give it the same group, or leave out Together"
-                )
-        elif self._rule.learns_from != "nothing":
-            self._rule = Together(self._rule, group)
-        return of_ranks
-
-    def _select_of_all_ranks(
-        self, of_ranks: OfRanks, x: Any, y: Tensor, index: Tensor | None
-    ) -> MiniBatch | None:
-        """The mini-batch of a step from the rows of all ranks."""
-
-        def look() -> int:
-            if self.counts is not None and index is None:
-                raise ValueError("index is missing, and counts is about the samples of a data set")
-            self._look_at_last_steps()
-            return self._check_batch(x, y, index)
-
-        K, before = of_ranks.sizes(self._step, self.n, look, (x, y, () if index is None else index))
-        self._check_size(K)
-        importance = self._decide(K)
-        if importance is None:
-            return None
-        self._log.begin(y.device, self._rule)
-        n, seed = min(int(self.n), K), seed_of_step(self._seed, self._step)
-
-        def rows() -> int:
-            self._try_model(importance, x, y, y.shape[0])
-            return y.shape[0]
-
-        def scores() -> Scores:
-            self._try_model(importance, x, y, y.shape[0])
-            return self._scores_of(x, y, index)
-
-        if importance:
-            share = of_ranks.by_importance(self._drawer(), scores, n, seed)
-        else:
-            share = of_ranks.uniformly(rows, n, seed, y.device)
-        self._log.mark("selection")
-        numbers = index
-        if numbers is None:
-            numbers = torch.arange(y.shape[0], device=y.device) + before * self.exchange
-        mine = of_ranks.hand_out(share, x, y, numbers)
-        self._log.mark("gather")
-        if not importance and self._wanted <= K and self._rule.learns_from == "tau":
-            share = self._with_tau_of_ranks(of_ranks, share, mine, index)
-        self._log.note(importance, drawn_of(share), K)
-        self._count(mine.numbers[mine.weight > 0])
-        self._learn(drawn_of(share))
-        return self._made(*mine, importance, of_ranks.share(n))
-
-    def _with_tau_of_ranks(
-        self, of_ranks: OfRanks, share: Share, mine: Rows, index: Tensor | None
-    ) -> Share:
-        """Rows that were drawn uniformly, with what the scores of all of them say."""
-
-        def make() -> Scores:
-            numbers = None if index is None else mine.numbers
-            scores, left_out = self._scores_of(mine.x, mine.y, numbers)
-            nobodys = mine.weight == 0
-            return Scores(scores, nobodys if left_out is None else left_out | nobodys)
-
-        return share._replace(tau=of_ranks.tau(self._drawer(), make))
-
-    def _scores_of(self, x: Any, y: Tensor, index: Tensor | None) -> Scores:
-        """The scores of rows, which are what they must be, and the rows that have no target."""
-        ignored = self._loss.ignored(y)
-        scores = self._drawer().scores(self._scored(x, y, index))
-        if isinstance(self._score, UserScore):
-            self._score.check(scores if ignored is None else scores.masked_fill(ignored, 0))
-        return Scores(scores, ignored)
-
     def _look_at_last_steps(self) -> None:
         """Raises what went wrong in them."""
         self._watch.look()
@@ -624,17 +524,6 @@ class Selector(WithTrainedLoss, BatchStrategy):
                 "(drop_last=True makes a DataLoader leave out a small last one), or make the "
                 'selector with small_batch="skip" or small_batch="all"'
             )
-
-    def _check_index(self, index: Tensor | None) -> None:
-        if index is None and isinstance(self._score, UserScore) and self._score.needs_index:
-            raise ValueError(
-                "index is missing, and the score function takes it: call selector(x, y, index)"
-            )
-
-    @property
-    def _is_weighted(self) -> bool:
-        """Whether rows have weights that depend on how likely they were."""
-        return self.correction != "none" and self._drawer().kind != "deterministic"
 
     @property
     def _wanted(self) -> int:
@@ -701,16 +590,6 @@ class Selector(WithTrainedLoss, BatchStrategy):
         self._log.mark("selection")
         return _with_tau_of(scored, drawn)._replace(learn=self._learning_from(rows))
 
-    @property
-    def _learned(self) -> LearnedScore | None:
-        """The score, if it learns."""
-        return self._score.learned if isinstance(self._score, UserScore) else None
-
-    def _learning_from(self, scored: Scored) -> Callable[[], None] | None:
-        if not isinstance(self._score, UserScore) or self._score.learned is None:
-            return None
-        return partial(self._score.learn, scored)
-
     def _end(self, drawn: Drawn, index: Tensor | None) -> Tensor:
         """Counts the step; the numbers of its samples."""
         numbers = _numbers(drawn, index)
@@ -744,52 +623,6 @@ class Selector(WithTrainedLoss, BatchStrategy):
     ) -> MiniBatch:
         listener = self._rule if self._rule.learns_from == "loss" else None
         return MiniBatch(x, y, weight, numbers, importance, listener, rows)
-
-    def _scored(self, x: Any, y: Tensor, index: Tensor | None) -> Scored:
-        """The rows with all that their scores are made of."""
-        compiled = self._scorer.compile_seconds
-        scored = self._with_what_it_takes(self._forward(x, y), x, index)
-        if self._scorer.compile_seconds == compiled:
-            self._log.mark("scoring", y.shape[0])
-        else:  # no step takes as long again
-            self._log.stop()
-        return scored
-
-    def _forward(self, x: Any, y: Tensor, large: int | None = None) -> Scored:
-        """The logits of the rows, and the input of the last layer where the score needs it."""
-        logits, features = self._scorer(self.model, x, y, large)
-        return Scored(logits, y, features)
-
-    def _with_what_it_takes(self, scored: Scored, x: Any, index: Tensor | None) -> Scored:
-        if not isinstance(self._score, UserScore):
-            return scored
-        return self._score.with_what_it_takes(scored, x, index)
-
-    def _scores_by(self, scorer: Scorer, x: Any, y: Tensor, index: Tensor | None) -> Tensor:
-        """The scores of rows by another scoring pass."""
-        logits, features = scorer(self.model, x, y)
-        scored = self._with_what_it_takes(Scored(logits, y, features), x, index)
-        return self._drawer().scores(scored)
-
-    def _scorer_of(self, scoring: ScoringPass | None) -> Scorer:
-        watched = None
-        if self._score == "last_layer":
-            watched = LastLayer(self.layer)
-        elif isinstance(self.method, FeatureRule):
-            reason = f"method is {self.method!r}, which looks at the last layer"
-            watched = LastLayer(self.layer, reason, bias=False)
-        return Scorer(scoring, self.n, self.dropout, watched)
-
-    def _drawer(self) -> RowDrawer:
-        return RowDrawer(
-            self._score,
-            self.method,
-            self.correction,
-            self.smoothing,
-            self.filter,
-            self._loss,
-            self.on_fault,
-        )
 
 
 def _numbers(drawn: Drawn, index: Tensor | None) -> Tensor:

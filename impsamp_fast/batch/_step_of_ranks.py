@@ -1,0 +1,117 @@
+"""The step of a selector whose large batch is that of all ranks of a process group."""
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from impsamp_fast._seeds import seed_of_step
+from impsamp_fast.batch._of_ranks import OfRanks, drawn_of
+from impsamp_fast.batch._pool import Rows
+from impsamp_fast.batch.minibatch import MiniBatch
+from impsamp_fast.batch.start import StartRule
+from impsamp_fast.batch.together import Together
+from impsamp_fast.distributed._ranks import Ranks
+from impsamp_fast.distributed._select import Scores, Share
+
+if TYPE_CHECKING:
+    from impsamp_fast.batch.selector import Selector
+
+
+def ranks_that_draw(selector: "Selector", group: Any) -> OfRanks:
+    """The ranks that draw together, once all that they cannot do together is refused."""
+    refused = {
+        "score": selector._learned is not None,
+        "method": not isinstance(selector.method, str),
+        "filter": selector.filter is not None,
+        "batches_per_pool": selector.batches_per_pool > 1,
+        "on_fault": selector.on_fault != "raise",
+        "rank": selector.rank is not None,
+        "small_batch": selector.exchange and selector.small_batch == "all",
+    }
+    for name, is_given in refused.items():
+        if is_given:
+            raise ValueError(
+                f"{name} is {getattr(selector, name)!r}, which the ranks of a group cannot have in "
+                "common: leave out group, and each rank draws from its own rows"
+            )
+    of_ranks = OfRanks(group, selector.exchange)
+    if selector.exchange and selector.n % of_ranks.ranks.size:
+        raise ValueError(
+            f"n is {selector.n}, but exchange=True shares it out equally among "
+            f"{of_ranks.ranks.size} ranks"
+        )
+    return of_ranks
+
+
+def rule_together(rule: StartRule, of_ranks: OfRanks) -> StartRule:
+    """The rule by which all ranks decide alike."""
+    if not isinstance(rule, Together):
+        return rule if rule.learns_from == "nothing" else Together(rule, of_ranks.ranks.group)
+    if Ranks(rule.group).group is not of_ranks.ranks.group:
+        raise ValueError(
+            "start is Together with another group than this one, so that other ranks would "
+            "take part in the decision: give it the same group, or leave out Together"
+        )
+    return rule
+
+
+def step_of_ranks(
+    selector: "Selector", of_ranks: OfRanks, x: Any, y: Tensor, index: Tensor | None
+) -> MiniBatch | None:
+    """The mini-batch of a step from the rows of all ranks."""
+
+    def look() -> int:
+        if selector.counts is not None and index is None:
+            raise ValueError("index is missing, and counts is about the samples of a data set")
+        selector._look_at_last_steps()
+        return selector._check_batch(x, y, index)
+
+    K, before = of_ranks.sizes(
+        selector._step, selector.n, look, (x, y, () if index is None else index)
+    )
+    selector._check_size(K)
+    importance = selector._decide(K)
+    if importance is None:
+        return None
+    selector._log.begin(y.device, selector._rule)
+    n, seed = min(int(selector.n), K), seed_of_step(selector._seed, selector._step)
+
+    def rows() -> int:
+        selector._try_model(importance, x, y, y.shape[0])
+        return y.shape[0]
+
+    def scores() -> Scores:
+        selector._try_model(importance, x, y, y.shape[0])
+        return selector._scores_of(x, y, index)
+
+    if importance:
+        share = of_ranks.by_importance(selector._drawer(), scores, n, seed)
+    else:
+        share = of_ranks.uniformly(rows, n, seed, y.device)
+    selector._log.mark("selection")
+    numbers = index
+    if numbers is None:
+        numbers = torch.arange(y.shape[0], device=y.device) + before * selector.exchange
+    mine = of_ranks.hand_out(share, x, y, numbers)
+    selector._log.mark("gather")
+    if not importance and selector._wanted <= K and selector._rule.learns_from == "tau":
+        share = _with_tau(selector, of_ranks, share, mine, index)
+    selector._log.note(importance, drawn_of(share), K)
+    selector._count(mine.numbers[mine.weight > 0])
+    selector._learn(drawn_of(share))
+    return selector._made(*mine, importance, of_ranks.share(n))
+
+
+def _with_tau(
+    selector: "Selector", of_ranks: OfRanks, share: Share, mine: Rows, index: Tensor | None
+) -> Share:
+    """Rows that were drawn uniformly, with what the scores of all of them say."""
+
+    def make() -> Scores:
+        numbers = None if index is None else mine.numbers
+        scores, left_out = selector._scores_of(mine.x, mine.y, numbers)
+        nobodys = mine.weight == 0
+        return Scores(scores, nobodys if left_out is None else left_out | nobodys)
+
+    return share._replace(tau=of_ranks.tau(selector._drawer(), make))
