@@ -1,5 +1,6 @@
 """Seeds: one for a run, and from it one for each of its steps."""
 
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -39,6 +40,7 @@ def world_size_here() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
+@lru_cache(maxsize=64)
 def seed_of_rank(seed: int, rank: int) -> int:
     """Another seed for each rank: seed XOR mix(rank), which is the seed itself for rank 0.
 

@@ -95,13 +95,14 @@ class RowDrawer:
 
     def _draw(self, scored: Scored, n: int, seed: int | Tensor) -> Drawn:
         """One call of ``select``, unless the score or the method is none of its own."""
-        if isinstance(self.method, FeatureRule):
+        if isinstance(self.method, str):
+            if isinstance(self.score, str) and self.on_fault == "raise":
+                return self._select(scored, n, self.score, self.method, seed)
+        elif isinstance(self.method, FeatureRule):
             bound = replace(self, method=self.method.of(scored, self.loss))
             return bound._draw(scored, n, seed)
         if self.on_fault == "skip":
             return self._draw_sound(scored, n, seed)
-        if isinstance(self.score, str) and isinstance(self.method, str):
-            return self._select(scored, n, self.score, self.method, seed)
         ignored = self.loss.ignored(scored.y)
         scores = self.scores(scored)
         if isinstance(self.score, str):

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.compiler import is_compiling
 from torch.nn.modules.batchnorm import _NormBase
 
+from impsamp_fast._extension import _C
 from impsamp_fast.batch._nested import tensors_of
 
 _Result = TypeVar("_Result")
@@ -31,7 +32,8 @@ def without_trace(
     switched: list[nn.Module] = []
     devices: set[torch.device] = set()
     # On a device that torch has not begun to use there is nothing.
-    has_devices = not is_compiling() and (torch.cuda.is_initialized() or _HAS_MPS)  # type: ignore[no-untyped-call]
+    compiling = is_compiling()
+    has_devices = not compiling and (torch.cuda.is_initialized() or _HAS_MPS)  # type: ignore[no-untyped-call]
     if has_devices:
         devices = {part.device for part in tensors_of(batch)}
     # The list grows while it is walked. Nothing is remembered between steps, for the user may
@@ -45,10 +47,12 @@ def without_trace(
             devices.update(tensor.device for tensor in tensors if tensor is not None)
         modules += filter(None, module._modules.values())
     # In evaluation mode models draw nothing, and a graph cannot hold the state of a generator.
-    states = None if is_compiling() and not dropout else RandomStates(devices)
+    states = RandomStates(devices) if devices or (compiling and dropout) else None
     try:
         for module in switched:
             _set_training(module, False)
+        if not compiling:
+            return _C.without_trace(run, *args)  # type: ignore[no-any-return]
         with torch.no_grad():
             return run(*args)
     finally:

@@ -559,7 +559,8 @@ class Selector(ScoresRows, BatchStrategy):
                 drawn = self._drawer().draw(scored, self.n, seeds[0])
             else:
                 drawn = draw_pool(self._drawer(), scored, self.n, seeds)
-            drawn = drawn._replace(learn=self._learning_from(scored))
+            if self._learned is not None:
+                drawn = drawn._replace(learn=self._learning_from(scored))
         else:
             row = uniform_rows(K, min(self._wanted, K), seeds[0], y.device)
             weight = torch.ones(row.numel(), dtype=torch.float32, device=y.device)
