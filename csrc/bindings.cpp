@@ -8,6 +8,7 @@
 
 #include "ops.h"
 #include "sample_memory.h"
+#include "spanning.h"
 #include "without_trace.h"
 
 namespace {
@@ -58,5 +59,6 @@ void bind_all(pybind11::module& m, isf::List<Op...>) {
 PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
   bind_all(m, isf::Operators());
   bind_overload(m, "memory_update", "", isf::memory_update);
+  bind_overload(m, "spanning_rows", "", isf::spanning_rows);
   m.def("without_trace", &isf::without_trace);
 }

@@ -93,5 +93,21 @@ void draw_by_size(const DrawWeights<T>& weights, const DrawRules& rules, const C
 template <class T>
 void correct(const Correcting& correcting, c10::function_ref<T(int64_t)> drawn_by, T* weight);
 
+// Rows whose gradients, outer products of dz [count, classes] and h [count, width], are to span a
+// vector of which `product` [count] are their products with it.
+template <class T>
+struct SpanningRows {
+  int64_t count, classes, width;
+  const T *dz, *h, *product;
+  const bool* has_score;  // [count]: all others are zero, and come last
+  const int64_t* order;   // [count]: of rows where nothing is left to span
+  int64_t n;
+  double small;  // what rounding leaves of nothing, of its first size
+};
+
+// Takes n of them one by one into index [n].
+template <class T>
+void spanning_rows(const SpanningRows<T>& rows, int64_t* index);
+
 }  // namespace cpu
 }  // namespace isf

@@ -87,6 +87,26 @@ struct RaisedRow {
 typedef void (*RaiseKernel)(Exponent exponent, const void* drawn_by, int64_t n, RaisedRow* scratch,
                             void* weight);
 
+// Rows that span the mean of their gradients, each the outer product of a row of dz [rows, C] and
+// one of h [rows, D]. Rows are in tiles of kSpanTile. A tile has a line of kSpanTile numbers for
+// each column of dz, then of h, and then for each direction that was found: the products of the
+// gradients with it.
+constexpr int kSpanTile = 64;
+struct Span {
+  int64_t classes, width, found;  // lines of a tile
+  int64_t tile_size;              // numbers from one tile to the next
+  double scale;                   // 1 / the length of what is new of the row taken
+  double part;                    // the product of its direction with the residual
+  const void* row;                // its number in each of the lines
+  const void* open;               // [rows]: 1 for a row that may be taken, 0 for others
+  void* lines;
+  void* product;  // [rows]: of the gradients with the residual
+  void* largest;  // [tiles]: the largest size of those that may be taken
+};
+// Adds the direction of the row taken to the lines of the tiles [begin, end), and takes its part
+// out of the residual.
+typedef void (*SpanKernel)(const Span& span, int64_t begin, int64_t end);
+
 struct Kernels {
   RowKernel hard_target[kElements];  // class indices, without smoothing or without class weights
   PartKernel hard_target_parts[kElements];
@@ -101,6 +121,7 @@ struct Kernels {
   ArrivalKernel arrival_probabilities;
   SearchKernel search;
   RaiseKernel raise[2];
+  SpanKernel span[2];
 };
 
 extern const Kernels kernels_baseline, kernels_avx2, kernels_avx512;

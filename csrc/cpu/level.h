@@ -19,6 +19,7 @@
 #include "last_layer_kernel.h"
 #include "draw_kernel.h"
 #include "weights_kernel.h"
+#include "spanning_kernel.h"
 
 namespace isf {
 namespace cpu {
@@ -43,6 +44,7 @@ const Kernels ISF_JOIN(kernels_, ISF_LEVEL) = {
     ISF_LEVEL::arrival_probabilities_kernel,
     ISF_LEVEL::search_kernel,
     {ISF_LEVEL::raise_kernel<float>, ISF_LEVEL::raise_kernel<double>},
+    {ISF_LEVEL::span_kernel<float>, ISF_LEVEL::span_kernel<double>},
 };
 
 }  // namespace cpu

@@ -10,6 +10,7 @@ from impsamp_fast.batch._trained_loss import TrainedLoss
 from impsamp_fast.batch._user_score import Scored
 from impsamp_fast.batch.draw_rules import DrawRule
 from impsamp_fast.ops import Draw, Kind, draw
+from impsamp_fast.ops._spanning import spanning_rows
 
 # Of its first size: a residual that small is what rounding has left of nothing.
 _NOTHING = {torch.float32: 1e-5, torch.float64: 1e-12}
@@ -37,6 +38,7 @@ class Diversity(FeatureRule):
     g made orthogonal to those before and of length 1, and its part taken out of r; n times. No g is
     formed: :math:`g_i \cdot g_j = (\partial L / \partial z_i \cdot \partial L / \partial z_j)
     (h_i \cdot h_j)`, of which K n are needed, and for the mean a matrix of the size of the layer.
+    The CPU has a kernel for it; elsewhere it is some 20 operations of torch for each of the n rows.
 
     The authors' published code draws each row with a probability proportional to
     :math:`|g \cdot r|`, where the paper takes the largest. Where nothing is left of r, the rest is
@@ -78,30 +80,7 @@ class _Spanning(DrawRule):
         K = scores.numel()
         has_score = scores > 0
         dz, h = (torch.where(has_score.unsqueeze(1), part, 0) for part in (self._dz, self._h))
-        small = _NOTHING[dz.dtype]
-        # From 1 down to 1 / K in random order, for the choice where nothing is left to go by.
-        order = draw(torch.ones_like(dz[:, 0]), K, "race", seed).index
-        chance = torch.empty_like(dz[:, 0])
-        chance[order] = torch.arange(K, 0, -1, dtype=dz.dtype, device=dz.device) / K
-        products = ((dz @ (dz.T @ h / K)) * h).sum(1)  # of each g with the residual
-        squares = dz.square().sum(1) * h.square().sum(1)  # of each g with itself
-        least = small * products.abs().amax()
-        units = dz.new_zeros(K, n)  # products of each g with the orthonormal ones
-        taken = torch.zeros_like(has_score)
-        index = torch.empty(n, dtype=torch.int64, device=scores.device)
-        for t in range(n):
-            size = products.abs().masked_fill(taken, 0)
-            size = torch.where(size.amax() > least, size, chance)
-            size = torch.where(has_score, size, chance - 2)
-            row = size.masked_fill(taken, -4).argmax().reshape(1)
-            index[t] = row[0]
-            taken = taken.index_fill(0, row, True)
-            rest = (dz @ dz[row].T).squeeze(1) * (h @ h[row].T).squeeze(1)
-            rest = rest - units[:, :t] @ units[row, :t].squeeze(0)
-            square = rest[row]
-            is_new = square > small * squares[row]
-            length = torch.where(is_new, square, 1).sqrt()
-            unit = torch.where(is_new, rest / length, 0)
-            products = products - unit * (products[row] / length)
-            units[:, t] = unit
+        product = ((dz @ (dz.T @ h / K)) * h).sum(1)  # of each g with the residual
+        order = draw(torch.ones_like(product), K, "race", seed).index
+        index = spanning_rows(dz, h, product, has_score, order, n, _NOTHING[dz.dtype])
         return Draw(index, torch.ones_like(index, dtype=scores.dtype))

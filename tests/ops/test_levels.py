@@ -18,9 +18,11 @@ SCRIPT = """
 import hashlib, json
 import torch
 import impsamp_fast as isf
+from impsamp_fast.ops._spanning import spanning_rows, spanning_rows_by_torch
 from tests import reference
 from tests.exact import assert_close_norms, close_rows
 from tests.methods import METHODS
+from tests.ops.test_spanning import problem
 
 generator = torch.Generator().manual_seed(1)
 
@@ -70,6 +72,10 @@ for classes in (2, 3, 17, 100):
     for size in (0.1, 5.0):
         for what, logits, target in close_rows(classes, size, rows=33):
             assert_close_norms(isf.score(logits, target), logits, target, what=what)
+
+for dtype in (torch.float32, torch.float64):
+    given = problem(200, 5, 40, 90, dtype)
+    assert torch.equal(spanning_rows(*given), spanning_rows_by_torch(*given))
 print(json.dumps(result))
 """
 
