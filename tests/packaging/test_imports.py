@@ -22,6 +22,7 @@ LAYERS = {
         {"batch"},
         {"strategies"},
         {"__init__"},
+        {"integrations"},
     ],
     "bench": [
         {"tasks"},
@@ -31,6 +32,8 @@ LAYERS = {
         {"__main__", "__init__"},
     ],
 }
+# What a module of integrations is for.
+TRAINERS = {"accelerate", "lightning", "transformers"}
 FILES = [path for package in LAYERS for path in sorted((ROOT / package).rglob("*.py"))]
 every_file = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 
@@ -85,4 +88,6 @@ def test_imports_run_one_way(path: Path) -> None:
 def test_the_package_needs_only_torch_and_the_standard_library(path: Path) -> None:
     if package_of(path) == "impsamp_fast":
         allowed = {"torch", "impsamp_fast", *sys.stdlib_module_names}
+        if module_at(path) == "integrations":
+            allowed |= TRAINERS
         assert {name.split(".")[0] for name in imports(path)} <= allowed
