@@ -4,8 +4,6 @@ Tensors are CPU tensors; their strides are kept, and every buffer ends where its
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,42 +12,18 @@ from impsamp_fast import Selection
 from tests.cuda.shim_server import ShimServer
 from tests.dtypes import DTYPES
 from tests.methods import METHODS
+from tests.shim.device import (
+    CORRECTIONS,
+    KINDS,
+    SCORES,
+    STATISTICS,
+    DeviceDraw,
+    Seed,
+    result_type,
+)
 from tests.shim.process import Message, poisoned
 
-# The order of csrc/problem.h.
-STATISTICS = ["loss", "grad_norm", "p_true", "margin", "entropy", "p_wrong", "margin_lack"]
-KINDS = ["with replacement", "without replacement", "deterministic"]
-CORRECTIONS = ["none", "unbiased", "normalized"]  # and then a power
-# The statistic behind a kind of score.
-SCORES = {
-    "loss": "loss",
-    "grad_norm": "grad_norm",
-    "last_layer": "grad_norm",
-    "p_wrong": "p_wrong",
-    "margin": "margin_lack",
-    "entropy": "entropy",
-}
-
 SUM_TOLERANCE = 2.0**-12  # of float32 class probabilities
-
-
-@dataclass(frozen=True)
-class Seed:
-    """Where a draw's seed comes from: SeedSource of csrc/cuda/cuda.h; ``at`` are int64 [1]."""
-
-    value: int = 0
-    at: Tensor | None = None
-    from_generator: bool = False
-    offset: int = 0
-    offset_at: Tensor | None = None
-
-
-class DeviceDraw(NamedTuple):
-    """What the draw kernels fill."""
-
-    index: Tensor  # type: ignore[assignment]  # tuple.index gives way to the field
-    prob: Tensor
-    status: int
 
 
 class ShimDevice(ShimServer):
@@ -61,6 +35,8 @@ class ShimDevice(ShimServer):
         shift: see :class:`Message`.
         shared_memory: see :class:`ShimServer`.
     """
+
+    reals = (torch.float32, torch.float64)  # of weights, scores and results
 
     def __init__(
         self,
@@ -355,8 +331,3 @@ class ShimDevice(ShimServer):
         message.integers(signed, seed.from_generator)
         message.input(seed.offset_at)
         message.integers(seed.offset)
-
-
-def result_type(logits: Tensor) -> torch.dtype:
-    """Of the statistics of these logits."""
-    return torch.float64 if logits.dtype == torch.float64 else torch.float32

@@ -14,9 +14,10 @@ from torch import Tensor
 
 import impsamp_fast as isf
 from tests import reference
-from tests.cuda.shim_device import DeviceDraw, Seed, ShimDevice
+from tests.cuda.shim_device import ShimDevice
 from tests.methods import METHODS, WITH_REPLACEMENT, WITHOUT_REPLACEMENT
 from tests.ops.test_draw import SEEDS, WEIGHTS, largest_n
+from tests.shim.device import DeviceDraw, Seed
 
 BLOCK_ROWS = [31, 33, 512, 1000, 1024, 1025, 2048, 2049, 4096, 4097]
 
@@ -76,7 +77,7 @@ def test_every_layout_of_a_block(shim: ShimDevice, method: str, dtype: torch.dty
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("rows", [8192, 10007, 33000, 65536, 65537, 100003])
 def test_many_rows(shuffled: ShimDevice, method: str, rows: int) -> None:
-    for dtype in (torch.float32, torch.float64):
+    for dtype in shuffled.reals:
         weights = heavy_tailed(rows, dtype)
         assert_as_on_the_cpu(shuffled.draw(weights, 700, method, 6), weights, 700, method, 6)
 
@@ -100,7 +101,8 @@ def test_more_draws_than_rows(shuffled: ShimDevice, method: str, rows: int) -> N
 @pytest.mark.parametrize("method", WITHOUT_REPLACEMENT)
 @pytest.mark.parametrize("rows", [50, 3000, 70000])
 def test_every_positive_row(shuffled: ShimDevice, method: str, rows: int) -> None:
-    for weights in (heavy_tailed(rows, torch.float32), heavy_tailed(rows, torch.float64)):
+    for dtype in shuffled.reals:
+        weights = heavy_tailed(rows, dtype)
         n = int(weights.count_nonzero())
         assert_as_on_the_cpu(shuffled.draw(weights, n, method, 9), weights, n, method, 9)
 
@@ -109,16 +111,18 @@ def test_every_positive_row(shuffled: ShimDevice, method: str, rows: int) -> Non
 def test_pps_makes_rows_certain_in_many_rounds(
     shuffled: ShimDevice, rows: int, draws: list[int]
 ) -> None:
-    weights = torch.ones(rows, dtype=torch.float64)
-    weights[:: rows // 40] = 2.0 ** torch.arange(len(weights[:: rows // 40]))
-    for n in draws:
-        assert_as_on_the_cpu(shuffled.draw(weights, n, "pps", n), weights, n, "pps", n)
+    for dtype in shuffled.reals:
+        weights = torch.ones(rows, dtype=dtype)
+        weights[:: rows // 40] = 2.0 ** torch.arange(len(weights[:: rows // 40]))
+        for n in draws:
+            assert_as_on_the_cpu(shuffled.draw(weights, n, "pps", n), weights, n, "pps", n)
 
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("rows", [20, 66000])
 def test_all_zero_is_uniform(shuffled: ShimDevice, method: str, rows: int) -> None:
-    for weights in (torch.zeros(rows), -torch.zeros(rows, dtype=torch.float64)):
+    for dtype in shuffled.reals:
+        weights = -torch.zeros(rows, dtype=dtype)
         assert_as_on_the_cpu(shuffled.draw(weights, 20, method, 3), weights, 20, method, 3)
 
 
@@ -137,7 +141,7 @@ def test_the_first_bad_weight_is_named(shuffled: ShimDevice, method: str, rows: 
 def test_a_failed_draw_keeps_away_from_bad_weights(
     shuffled: ShimDevice, method: str, rows: int
 ) -> None:
-    for dtype in (torch.float32, torch.float64):
+    for dtype in shuffled.reals:
         weights = torch.full((rows,), math.nan, dtype=dtype)
         assert_failed(shuffled.draw(weights, rows + 7, method), rows, 1 + 0)
         for fine in (rows - 1, rows // 2, 1):
@@ -172,7 +176,13 @@ def test_the_seed_is_read_on_the_device(shuffled: ShimDevice, method: str) -> No
         at = torch.tensor([value])
         drawn = shuffled.draw(weights, 9, method, Seed(at=at))
         assert_as_on_the_cpu(drawn, weights, 9, method, value)
-        for seed in (Seed(value), Seed(at=at)):
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_seed_is_made_of_a_generator(shuffled: ShimDevice, method: str) -> None:
+    weights = torch.rand(100) + 0.1
+    for value in (-5, 2**62 + 3):
+        for seed in (Seed(value), Seed(at=torch.tensor([value]))):
             for offset, more in ((0, None), (8, None), (12, 4 * 10**10)):
                 source = replace(
                     seed,

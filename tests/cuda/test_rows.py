@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from tests import reference
-from tests.cuda.shim_device import STATISTICS, ShimDevice, result_type
+from tests.cuda.shim_device import ShimDevice
 from tests.dtypes import DTYPES
 from tests.exact import assert_relative
 from tests.ops.test_row_stats import LAYOUTS, TOLERANCE, laid_out_probabilities
+from tests.shim.device import STATISTICS, result_type
 
 # Lanes of a warp, from 1 to 32, with and without lanes to spare; a warp; a block.
 CLASSES = [1, 2, 8, 9, 17, 33, 65, 127, 256, 257, 1029, 4500]
@@ -278,7 +279,7 @@ def test_last_layer(shim: ShimDevice, dtype: torch.dtype, width: int) -> None:
     for shift in (0, 1):
         shim.shift = shift
         features = torch.randn(9, width + 2).to(dtype)[:, 1 : width + 1]
-        for score_dtype in (torch.float32, torch.float64):
+        for score_dtype in shim.reals:
             score = torch.rand(9, dtype=score_dtype)
             truth = score.double() * (1 + features.double().square().sum(-1)).sqrt()
             actual = shim.last_layer(features, score)

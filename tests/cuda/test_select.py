@@ -14,11 +14,12 @@ from torch import Tensor
 
 import impsamp_fast as isf
 from impsamp_fast import Selection
-from tests.cuda.shim_device import ShimDevice, result_type
+from tests.cuda.shim_device import ShimDevice
 from tests.dtypes import DTYPES
 from tests.methods import METHODS
 from tests.ops.test_corrected import KINDS
 from tests.ops.test_select import CORRECTIONS
+from tests.shim.device import result_type
 
 SCORES = ["loss", "grad_norm", "last_layer", "p_wrong", "margin", "entropy"]
 # [K, C] that one launch takes, and that need several.
@@ -116,7 +117,7 @@ def test_every_shape(shuffled: ShimDevice, shape: tuple[int, int], dtype: torch.
 def test_the_most_rows_of_one_launch(
     shuffled: ShimDevice, method: str, correction: str | float
 ) -> None:
-    for dtype in (torch.float32, torch.float64):
+    for dtype in shuffled.reals:
         logits, target = problem(4096, 16, dtype)
         options = {"method": method, "correction": correction, "seed": 2}
         assert_selects(shuffled, logits, target, 512, "loss", **options)

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 import impsamp_fast as isf
-from tests.cuda.shim_device import KINDS, ShimDevice
+from tests.cuda.shim_device import ShimDevice
+from tests.shim.device import KINDS
 
 DTYPES = [torch.float32, torch.float64]
 

@@ -11,13 +11,15 @@ from torch import Tensor
 
 from impsamp_fast import Selection
 from impsamp_fast.ops import _metal_draw, _metal_rows
-from tests.cuda.shim_device import STATISTICS, DeviceDraw, Seed
 from tests.metal.fake_mps import FakeMPS, on_mps
+from tests.shim.device import STATISTICS, DeviceDraw, Seed
 from tests.shim.process import POISON, poisoned
 
 
 class MetalDevice:
-    """What the operators ask of Metal's launchers; float64 is skipped, since Metal has none."""
+    """What the operators ask of Metal's launchers."""
+
+    reals = (torch.float32,)  # of weights, scores and results
 
     def __init__(self, mps: FakeMPS) -> None:
         self.mps = mps
@@ -49,7 +51,6 @@ class MetalDevice:
         ignore_index: int | None = -100,
     ) -> dict[str, Tensor]:
         """The wanted statistics [K] of logits [K, C]; the arguments are row_stats'."""
-        _skip_double(logits)
         given = SimpleNamespace(
             logits=logits,
             target=target,
@@ -71,8 +72,6 @@ class MetalDevice:
 
     def last_layer(self, features: Tensor, score: Tensor) -> Tensor:
         """score [K] * sqrt(1 + |features|^2), features [K, D]."""
-        _skip_double(features)
-        _skip_double(score)
         product = score.clone()
         with self._running():
             _metal_rows.multiply_by_features(features, product)
@@ -82,7 +81,6 @@ class MetalDevice:
         self, weights: Tensor, n: int, method: str = "multinomial", seed: int | Seed = 0
     ) -> DeviceDraw:
         """n rows by contiguous weights [K] float32."""
-        _skip_double(weights)
         number = _metal_draw.method_of(method)
         index, prob = poisoned((n,), torch.int64), poisoned((n,), torch.float32)
         status = poisoned((1,), torch.int64)
@@ -111,9 +109,6 @@ class MetalDevice:
         ignore_index: int | None = -100,
     ) -> Selection:
         """The arguments are select's, for logits [K, C]."""
-        for tensor in (logits, features):
-            if tensor is not None:
-                _skip_double(tensor)
         power = not isinstance(correction, str)
         given = _seed(seed)
         arguments = (
@@ -131,7 +126,6 @@ class MetalDevice:
         self, score: Tensor, smoothing: float = 0.0, ignored: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """What rows are drawn by [K], and its tau, for contiguous scores [K]."""
-        _skip_double(score)
         with self._running():
             smoothed = torch.ops.impsamp_fast.smoothed.default
             return on_mps(smoothed, (score, smoothing, ignored), {})
@@ -140,7 +134,6 @@ class MetalDevice:
         self, prob: Tensor, drawn_by: Tensor, rows: int, kind: str, correction: str | float
     ) -> Tensor:
         """The weights of n drawn rows [n]."""
-        _skip_double(prob)
         rule, exponent = ("", correction) if not isinstance(correction, str) else (correction, None)
         with self._running():
             corrected = torch.ops.impsamp_fast.corrected.default
@@ -170,7 +163,6 @@ class MetalDevice:
 
     def _stage(self, name: str, *arguments: Any) -> list[Tensor]:
         """A stage's results; scalars are [1] outside and [] for the operator."""
-        _skip_double(arguments[0])
         operator = getattr(torch.ops.impsamp_fast, name).default
         scalar = [
             value.reshape(()) if isinstance(value, Tensor) and i and value.numel() == 1 else value
@@ -185,14 +177,7 @@ class MetalDevice:
 def _seed(seed: int | Seed) -> _metal_draw.Seed:
     if isinstance(seed, int):
         return _metal_draw.Seed((seed + 2**63) % 2**64 - 2**63)
-    if seed.from_generator:
-        pytest.skip("seeds of a generator are words on Metal")
     return _metal_draw.Seed(seed.value, seed.at)
-
-
-def _skip_double(tensor: Tensor) -> None:
-    if tensor.dtype == torch.float64:
-        pytest.skip("Metal has no double")
 
 
 def _check_written(output: Tensor) -> None:
