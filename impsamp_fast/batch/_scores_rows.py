@@ -36,14 +36,14 @@ class ScoresRows(WithTrainedLoss):
     _scorer: Scorer
     _log: StepLog
 
-    def _scored(self, x: Any, y: Tensor, index: Tensor | None) -> Scored:
-        """The rows with all that their scores are made of."""
+    def _scored(self, x: Any, y: Tensor, index: Tensor | None, *, aside: bool = False) -> Scored:
+        """The rows with all that their scores are made of; aside, it is no part of a step."""
         compiled = self._scorer.compile_seconds
         scored = self._with_what_it_takes(self._forward(x, y), x, index)
-        if self._scorer.compile_seconds == compiled:
-            self._log.mark("scoring", y.shape[0])
-        else:  # no step takes as long again
+        if self._scorer.compile_seconds != compiled:  # no step takes as long again
             self._log.stop()
+        elif not aside:
+            self._log.mark("scoring", y.shape[0])
         return scored
 
     def _forward(self, x: Any, y: Tensor, large: int | None = None) -> Scored:

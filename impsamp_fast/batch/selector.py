@@ -23,6 +23,7 @@ from impsamp_fast._watch import StatusWatch
 from impsamp_fast.batch._arguments import check_batch, check_draw_parts, check_parts, unpack
 from impsamp_fast.batch._first_call import FirstCall
 from impsamp_fast.batch._nested import gather, narrow
+from impsamp_fast.batch._overlap import Overlap
 from impsamp_fast.batch._pool import Pool, Rows, draw_pool
 from impsamp_fast.batch._row_drawer import Drawn
 from impsamp_fast.batch._scores_rows import ScoresRows
@@ -31,7 +32,7 @@ from impsamp_fast.batch._step_log import StepLog
 from impsamp_fast.batch._step_of_ranks import ranks_that_draw, rule_together, step_of_ranks
 from impsamp_fast.batch._trained_loss import TrainedLoss
 from impsamp_fast.batch._tuning import Tuning, axes_of
-from impsamp_fast.batch._user_score import ScoreFunction, UserScore
+from impsamp_fast.batch._user_score import Scored, ScoreFunction, UserScore
 from impsamp_fast.batch.break_even import BreakEven
 from impsamp_fast.batch.draw_rules import DrawRule
 from impsamp_fast.batch.filters import Filter
@@ -300,10 +301,19 @@ class Selector(ScoresRows, BatchStrategy):
         if self._of_ranks is not None:
             return step_of_ranks(self, self._of_ranks, x, y, index)
         importance = self._begin(x, y, index, timed=not is_compiling())
+        return None if importance is None else self._take(x, y, index, importance)
+
+    def _take(
+        self,
+        x: Any,
+        y: Tensor,
+        index: Tensor | None,
+        importance: bool,
+        scored: Scored | None = None,
+    ) -> MiniBatch | None:
+        """The first mini-batch of a large batch, which may have been scored."""
         K = y.shape[0]
-        if importance is None:
-            return None
-        x, y, drawn = self._draw(x, y, index, importance, self._seeds(y.device))
+        x, y, drawn = self._draw(x, y, index, importance, self._seeds(y.device), scored)
         self._log.note(importance, drawn, K)
         self._watch.add(self._step, drawn.found.status, drawn.found.explain)
         if drawn.sizes is None:
@@ -391,16 +401,61 @@ class Selector(ScoresRows, BatchStrategy):
             compile_seconds=self._scorer.compile_seconds,
         )
 
-    def batches(self, loader: Iterable[Any]) -> Iterator[MiniBatch]:
+    def batches(self, loader: Iterable[Any], *, overlap: bool = False) -> Iterator[MiniBatch]:
         """The mini-batch of each large batch of a loader, ``(x, y)`` or ``(x, y, index)`` each.
 
         A small batch that is skipped has none.
+
+        Args:
+            loader: the large batches.
+            overlap: True takes each large batch from the loader one training step earlier, and
+                scores it on CUDA beside that step, on a stream of its own, with the weights as they
+                are before it. Scores that are a step old cost variance, and are no bias. The
+                weights must be changed by a ``torch.optim.Optimizer``. On other devices the same
+                rows are drawn, and no time is saved. After ``load_state_dict`` the loader must give
+                the large batch that was taken early again.
+
+        Raises:
+            ValueError: for ``overlap`` with a ``group`` or ``BreakEven``.
         """
+        if overlap:
+            yield from self._overlapped(loader)
+            return
         for item in loader:
             batch = self(*unpack(item))
             while batch is not None:
                 yield batch
                 batch = self.pop()
+
+    def _overlapped(self, loader: Iterable[Any]) -> Iterator[MiniBatch]:
+        """Each large batch is scored before the last mini-batch of the one before is trained on."""
+        if self._of_ranks is not None:
+            raise ValueError("overlap is True, but the ranks of a group score together")
+        if self._rule.learns_times:
+            raise ValueError(f"overlap is True, but {self._rule!r} goes by what scoring takes")
+        last: MiniBatch | None = None
+        with Overlap() as overlap:
+            for item in loader:
+                x, y, index = unpack(item)
+                importance = self._decided(x, y, self._checked(x, y, index))
+                if importance is None:
+                    continue
+                scored = None
+                if importance:
+                    score = partial(self._scored, x, y, index, aside=True)
+                    scored = overlap.run(self.model, (x, y), y.device, score)
+                if last is not None:
+                    yield last
+                if scored is not None:
+                    overlap.take((scored.logits, scored.features))
+                self._log.begin(y.device, self._rule)
+                last = self._take(x, y, index, importance, scored)
+                while self._pool:
+                    assert last is not None
+                    yield last
+                    last = self.pop()
+        if last is not None:
+            yield last
 
     def state_dict(self) -> dict[str, Any]:
         """``seed``, ``step``, ``faulty_rows``, ``pool`` and the states of ``start`` and ``counts``.
@@ -456,12 +511,21 @@ class Selector(ScoresRows, BatchStrategy):
 
     def _begin(self, x: Any, y: Tensor, index: Tensor | None, timed: bool = False) -> bool | None:
         """Checks the large batch; whether this step is by importance, None if it is left out."""
-        K = self._check_batch(x, y, index)
-        self._check_size(K)
+        K = self._checked(x, y, index)
         if timed:
             self._log.begin(y.device, self._rule)
         else:
             self._log.stop()
+        return self._decided(x, y, K)
+
+    def _checked(self, x: Any, y: Tensor, index: Tensor | None) -> int:
+        """The number of rows K of a large batch that can be taken."""
+        K = self._check_batch(x, y, index)
+        self._check_size(K)
+        return K
+
+    def _decided(self, x: Any, y: Tensor, K: int) -> bool | None:
+        """Whether the step is by importance, None if it is left out."""
         self._look_at_last_steps()
         importance = self._decide(K)
         if importance is not None:
@@ -550,11 +614,12 @@ class Selector(ScoresRows, BatchStrategy):
         index: Tensor | None,
         importance: bool,
         seeds: Sequence[int | Tensor],
+        scored: Scored | None = None,
     ) -> tuple[Any, Tensor, Drawn]:
         """The rows of a step, x and y and how they were drawn: what a CUDA graph captures."""
         K = y.shape[0]
         if importance:
-            scored = self._scored(x, y, index)
+            scored = self._scored(x, y, index) if scored is None else scored
             if len(seeds) == 1:
                 drawn = self._drawer().draw(scored, self.n, seeds[0])
             else:

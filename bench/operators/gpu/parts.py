@@ -179,6 +179,7 @@ PARTS = {
     "select_graph": Part(select_graph, 50, ("cuda",)),
     "wide": Part(wide, 110),
     "two_circles": Part(steps.two_circles_cases, 60),
+    "pictures": Part(steps.picture_cases, 60),
     "synchronisations": Part(steps.synchronisations, 30, ("cuda",)),
     "draw": Part(draw, 60),
 }

@@ -7,33 +7,42 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 import impsamp_fast as isf
 from bench.operators.gpu.scale import Scale
 from bench.operators.gpu.timing import usable
 from bench.report.operator_tables import OURS
-from bench.tasks import two_circles
-
-TASK = two_circles.TASK
+from bench.tasks import cifar10, two_circles
+from bench.tasks.task import Task
 
 Step = Callable[[], object]
 
 
-class TwoCircles:
-    """Two Circles with one way to train, on blocks of a pool that is on the device."""
+class Training:
+    """A task's network with one way to train, on blocks of a pool that is on the device.
 
-    def __init__(self, device: torch.device, **adam: bool) -> None:
+    Args:
+        task: whose network and sizes.
+        pool: x and y, in random order.
+        device: where.
+        adam: further options of Adam.
+    """
+
+    def __init__(
+        self, task: Task, pool: tuple[Tensor, Tensor], device: torch.device, **adam: bool
+    ) -> None:
         torch.manual_seed(0)
-        x, y = (tensor.to(device) for tensor in two_circles.sample(2**16, seed=1))
-        large, mini = TASK.large, TASK.mini
-        self.large = itertools.cycle(zip(x.split(large), y.split(large), strict=True))
-        self.mini = itertools.cycle(zip(x.split(mini), y.split(mini), strict=True))
-        self.model = two_circles.network().to(device)
+        x, y = (tensor.to(device) for tensor in pool)
+        self.task = task
+        self.large = itertools.cycle(zip(x.split(task.large), y.split(task.large), strict=True))
+        self.mini = itertools.cycle(zip(x.split(task.mini), y.split(task.mini), strict=True))
+        self.model = task.network().to(device)
         parameters = self.model.parameters()
-        self.optimizer = torch.optim.Adam(parameters, lr=TASK.learning_rate, **adam)
+        self.optimizer = torch.optim.Adam(parameters, lr=task.learning_rate, **adam)
 
     def selector(self, start: isf.StartRule | None = None) -> isf.Selector:
-        return isf.Selector(self.model, TASK.mini, correction="none", start=start, seed=0)
+        return isf.Selector(self.model, self.task.mini, correction="none", start=start, seed=0)
 
     def uniform(self) -> None:
         """A step as plain torch does it; rows come in random order, so a block is a sample."""
@@ -42,34 +51,46 @@ class TwoCircles:
         F.cross_entropy(self.model(x), y).backward()
         self.optimizer.step()
 
-    def importance(self, selector: isf.Selector) -> None:
-        batch = selector(*next(self.large))
+    def on(self, batch: isf.MiniBatch) -> None:
+        """A step on rows that were drawn."""
         self.optimizer.zero_grad()
         batch.mean(F.cross_entropy(self.model(batch.x), batch.y, reduction="none")).backward()
         self.optimizer.step()
 
 
+def on_two_circles(device: torch.device, **adam: bool) -> Training:
+    return Training(two_circles.TASK, two_circles.sample(2**16, seed=1), device, **adam)
+
+
+def on_pictures(device: torch.device) -> Training:
+    """CIFAR-10's network on noise, which takes as long as pictures."""
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(2**14, 3, 32, 32, generator=generator)
+    y = torch.randint(10, (len(x),), generator=generator)
+    return Training(cifar10.TASK, (x, y), device)
+
+
 def graphed(device: torch.device, start: isf.StartRule | None = None) -> Step:
-    training = TwoCircles(device, capturable=device.type == "cuda")
+    training = on_two_circles(device, capturable=device.type == "cuda")
     step = isf.GraphStep(training.selector(start), training.optimizer)
     return lambda: step(*next(training.large))
 
 
-def eager(device: torch.device) -> Step:
-    training = TwoCircles(device)
+def eager(training: Training) -> Step:
     selector = training.selector()
-    return lambda: training.importance(selector)
+    return lambda: training.on(selector(*next(training.large)))
 
 
-def plain(device: torch.device, **adam: bool) -> Step:
-    return TwoCircles(device, **adam).uniform
+def overlapped(training: Training) -> Step:
+    batches = training.selector().batches(training.large, overlap=True)
+    return lambda: training.on(next(batches))
 
 
 def two_circles_cases(scale: Scale) -> dict[str, Any]:
     device = scale.device
     in_graph, by_selector = "in one graph", "by a Selector, without a graph"
     never = isf.After(10**12)
-    ours = {by_selector: eager(device)}
+    ours = {by_selector: eager(on_two_circles(device))}
     if scale.graphs:
         ours = {
             in_graph: graphed(device),
@@ -80,28 +101,58 @@ def two_circles_cases(scale: Scale) -> dict[str, Any]:
         for _ in range(10):  # eager steps, then the capture
             step()
     works, missing = usable(
-        {"eager torch, uniform": plain(device), "the same, fused Adam": plain(device, fused=True)}
+        {
+            "eager torch, uniform": on_two_circles(device).uniform,
+            "the same, fused Adam": on_two_circles(device, fused=True).uniform,
+        }
     )
-    times = scale.timer.in_turns({**ours, **works})
-    prefix = f"Two Circles step, K={TASK.large}, n={TASK.mini}"
-    cases = []
-    for name in ours:
-        beside = {peer: times[peer] for peer in works}
-        cases.append(
+    return cases_of(scale, two_circles.TASK, "Two Circles", ours, works, missing)
+
+
+def picture_cases(scale: Scale) -> dict[str, Any]:
+    ours = {
+        "by a Selector": eager(on_pictures(scale.device)),
+        "by a Selector that scores beside the training": overlapped(on_pictures(scale.device)),
+    }
+    for step in ours.values():
+        for _ in range(10):
+            step()
+    peer = {"eager torch, uniform": on_pictures(scale.device).uniform}
+    return cases_of(scale, cifar10.TASK, "CIFAR-10", ours, peer, {})
+
+
+def cases_of(
+    scale: Scale,
+    task: Task,
+    name: str,
+    ours: dict[str, Step],
+    peers: dict[str, Step],
+    missing: dict[str, str],
+) -> dict[str, Any]:
+    """Each of our ways to do a step beside all peers."""
+    times = scale.timer.in_turns({**ours, **peers})
+    beside = {peer: times[peer] for peer in peers}
+    return {
+        "cases": [
             {
-                "name": f"{prefix}, {name}",
-                "microseconds": {OURS: times[name], **beside},
+                "name": f"{name} step, K={task.large}, n={task.mini}, {way}",
+                "microseconds": {OURS: times[way], **beside},
                 "missing": missing,
             }
-        )
-    return {"cases": cases}
+            for way in ours
+        ]
+    }
 
 
 def synchronisations(scale: Scale) -> dict[str, Any]:
     """How often the host waits for the GPU in so many steps, as torch's debug mode counts."""
     found = {}
-    for name, make in (("Selector", eager), ("GraphStep", graphed), ("eager torch", plain)):
-        step = make(scale.device)
+    steps = {
+        "Selector": eager(on_two_circles(scale.device)),
+        "GraphStep": graphed(scale.device),
+        "eager torch": on_two_circles(scale.device).uniform,
+    }
+    for name, step in steps.items():
         for _ in range(10):
             step()
         found[name] = waits_in(step, scale)
