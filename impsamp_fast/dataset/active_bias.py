@@ -1,20 +1,20 @@
 """Active bias: the more the probability of a sample's true class varies, the likelier."""
 
-from typing import ClassVar, Literal, final, get_args
+from typing import Literal, final, get_args
 
 import torch
 from torch import Tensor
 
 from impsamp_fast._checks import check_number
 from impsamp_fast._faults import OnFault
+from impsamp_fast.dataset._recording import RecordingSampler
 from impsamp_fast.dataset.sample_memory import SampleMemory
-from impsamp_fast.dataset.weighted import WeightedSampler
 
 Correction = Literal["normalized", "none"]
 
 
 @final
-class ActiveBias(WeightedSampler):
+class ActiveBias(RecordingSampler):
     r"""Draws samples by how uncertain their prediction is over the training.
 
     Chang et al. (2017): with the variance var of a sample's n probabilities of its true class so
@@ -44,10 +44,6 @@ class ActiveBias(WeightedSampler):
     Raises:
         TypeError, ValueError: for an argument that is not as described.
     """
-
-    tables: ClassVar = {
-        "relative": (torch.float32, 1.0),  # N times the probability of its last draw
-    }
 
     memory: SampleMemory
 
@@ -80,11 +76,8 @@ class ActiveBias(WeightedSampler):
         epsilon = deviation.mean(dtype=torch.float64) if self.epsilon is None else self.epsilon
         return deviation.add_(epsilon)
 
-    def _record(self, index: Tensor, relative: Tensor) -> None:
-        self._tables["relative"][index] = relative
-
     def _weight(self, index: Tensor) -> Tensor:
         if self.correction == "none":
-            return super()._weight(index)
-        inverse = self._tables["relative"][index].reciprocal_()
+            return torch.ones(len(index), dtype=torch.float32, device="cpu")
+        inverse = super()._weight(index)
         return inverse.div_(inverse.mean())

@@ -9,7 +9,8 @@ from torch import Tensor
 from impsamp_fast._checks import check_number
 from impsamp_fast._faults import OnFault
 from impsamp_fast.dataset._feedback import Feedback
-from impsamp_fast.dataset.weighted import WeightedSampler
+from impsamp_fast.dataset._projection import projected
+from impsamp_fast.dataset._recording import RecordingSampler
 
 # By default an epoch is drawn in that many blocks. The authors learn after each mini-batch, with a
 # tree of sums; here a block costs a pass over the N samples, and 16 of them cost little.
@@ -20,7 +21,7 @@ _LARGEST_RATE = 1e30
 
 
 @final
-class Bandit(WeightedSampler):
+class Bandit(RecordingSampler):
     r"""Draws samples by a distribution that bandit feedback keeps up to date.
 
     Liu et al. (2020): the distribution p is to minimise :math:`\sum_j a_j / p_j` with
@@ -60,9 +61,8 @@ class Bandit(WeightedSampler):
         TypeError, ValueError: for an argument that is not as described.
     """
 
-    tables: ClassVar = {
+    tables: ClassVar = RecordingSampler.tables | {
         "log_weight": (torch.float32, 0.0),  # ln w, and ln pi where a block has just been drawn
-        "relative": (torch.float32, 1.0),  # pi in the last draw of the sample
     }
 
     memory: Feedback
@@ -105,37 +105,3 @@ class Bandit(WeightedSampler):
     def _learn(self, index: Tensor, grad_norm: Tensor) -> None:
         reward = grad_norm.to(torch.float32).square() / self._tables["relative"][index].pow_(3)
         self._tables["log_weight"].index_add_(0, index, reward, alpha=self.rate)
-
-    def _record(self, index: Tensor, relative: Tensor) -> None:
-        self._tables["relative"][index] = relative
-
-    def _weight(self, index: Tensor) -> Tensor:
-        return self._tables["relative"][index].reciprocal_()
-
-
-def projected(weight: Tensor, floor: float, scale: float = 1.0) -> Tensor:
-    """max(floor, c weight) with the c that makes its mean 1.
-
-    Args:
-        weight: [N], not negative, not all zero.
-        floor: less than 1.
-        scale: a guess of c, positive.
-    """
-    size = len(weight)
-
-    def rescaled(below: Tensor) -> float:
-        rest: float = torch.where(below, 0, weight).sum().item()
-        return (size - floor * int(below.count_nonzero())) / rest
-
-    # Newton's method on the sum, which is convex in c, and linear between the points where a weight
-    # reaches the floor. From any guess its first step goes beyond the solution, unless the guess
-    # holds all weights at the floor; from there c falls, and more and more weights are held.
-    below = weight < floor / scale
-    scale = size / weight.sum().item() if below.all() else rescaled(below)
-    below = weight < floor / scale
-    while True:
-        scale = rescaled(below)
-        more = below | (weight < floor / scale)
-        if more.count_nonzero() == below.count_nonzero():
-            return (weight * scale).clamp_(min=floor)
-        below = more

@@ -10,8 +10,31 @@ from impsamp_fast.dataset.sample_memory import SampleMemory
 from impsamp_fast.dataset.sampler import shuffled
 
 
+class _ByLastLoss(Pruning):
+    """Looks at the last losses."""
+
+    memory: SampleMemory
+
+    def __init__(
+        self,
+        size: int,
+        epochs: int,
+        *,
+        ratio: float = 0.5,
+        full_after: float = 0.875,
+        on_fault: OnFault = "raise",
+        seed: int | None = None,
+    ) -> None:
+        memory = SampleMemory(size, track=("loss",), on_fault=on_fault)
+        super().__init__(size, epochs, ratio=ratio, full_after=full_after, seed=seed, memory=memory)
+
+    def scores(self) -> Tensor:
+        """The last losses, [N] float32, NaN where there is none."""
+        return self.memory.loss
+
+
 @final
-class InfoBatch(WeightedPruning):
+class InfoBatch(_ByLastLoss, WeightedPruning):
     r"""Leaves out a random share of the samples of small loss in each epoch.
 
     Qin et al. (2024): of the B samples whose last loss is below the mean of all last losses,
@@ -39,28 +62,9 @@ class InfoBatch(WeightedPruning):
         TypeError, ValueError: for an argument that is not as described.
     """
 
-    memory: SampleMemory
-
-    def __init__(
-        self,
-        size: int,
-        epochs: int,
-        *,
-        ratio: float = 0.5,
-        full_after: float = 0.875,
-        on_fault: OnFault = "raise",
-        seed: int | None = None,
-    ) -> None:
-        memory = SampleMemory(size, track=("loss",), on_fault=on_fault)
-        super().__init__(size, epochs, ratio=ratio, full_after=full_after, seed=seed, memory=memory)
-
-    def scores(self) -> Tensor:
-        """The last losses, [N] float32, NaN where there is none."""
-        return self.memory.loss
-
 
 @final
-class RandomPruning(Pruning):
+class RandomPruning(_ByLastLoss):
     r"""Leaves out as many samples per epoch as InfoBatch would, but any of them: its baseline.
 
     Of the N samples :math:`\lfloor rB \rfloor` are left out at random, where B is the number of
@@ -81,25 +85,6 @@ class RandomPruning(Pruning):
     Raises:
         TypeError, ValueError: for an argument that is not as described.
     """
-
-    memory: SampleMemory
-
-    def __init__(
-        self,
-        size: int,
-        epochs: int,
-        *,
-        ratio: float = 0.5,
-        full_after: float = 0.875,
-        on_fault: OnFault = "raise",
-        seed: int | None = None,
-    ) -> None:
-        memory = SampleMemory(size, track=("loss",), on_fault=on_fault)
-        super().__init__(size, epochs, ratio=ratio, full_after=full_after, seed=seed, memory=memory)
-
-    def scores(self) -> Tensor:
-        """The last losses, [N] float32, NaN where there is none."""
-        return self.memory.loss
 
     def _kept(self, easy: Tensor, dropped: int, seed: int) -> Tensor:
         return shuffled(self.size, seed)[: self.size - dropped]

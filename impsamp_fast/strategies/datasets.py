@@ -7,14 +7,17 @@ from impsamp_fast.dataset import (
     CachedErrors,
     EarlyImportance,
     EpochAccuracyFilter,
+    EvolvedPruning,
     InfoBatch,
     OnlineBatchSelection,
     RandomPruning,
     RandomSubsets,
     RecencyBias,
+    RobustImportance,
     SlidingWindow,
 )
 from impsamp_fast.strategies.assist import BIBTEX as SMEDAS
+from impsamp_fast.strategies.cheng import BIBTEX as CHENG
 from impsamp_fast.strategies.registry import register
 
 QUERCIA = """
@@ -66,6 +69,17 @@ LIU = """
   booktitle = {Advances in Neural Information Processing Systems},
   volume    = {33},
   year      = {2020}
+}
+"""
+
+JOHNSON = """
+@inproceedings{johnson2018training,
+  author    = {Johnson, Tyler B. and Guestrin, Carlos},
+  title     = {Training Deep Models Faster with Robust, Approximate Importance Sampling},
+  booktitle = {Advances in Neural Information Processing Systems},
+  volume    = {31},
+  pages     = {7265--7275},
+  year      = {2018}
 }
 """
 
@@ -127,10 +141,12 @@ register("online-batch", level="dataset", bibtex=LOSHCHILOV)(OnlineBatchSelectio
 register("recency-bias", level="dataset", bibtex=SONG)(RecencyBias)
 register("active-bias", level="dataset", bibtex=CHANG)(ActiveBias)
 register("bandit", level="dataset", bibtex=LIU)(Bandit)
+register("rais", level="dataset", bibtex=JOHNSON)(RobustImportance)
 register("infobatch", level="dataset", bibtex=QIN)(InfoBatch)
 register("epoch-accuracy", level="dataset", bibtex=SMEDAS)(EpochAccuracyFilter)
 register("batch-loss", level="dataset", bibtex=ZHOU2026 + QIN)(BatchLossPruning)
 register("seta", level="dataset", bibtex=ZHOU2025)(SlidingWindow)
 register("evos", level="dataset", bibtex=ZHANG)(CachedErrors)
+register("eswp", level="dataset", bibtex=CHENG)(EvolvedPruning)
 register("rs2", level="dataset", bibtex=OKANOVIC)(RandomSubsets)
 register("random-pruning", level="dataset", bibtex="")(RandomPruning)

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from impsamp_fast.dataset import Bandit
-from impsamp_fast.dataset.bandit import projected
+from impsamp_fast.dataset._projection import projected
 from tests.goodness import fits
 
 

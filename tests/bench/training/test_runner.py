@@ -93,9 +93,7 @@ def test_every_strategy_continues_as_if_not_interrupted(
     # Twelve steps are two whole epochs of the pool, and in the middle of one where samples are
     # left out.
     monkeypatch.setattr(time_split, "FEWEST", 1)
-    # The state of "divbs" is a Selector's, as of many, and its steps take ten times as long.
-    names = [name for name in strategies.names() if name != "divbs"]
-    assert_continues_as_if_not_interrupted(tmp_path, monkeypatch, COUNTED, names)
+    assert_continues_as_if_not_interrupted(tmp_path, monkeypatch, COUNTED, strategies.names())
 
 
 def test_epochs_of_a_step_budget_are_counted(tmp_path: Path) -> None:
