@@ -60,9 +60,6 @@ class Budget:
         assert self.seconds is not None
         return seconds / self.seconds
 
-    def spent(self, steps: int, seconds: float) -> bool:
-        return self.share(steps, seconds) >= 1
-
 
 @dataclass(frozen=True)
 class Task:

@@ -14,7 +14,7 @@ from bench.tasks.task import Budget, Data, Task
 from bench.training.pickers import BatchPicker, make_picker
 from bench.training.preparing import prepare
 from bench.training.strategies import Strategy
-from bench.training.stream import Stream
+from bench.training.stream import Shuffled, Stream
 from impsamp_fast import row_stats
 from impsamp_fast.batch._nested import with_format
 
@@ -28,7 +28,8 @@ class Training:
     """A run that can be advanced, stored and taken up again.
 
     The seed decides the initial weights, the order of the data and the draws; the first two are
-    the same for every strategy. `epochs` is what data-set level strategies are told to plan for.
+    the same for every strategy. `epochs` is what data-set level strategies are told to plan for,
+    `shuffled` the pool as the seed orders it, where other runs have it as well.
     """
 
     def __init__(
@@ -40,12 +41,10 @@ class Training:
         start: str,
         epochs: int = 1,
         learning_rate: float | None = None,
+        shuffled: Shuffled | None = None,
     ) -> None:
         torch.manual_seed(seed)
         self.task, self.data, self.strategy = task, data, strategy
-        # The fastest format of pictures on a CPU.
-        test_x = with_format(data.test_x, torch.channels_last)
-        self.test_rows = test_x.split(EVALUATED_AT_ONCE)
         self.model = task.network()
         rate = learning_rate or task.learning_rate
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=rate)
@@ -57,7 +56,8 @@ class Training:
         self.picker = make_picker(
             strategy, trained, task, data, start, epochs, seed, **self.prepared
         )
-        self.stream = Stream(data, seed, task.count_picks or strategy.takes_numbers)
+        shuffled = Shuffled(data, seed) if shuffled is None else shuffled
+        self.stream = Stream(shuffled, task.count_picks or strategy.takes_numbers)
         self.curve: dict[str, list[float]] = {"step": [], "seconds": [], "accuracy": [], "loss": []}
         self.pictures: dict[str, np.ndarray] = {}
 
@@ -116,7 +116,9 @@ class Training:
         self.optimizer.step()
 
     def test_logits(self) -> Tensor:
-        return torch.cat([self.model(x) for x in self.test_rows])
+        # The fastest format of pictures on a CPU.
+        rows = self.data.test_x.split(EVALUATED_AT_ONCE)
+        return torch.cat([self.model(with_format(x, torch.channels_last)) for x in rows])
 
     @torch.no_grad()
     def loss_quantiles(self) -> list[float]:

@@ -9,6 +9,7 @@ DIR/results.json, DIR/pictures.npz   everything, once all runs are there
 import math
 import sys
 import time
+from collections import deque
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,9 @@ from bench.training.collecting import collect, collect_pictures
 from bench.training.comparison import Comparison
 from bench.training.run import Training
 from bench.training.strategies import STRATEGIES, Strategy
+from bench.training.stream import Shuffled
 
-CHECKPOINT_SECONDS = 10.0
+CHECKPOINT_SECONDS = 30.0
 WARM_UP_STEPS = 20
 PACE_STEPS = 200  # of uniform sampling, timed to say how many epochs fit into a time budget
 
@@ -40,29 +42,23 @@ def run_all(comparison: Comparison, data: Data) -> dict[str, Any]:
     comparison = replace(comparison, pool=len(data.y))
     if comparison.has_dataset_level:
         comparison = replace(comparison, epochs=epochs_to_plan(comparison, data))
-    # Seed by seed, so that a machine that slows down in between hits all strategies alike.
-    plan = [(s, seed) for seed in range(comparison.seeds) for s in comparison.strategies]
-    warmed_up = False
-    from_disk = 0
-    runs = []
-    with tqdm(total=len(plan), unit="run", disable=None) as bar:
-        for strategy, seed in plan:
-            bar.set_description(f"{strategy.label}, seed {seed}")
-            run = finished(comparison, strategy, seed)
-            if run is None:
-                if not warmed_up:
-                    warm_up(comparison, data)
-                    warmed_up = True
-                run = run_one(comparison, data, strategy, seed, bar)
-            else:
-                from_disk += 1
-            runs.append(run)
-            bar.update(round(bar.n) + 1 - bar.n)
-            if bar.disable:  # no terminal: lines instead
-                line = f"{len(runs)} of {len(plan)} runs: {outcome(strategy, seed, run)}"
-                print(line, file=sys.stderr, flush=True)
+    size = len(comparison.strategies)
+    from_disk, warmed_up = 0, False
+    runs: list[dict[str, Any]] = []
+    with tqdm(total=comparison.seeds * size, unit="run", disable=None) as bar:
+        for seed in range(comparison.seeds):
+            bar.set_description(f"seed {seed}")
+            done = {s.name: finished(comparison, s, seed) for s in comparison.strategies}
+            missing = [s for s in comparison.strategies if done[s.name] is None]
+            from_disk += size - len(missing)
+            if missing and not warmed_up:
+                warm_up(comparison, data)
+                warmed_up = True
+            bar.update(size - len(missing))
+            made = run_in_turns(comparison, data, seed, missing, bar)
+            runs += [made.get(s.name) or done[s.name] for s in comparison.strategies]
     if from_disk:
-        print(f"{from_disk} of {len(plan)} runs taken from {comparison.out / 'runs'}")
+        print(f"{from_disk} of {len(runs)} runs taken from {comparison.out / 'runs'}")
     results = collect(comparison, data, runs)
     write_json(comparison.out / "results.json", results)
     pictures = collect_pictures(comparison, data)
@@ -110,50 +106,97 @@ def epochs_to_plan(comparison: Comparison, data: Data) -> int:
     return epochs
 
 
-def run_one(
-    comparison: Comparison, data: Data, strategy: Strategy, seed: int, bar: "tqdm[Any]"
-) -> dict[str, Any]:
-    """One run from its start, or from where it was interrupted, to its record on disk."""
-    training = Training(
-        comparison.task,
-        data,
-        strategy,
-        seed,
-        comparison.start,
-        comparison.epochs,
-        comparison.rate_of(strategy),
-    )
-    if strategy.fast or comparison.task.compiled:
-        training.warm_up()
-    checkpoint = comparison.path_of(strategy, seed, "pt")
-    restore(training, checkpoint, comparison.key(strategy, seed))
-    budget = comparison.budget_of(strategy)
-    saved, before = time.monotonic(), bar.n
-    while not budget.spent(training.steps, training.seconds):
-        training.advance(budget)
-        share_done = budget.share(training.steps, training.seconds)
-        bar.update(before + min(0.99, share_done) - bar.n)
-        if time.monotonic() - saved > CHECKPOINT_SECONDS:
-            store(training, checkpoint, comparison.key(strategy, seed))
-            saved = time.monotonic()
-    record = {
-        "strategy": strategy.name,
-        "seed": seed,
-        "key": comparison.key(strategy, seed),
-        "importance_steps": training.picker.importance_steps,
-        "loss_quantiles": training.loss_quantiles(),
-        "split_us": time_split.measure(training),
-        "curve": training.curve,
-    }
-    pictures = dict(training.pictures)
-    if training.picker.counts is not None:
-        pictures["counts"] = training.picker.counts.counts.numpy()
-    arrays = comparison.path_of(strategy, seed, "npz")
-    write_atomically(arrays, lambda partial: np.savez_compressed(partial, **pictures))
-    # Last: the record's presence says that the run is finished.
-    write_json(comparison.path_of(strategy, seed, "json"), record)
-    checkpoint.unlink(missing_ok=True)
-    return record
+def run_in_turns(
+    comparison: Comparison, data: Data, seed: int, strategies: list[Strategy], bar: "tqdm[Any]"
+) -> dict[str, dict[str, Any]]:
+    """The records of a seed's runs, which train in turns from one evaluation to the next.
+
+    A machine that slows down for a while then slows down all of them.
+    """
+    shuffled = Shuffled(data, seed)
+    waiting = deque(Run(comparison, shuffled, strategy, seed) for strategy in strategies)
+    begin, shares, records = bar.n, dict.fromkeys((s.name for s in strategies), 0.0), {}
+    while waiting:
+        run = waiting.popleft()
+        name = run.strategy.name
+        if run.advance():
+            waiting.append(run)
+        else:
+            records[name] = run.finish()
+            if bar.disable:  # no terminal: lines instead
+                line = outcome(run.strategy, seed, records[name])
+                print(f"{round(begin) + len(records)} of {bar.total} runs: {line}", file=sys.stderr)
+        shares[name] = run.share
+        bar.update(begin + sum(shares.values()) - bar.n)
+    return records
+
+
+class Run:
+    """A run under way, from its start or from where it was interrupted, to its record on disk."""
+
+    def __init__(
+        self, comparison: Comparison, shuffled: Shuffled, strategy: Strategy, seed: int
+    ) -> None:
+        self.strategy, self.seed = strategy, seed
+        self.key = comparison.key(strategy, seed)
+        self.budget = comparison.budget_of(strategy)
+        self.paths = {
+            suffix: comparison.path_of(strategy, seed, suffix) for suffix in ("pt", "npz", "json")
+        }
+        self.training = Training(
+            comparison.task,
+            shuffled.data,
+            strategy,
+            seed,
+            comparison.start,
+            comparison.epochs,
+            comparison.rate_of(strategy),
+            shuffled,
+        )
+        if strategy.fast or comparison.task.compiled:
+            self.training.warm_up()
+        restore(self.training, self.paths["pt"], self.key)
+        self.saved = time.monotonic()
+        self.random_state = torch.get_rng_state()
+
+    @property
+    def share(self) -> float:
+        """How much of the budget is spent, 1 at its end."""
+        return min(1.0, self.budget.share(self.training.steps, self.training.seconds))
+
+    def advance(self) -> bool:
+        """Trains until the next evaluation; whether there is more to do."""
+        torch.set_rng_state(self.random_state)
+        if self.share < 1:  # a run that was interrupted at its end has no more to do
+            self.training.advance(self.budget)
+        if time.monotonic() - self.saved > CHECKPOINT_SECONDS:
+            store(self.training, self.paths["pt"], self.key)
+            self.saved = time.monotonic()
+        self.random_state = torch.get_rng_state()
+        return self.share < 1
+
+    def finish(self) -> dict[str, Any]:
+        """The record, which is on disk then."""
+        training = self.training
+        record = {
+            "strategy": self.strategy.name,
+            "seed": self.seed,
+            "key": self.key,
+            "importance_steps": training.picker.importance_steps,
+            "loss_quantiles": training.loss_quantiles(),
+            "split_us": time_split.measure(training),
+            "curve": training.curve,
+        }
+        pictures = dict(training.pictures)
+        if training.picker.counts is not None:
+            pictures["counts"] = training.picker.counts.counts.numpy()
+        write_atomically(
+            self.paths["npz"], lambda partial: np.savez_compressed(partial, **pictures)
+        )
+        # Last: the record's presence says that the run is finished.
+        write_json(self.paths["json"], record)
+        self.paths["pt"].unlink(missing_ok=True)
+        return record
 
 
 def warm_up(comparison: Comparison, data: Data) -> None:

@@ -8,6 +8,17 @@ from torch import Tensor
 from bench.tasks.task import Data
 
 
+class Shuffled:
+    """A pool in the order that a seed gives it. All runs of a seed share the copy."""
+
+    def __init__(self, data: Data, seed: int) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        self.order = torch.randperm(len(data.y), generator=generator)
+        self.state = generator.get_state()  # where a run goes on to draw from
+        self.data = data
+        self.x, self.y = data.x[self.order], data.y[self.order]
+
+
 class Stream:
     """Blocks of contiguous rows from a pool that is shuffled once.
 
@@ -16,11 +27,11 @@ class Stream:
     blocks are not the same ones again.
     """
 
-    def __init__(self, data: Data, seed: int, with_index: bool) -> None:
-        self.generator = torch.Generator().manual_seed(seed)
-        self.order = torch.randperm(len(data.y), generator=self.generator)
-        self.data = data
-        self.x, self.y = data.x[self.order], data.y[self.order]
+    def __init__(self, shuffled: Shuffled, with_index: bool) -> None:
+        self.generator = torch.Generator()
+        self.generator.set_state(shuffled.state)
+        self.data, self.order = shuffled.data, shuffled.order
+        self.x, self.y = shuffled.x, shuffled.y
         self.position, self.with_index = 0, with_index
 
     def next(self, rows: int) -> tuple[Tensor, Tensor, Tensor | None]:

@@ -44,7 +44,7 @@ def comparison(out: Path, task: Task = TINY, names: list[str] | None = None) -> 
 def assert_continues_as_if_not_interrupted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: Task, names: list[str]
 ) -> None:
-    """Each run is stopped once, in the middle, and taken up from its checkpoint."""
+    """The runs of each seed are stopped once, in the middle, and taken up from checkpoints."""
     data = tiny_data(tmp_path)
     whole = run_all(comparison(tmp_path / "whole", task, names), data)
 
@@ -52,7 +52,7 @@ def assert_continues_as_if_not_interrupted(
     advance = Training.advance
 
     def interrupted(self: Training, budget: Budget) -> None:
-        # Once per run: the state that is loaded afterwards has these steps behind it.
+        # Once per seed: the states that are loaded afterwards have their steps behind them.
         if self.steps == 12 and not hasattr(self, "resumed"):
             raise KeyboardInterrupt
         advance(self, budget)
@@ -73,7 +73,7 @@ def assert_continues_as_if_not_interrupted(
             break
         except KeyboardInterrupt:
             interruptions += 1
-    assert interruptions == len(whole["runs"])
+    assert interruptions == parts.seeds
 
     for before, after in zip(whole["runs"], results["runs"], strict=True):
         for quantity in ("step", "accuracy", "loss"):

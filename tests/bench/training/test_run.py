@@ -59,7 +59,7 @@ def test_a_time_budget_is_evaluated_at_common_moments(monkeypatch: pytest.Monkey
     data = tiny_data(Path())
     training = Training(QUICK_TASK, data, STRATEGIES["uniform"], seed=0, start="always")
     budget = Budget(seconds=8.0)
-    while not budget.spent(training.steps, training.seconds):
+    while budget.share(training.steps, training.seconds) < 1:
         training.advance(budget)
     seconds = training.curve["seconds"]
     assert len(seconds) == EVALUATIONS

@@ -45,13 +45,13 @@ def test_finished_runs_are_reused_only_with_the_same_settings(
     (tmp_path / "runs" / "uniform-1.json").unlink()
 
     trained = []
-    run_one = runner.run_one
+    begin = runner.Run.__init__
 
-    def spy(*args: Any) -> dict[str, Any]:
+    def spy(self: runner.Run, *args: Any) -> None:
         trained.append((args[2].name, args[3]))
-        return run_one(*args)
+        begin(self, *args)
 
-    monkeypatch.setattr(runner, "run_one", spy)
+    monkeypatch.setattr(runner.Run, "__init__", spy)
     second = run_all(comparison(tmp_path, names=names), data)
     assert trained == [("uniform", 1)]
     assert f"3 of 4 runs taken from {tmp_path / 'runs'}\n" in capsys.readouterr().out

@@ -3,12 +3,13 @@
 import torch
 
 from bench.tasks.task import Data
-from bench.training.stream import Stream
+from bench.training.stream import Shuffled, Stream
 
 
 def test_a_stream_gives_each_row_at_most_once_per_epoch() -> None:
     x = torch.arange(100.0)[:, None]
-    stream = Stream(Data(x, torch.arange(100), x, torch.arange(100)), seed=0, with_index=True)
+    data = Data(x, torch.arange(100), x, torch.arange(100))
+    stream = Stream(Shuffled(data, seed=0), with_index=True)
     epoch = []
     while stream.position + 16 <= 100:
         rows, y, index = stream.next(16)
