@@ -37,7 +37,8 @@ def summarise(results: dict[str, Any]) -> list[dict[str, Any]]:
             "importance_steps": fmean(run["importance_steps"] for run in runs),
             "seconds": fmean(run["curve"]["seconds"][-1] for run in runs),
             "split_us": {
-                stage: fmean(run["split_us"][stage] for run in runs) for stage in (*STAGES, "step")
+                stage: fmean(run["split_us"][stage] for run in runs)
+                for stage in (*PAPER_STAGES, "step")
             },
         }
         row["select_share"] = row["split_us"]["select"] / row["split_us"]["step"]
@@ -113,7 +114,9 @@ OUTCOME_HEADINGS = [
     "time to target",
     "over uniform's time to it",
 ]
-SPLIT_HEADINGS = ["strategy", *STAGES, "step", "select's share"]
+# None of them has a model of its own.
+PAPER_STAGES = [stage for stage in STAGES if stage != "second_model"]
+SPLIT_HEADINGS = ["strategy", *PAPER_STAGES, "step", "select's share"]
 
 
 def outcome_cells(strategy: dict[str, Any], row: dict[str, Any]) -> list[str]:
@@ -144,5 +147,5 @@ def outcome_cells(strategy: dict[str, Any], row: dict[str, Any]) -> list[str]:
 
 
 def split_cells(strategy: dict[str, Any], row: dict[str, Any]) -> list[str]:
-    times = [f"{row['split_us'][stage]:.0f}" for stage in (*STAGES, "step")]
+    times = [f"{row['split_us'][stage]:.0f}" for stage in (*PAPER_STAGES, "step")]
     return [strategy["label"], *times, f"{100 * row['select_share']:.1f}%"]

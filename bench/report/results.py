@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-STAGES = ("forward", "select", "gather", "train", "other")  # of a step, each with its time
+# Of a step, each with its time. "second_model" is a strategy's own model, called and trained.
+STAGES = ("forward", "select", "second_model", "gather", "train", "other")
 QUANTILES = (0.5, 0.9, 0.99, 1.0)  # of the test set's losses; the last one is the worst
 ROW_LOOP = "gradient-norm-cdf-loop"  # makes too few steps for what is said about all runs
 WINDOW = 3  # evaluations averaged

@@ -48,13 +48,22 @@ def summary_of(results: dict[str, Any], name: str, moments: dict[str, float]) ->
         "seconds_to_target": fmean(hit[1] for hit in reached) if reached else None,
         "steps": fmean(run["curve"]["step"][-1] for run in runs),
         "step_us": fmean(run["split_us"]["step"] for run in runs),
-        "selection_share": fmean(
-            run["split_us"]["selection"] / run["split_us"]["step"] for run in runs
-        ),
+        "selection_share": mean_share(runs, "selection"),
+        "second_model_share": mean_share(runs, "second_model"),
+        "share_beyond_forward": mean_share(runs, "selection", beyond_forward=True),
         "loss_quantiles": [
             fmean(losses) for losses in zip(*(run["loss_quantiles"] for run in runs), strict=True)
         ],
     }
+
+
+def mean_share(runs: list[dict[str, Any]], part: str, beyond_forward: bool = False) -> float:
+    """What a part of a step is of all of it, or of all but the forward passes for scoring."""
+    splits = [run["split_us"] for run in runs]
+    return fmean(
+        split.get(part, 0.0) / (split["step"] - beyond_forward * split["forward"])
+        for split in splits
+    )
 
 
 def mean_or_none(values: list[float | None]) -> float | None:
@@ -77,6 +86,7 @@ def markdown(results: dict[str, Any]) -> str:
         "steps",
         "ms per step",
         "selection",
+        "second model",
         *(f"loss {name_of(q)}" for q in QUANTILES),
     ]
     rows = [cells(results["strategies"][row["strategy"]], row) for row in overview["rows"]]
@@ -120,6 +130,7 @@ def cells(strategy: dict[str, Any], row: dict[str, Any]) -> list[str]:
         f"{row['steps']:.0f}",
         f"{row['step_us'] / 1e3:.2f}",
         f"{100 * row['selection_share']:.1f}%",
+        f"{100 * row['second_model_share']:.1f}%" if row["second_model_share"] else "-",
         *(f"{loss:.2g}" for loss in row["loss_quantiles"]),
     ]
 
@@ -129,11 +140,14 @@ def percent(value: float | None) -> str:
 
 
 def notes(settings: dict[str, Any], rows: list[dict[str, Any]]) -> str:
-    most = max(rows, key=lambda row: row["selection_share"])
+    shares = ("selection_share", "share_beyond_forward")
+    most, beyond = (max(rows, key=lambda row: row[share]) for share in shares)
     sentences = [
-        '"selection" is the share of a step that is neither training nor a forward pass for '
-        "scoring, once rows are chosen by importance; the largest is "
-        f"{100 * most['selection_share']:.1f}% ({most['strategy']}).",
+        '"selection" is the share of a step that is neither training, nor a forward pass for '
+        'scoring, nor the call and the training of a strategy\'s own model ("second model"), once '
+        "rows are chosen by importance; the largest is "
+        f"{100 * most['selection_share']:.1f}% ({most['strategy']}), and of a step without its "
+        f"forward passes {100 * beyond['share_beyond_forward']:.1f}% ({beyond['strategy']}).",
         f"Over uniform's: {SHARES}",
         "Losses are quantiles over the test set at the end.",
     ]

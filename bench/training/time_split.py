@@ -4,7 +4,7 @@ The stages of a step are timed on the run's own model and data, over many steps.
 `select` makes the choice, they are written out and timed one by one; a whole step with the Selector
 is timed alongside, and what it takes beyond the sum of its stages is "other": the Python around
 them. Of every other strategy that picks from raw batches a step is timed as it runs, and "select"
-is all that is neither a forward pass for scoring nor training.
+is all that is neither a forward pass for scoring, nor the strategy's own model, nor training.
 
 Fetching rows from the stream is training: uniform sampling does it as well.
 """
@@ -24,7 +24,7 @@ from bench.report.results import STAGES
 from bench.training.making import make_for_batches
 from bench.training.pickers import BatchPicker, RowLoopPicker, SamplerPicker, UniformPicker
 from bench.training.run import Training
-from impsamp_fast import ConstantTime, ConstantVariance, Selector, select
+from impsamp_fast import ConstantTime, ConstantVariance, SecondModel, Selector, select
 from impsamp_fast.batch.queue import Queue
 
 FEWEST, MOST, MOST_SECONDS = 3, 200, 0.7  # steps timed
@@ -35,7 +35,8 @@ Step = Callable[[], dict[str, float]]
 def measure(training: Training) -> dict[str, float]:
     """Microseconds of each stage, of the "step", and of "selection"; absent stages are 0.
 
-    "selection" is all of a step that is neither training nor a forward pass for scoring.
+    "selection" is all of a step that is neither training nor a forward pass for scoring, nor of the
+    strategy's own model, in its calls and its training ("second_model").
     """
     time_one_step, average = stages_of(training)
     time_one_step()  # the first call meets cold caches
@@ -178,7 +179,7 @@ def selector_step(training: Training, selector: Selector) -> Step:
 
 
 def strategy_step(training: Training) -> Step:
-    """Any strategy of raw batches: its call, less the rows fetched and the forward passes in it."""
+    """Any strategy of raw batches: its call, less the rows fetched and the models called in it."""
     picker = at_work(training)
     # Not the model's own: what is compiled would take the clock for a part of it.
     scorer = picker.strategy
@@ -186,19 +187,23 @@ def strategy_step(training: Training) -> Step:
         scorer = scorer.selector
     forward = CallClock(scorer, "_logits" if isinstance(scorer, Queue) else "_forward")
     fetch = CallClock(training.stream, "next")
+    called, trained = CallClock(SecondModel, "__call__"), CallClock(SecondModel, "train")
 
     def step() -> dict[str, float]:
-        with forward, fetch:  # what they do to begin and to end stays outside the time
+        with forward, fetch, called, trained:  # to begin and to end them is outside the time
             begin = time.perf_counter()
             batch = picker.next_batch(training.stream)
             picked, scoring = time.perf_counter(), forward.seconds
+            second = called.seconds + trained.seconds
             training.update(picker.loss_of(batch))
             end = time.perf_counter()
-        selection = picked - begin - scoring - fetch.seconds
+        selection = picked - begin - scoring - second - fetch.seconds
+        learned_late = called.seconds + trained.seconds - second  # AutoAssist's, from the losses
         return {
             "forward": scoring,
             "select": selection,
-            "train": fetch.seconds + end - picked,
+            "second_model": second + learned_late,
+            "train": fetch.seconds + end - picked - learned_late,
             "step": end - begin,
             "selection": selection,
         }
@@ -207,9 +212,9 @@ def strategy_step(training: Training) -> Step:
 
 
 class CallClock:
-    """Adds up the time of the calls of an object's method within a `with` block.
+    """Adds up the time of the calls of a method within a `with` block, for which it stands in.
 
-    It stands in for the method.
+    The method is an object's, or a class's for all of its objects.
     """
 
     def __init__(self, owner: object, name: str) -> None:
@@ -218,16 +223,20 @@ class CallClock:
 
     def __enter__(self) -> None:
         self.seconds = 0.0
-        setattr(self.owner, self.name, self.timed)
+
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            begin = time.perf_counter()
+            output = self.method(*args, **kwargs)
+            self.seconds += time.perf_counter() - begin
+            return output
+
+        setattr(self.owner, self.name, timed)
 
     def __exit__(self, *_: object) -> None:
-        delattr(self.owner, self.name)
-
-    def timed(self, *args: Any, **kwargs: Any) -> Any:
-        begin = time.perf_counter()
-        output = self.method(*args, **kwargs)
-        self.seconds += time.perf_counter() - begin
-        return output
+        if isinstance(self.owner, type):
+            setattr(self.owner, self.name, self.method)
+        else:
+            delattr(self.owner, self.name)
 
 
 def sampler_step(training: Training, picker: SamplerPicker) -> Step:

@@ -93,7 +93,8 @@ class _Lap:
     def time(self) -> StepTime:
         seconds = dict.fromkeys(("scoring", "selection", "gather", "second_model"), 0.0)
         for i, stage in enumerate(self.stages):
-            seconds[stage] += _seconds(self.moments[i], self.moments[i + 1])
+            if stage != "training":  # which is all that is left
+                seconds[stage] += _seconds(self.moments[i], self.moments[i + 1])
         whole = _seconds(self.moments[0], self.moments[-1])
         return StepTime(bool(self.importance), self.steps, self.scored, whole, **seconds)
 

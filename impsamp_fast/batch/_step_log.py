@@ -1,4 +1,4 @@
-"""What a selector's last steps took and came to, for its report and its start rule."""
+"""What a strategy's last steps took and came to, for its report and its start rule."""
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
@@ -20,7 +20,7 @@ _ALL, _ONE_IN = 64, 8
 
 
 class StepLog:
-    """Times the steps of a selector and keeps what the last ones came to."""
+    """Times the steps of a strategy and keeps what the last ones came to."""
 
     def __init__(self) -> None:
         self._clock = StepClock()
@@ -53,6 +53,10 @@ class StepLog:
             self._drawn = drawn.tau, drawn.weight
         self._clock.note(importance, 1 if drawn.sizes is None else len(drawn.sizes))
 
+    def note_steps(self, importance: bool, steps: int) -> None:
+        """How many mini-batches there were since the step began."""
+        self._clock.note(importance, steps)
+
     def report(
         self, n: int, m: int, *, weighted: bool, compiled: bool, compile_seconds: float | None
     ) -> Report:
@@ -75,7 +79,7 @@ class StepLog:
             tau=None if tau is None else float(tau),
             effective_size=None if weight is None else _effective_size(weight, n),
             n=n,
-            K=self._large // m,
+            K=self._large // m or round(importance["scored"] or 0),
             batches_per_pool=m,
             weighted=weighted,
             compiled=compiled,
@@ -97,6 +101,7 @@ def _medians(steps: Collection[StepTime]) -> dict[str, float | None]:
         "gather": of(lambda step: step.gather),
         "second_model": of(lambda step: step.second_model),
         "training": of(lambda step: step.training),
+        "scored": of(lambda step: step.scored),
     }
 
 

@@ -117,6 +117,7 @@ class AutoAssist(Queue):
 
     def _learn(self, x: Any, y: Tensor, losses: Tensor) -> None:
         self._unheard = 0
+        self._log.mark("training")
         known = losses.isfinite()
         sound = torch.where(known, losses, 0).to(torch.float32)
         seen = torch.stack([sound.sum(), known.sum().to(torch.float32)])
@@ -163,7 +164,9 @@ class AutoAssist(Queue):
 
     def _made(self, numbers: int, classes: int, device: torch.device) -> SecondModel:
         assistant = Assistant(numbers, classes, second_seed(self._seed)).to(device)
-        return SecondModel(assistant, torch.optim.SGD(assistant.parameters(), lr=self.rate))
+        model = SecondModel(assistant, torch.optim.SGD(assistant.parameters(), lr=self.rate))
+        model.mark = self._log.mark
+        return model
 
     def _memory(self) -> dict[str, Any]:
         assistant = None if self._assistant is None else self._assistant.state_dict()

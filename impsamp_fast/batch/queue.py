@@ -18,8 +18,10 @@ from impsamp_fast.batch._faults import Examined, Found, examined
 from impsamp_fast.batch._first_call import FirstCall
 from impsamp_fast.batch._nested import check_alike, copied, gather, join, moved, plain, split
 from impsamp_fast.batch._states import check_seed_and_step, device_of, load_rule_and_counts
+from impsamp_fast.batch._step_log import StepLog
 from impsamp_fast.batch._trained_loss import TrainedLoss, WithTrainedLoss
 from impsamp_fast.batch.minibatch import MiniBatch
+from impsamp_fast.batch.report import Report
 from impsamp_fast.batch.scoring_pass import Scorer, ScoringPass
 from impsamp_fast.batch.start import Always, StartRule
 from impsamp_fast.batch.strategy import BatchStrategy
@@ -128,6 +130,8 @@ class Queue(WithTrainedLoss, BatchStrategy):
         self._importance = False  # of the last raw batch
         self._rows: _Rows | None = None
         self._has_warned = False
+        self._log = StepLog()
+        self._filled: int | None = None  # mini-batches of the step under way, if one is timed
         self._found = Found()  # in this raw batch
         self._watch = StatusWatch()
         self._skipped = Tally()
@@ -189,6 +193,11 @@ class Queue(WithTrainedLoss, BatchStrategy):
             IndexError: if ``counts`` is given and an ``index`` is not in the data set.
         """
         K = self._check(x, y, index)
+        if self._filled == 0:
+            self._log.mark("training")
+        else:
+            self._log.begin(y.device, self._rule)
+        self._filled = None  # unless all goes well
         self._watch.look()
         if self.counts is not None:
             self.counts.look()
@@ -208,7 +217,9 @@ class Queue(WithTrainedLoss, BatchStrategy):
             self._first_call.try_model(lambda x, y: self._logits(x, y, K), x, y, self.n)
         if importance:
             seed = seed_of_rank(self._seed, rank_here() if self.rank is None else self.rank)
-            rows = gather(rows, self._select(x, y, seed_of_step(seed, self._step)))
+            selected = self._select(x, y, seed_of_step(seed, self._step))
+            self._log.mark("selection")
+            rows = gather(rows, selected)
         elif self._rows is None and self.n != K:
             # Rows that stay are the queue's own: the caller may write over the raw batch.
             rows = copied(rows)
@@ -220,11 +231,17 @@ class Queue(WithTrainedLoss, BatchStrategy):
         if self._found.skipped is not None:
             self._skipped.add(self._found.skipped)
         self._step += 1
-        return self.pop()
+        self._filled = 0
+        return self._pop()
 
     @final
     def pop(self) -> MiniBatch | None:
         """The next mini-batch without another raw batch; None if fewer than n rows wait."""
+        if self._filled:
+            self._log.mark("training")
+        return self._pop()
+
+    def _pop(self) -> MiniBatch | None:
         if self._rows is None or self.waiting < self.n:
             return None
         if self.waiting == self.n:
@@ -237,7 +254,26 @@ class Queue(WithTrainedLoss, BatchStrategy):
         weight = torch.ones(y.shape[0], dtype=torch.float32, device=y.device)
         listener = self._rule if self._rule.learns_from == "loss" else None
         learner = self._learner_of(x, y)
+        self._log.mark("gather")
+        if self._filled is not None:
+            self._filled += 1
+            self._log.note_steps(self._importance, self._filled)
         return MiniBatch(x, y, weight, index, self._importance, listener, _learner=learner)
+
+    @final
+    def report(self) -> Report:
+        """What the last mini-batches took; waits for the device.
+
+        A step is all from one raw batch after which there was a mini-batch to the next such one.
+        There is no ``tau``: rows have no weights.
+        """
+        return self._log.report(
+            self.n,
+            1,
+            weighted=False,
+            compiled=self.scoring is not None and bool(self.scoring.compile),
+            compile_seconds=self._scorer.compile_seconds,
+        )
 
     @final
     def batches(self, loader: Iterable[Any]) -> Iterator[MiniBatch]:
@@ -351,7 +387,13 @@ class Queue(WithTrainedLoss, BatchStrategy):
             x: the raw batch.
             y: its targets.
         """
-        rows = examined(operator, self._logits(x, y), y, self._loss, self.on_fault)
+        compiled = self._scorer.compile_seconds
+        logits = self._logits(x, y)
+        if self._scorer.compile_seconds == compiled:
+            self._log.mark("scoring", y.shape[0])
+        else:  # no step takes as long again
+            self._log.stop()
+        rows = examined(operator, logits, y, self._loss, self.on_fault)
         self._found = rows.found
         return rows
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Report:
-    """What a :class:`~impsamp_fast.Selector`'s last steps took; ``print`` it for words.
+    """What the last steps of a Selector or a Queue took; ``print`` it for words.
 
     All times are medians in seconds for each mini-batch, None where there were no such steps.
 
@@ -21,10 +21,10 @@ class Report:
         gather: the gathering of rows.
         training: the caller's training step and the loading of the next batch.
         tau: how many times as large a uniform mini-batch would have to be to be as good, see
-            :func:`~impsamp_fast.select`; of the last large batch that was scored.
+            :func:`~impsamp_fast.select`; of the last large batch that was scored, None of a Queue.
         effective_size: of its drawn rows, (sum of weights)^2 / sum of squared weights.
         n: rows per mini-batch.
-        K: rows scored for each.
+        K: rows scored for each; of a Queue their median.
         batches_per_pool: mini-batches for each scoring pass.
         weighted: whether weights make the mini-batch's mean unbiased, or nearly so.
         compiled: whether the scoring pass is compiled.
@@ -91,10 +91,10 @@ class Report:
     def verdict(self) -> str:
         """Whether it pays here, by how much, and what would make it pay."""
         cost, tau = self.cost, self.tau
-        if cost is None or tau is None:
+        if cost is None or (tau is None and self.weighted):
             return "Too little was timed to say whether importance sampling pays here."
         takes = f"a step by importance takes {cost:.2f} uniform steps"
-        if not self.weighted:
+        if tau is None or not self.weighted:
             return (
                 f"Without weights tau does not say what a step is worth; {takes}, so it pays if it "
                 "needs as many times fewer steps."

@@ -1,4 +1,4 @@
-"""Selector.report: what the steps of a run take, and whether importance sampling pays there."""
+"""Reports: what the steps of a run take, and whether importance sampling pays there."""
 
 import copy
 import dataclasses
@@ -9,8 +9,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from impsamp_fast import After, MentorScore, Report, ScoringPass, Selector
+from impsamp_fast import (
+    Accumulator,
+    After,
+    AutoAssist,
+    MentorScore,
+    Report,
+    ScoringPass,
+    Selector,
+)
 from impsamp_fast.batch import _step_clock
+from impsamp_fast.batch.autoassist import Assistant
+from tests.batch.queues import OfClass
 from tests.toy import C, K, N
 
 Batch = tuple[Tensor, Tensor]
@@ -119,6 +129,80 @@ def test_a_call_that_came_to_nothing_is_no_step(clock: Clock, data: Batch) -> No
         clock.pass_by(1000)
     assert selector.report().steps == before.steps + 1
     assert selector.report().training == pytest.approx(3e-3)
+
+
+def collecting(clock: Clock, n: int, raw_batches: int, **options: Any) -> Accumulator:
+    """A queue after raw batches of 16 rows, 4 of them of its class; loading one takes 5 ms."""
+    queue = Accumulator(Timed(clock), n, OfClass(1), seed=0, **options)
+    y = torch.tensor([1, 0, 2, 0] * 4)
+    for _ in range(raw_batches):
+        batch = queue(torch.zeros(16, 5), y)
+        while batch is not None:
+            clock.pass_by(3)
+            batch = queue.pop()
+        clock.pass_by(5)
+    return queue
+
+
+def test_a_step_of_a_queue_is_all_raw_batches_of_a_mini_batch(clock: Clock) -> None:
+    report = collecting(clock, 8, 13).report()
+    assert report.steps == 6
+    assert report.scoring == pytest.approx(2e-3)
+    assert (report.selection, report.gather, report.second_model) == (0, 0, 0)
+    assert report.training == pytest.approx(13e-3)
+    assert report.importance == pytest.approx(15e-3)
+    assert (report.n, report.K, report.tau) == (8, 32, None)
+    assert "2.000 ms" in str(report)
+    assert "it pays if it needs as many times fewer steps" in report.verdict()
+
+
+def test_mini_batches_of_a_raw_batch_share_its_time(clock: Clock) -> None:
+    report = collecting(clock, 2, 5).report()
+    assert report.steps == 2 * 4
+    assert report.scoring == pytest.approx(0.5e-3)
+    assert report.training == pytest.approx(5.5e-3)
+    assert report.K == 8
+
+
+def test_a_queue_tells_uniform_steps_apart(clock: Clock) -> None:
+    report = collecting(clock, 8, 13, start=After(4)).report()
+    # 64 rows of raw batches that are kept are 8 mini-batches.
+    assert report.steps == 8 + 4
+    assert report.uniform == pytest.approx(5.5e-3)
+    assert report.cost == pytest.approx(15 / 5.5)
+
+
+def test_a_wrong_call_of_a_queue_is_no_part_of_a_step(clock: Clock) -> None:
+    queue = collecting(clock, 4, 8, on_fault="raise")
+    before = queue.report()
+    for _ in range(5):
+        with pytest.raises(ValueError, match="is nan"):
+            queue(torch.full((16, 5), torch.nan), torch.zeros(16, dtype=torch.int64))
+        clock.pass_by(1000)
+    assert queue.report().steps == before.steps + 1
+    assert queue.report().importance == pytest.approx(9e-3)
+
+
+def test_an_assistant_is_a_second_model(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Called with each raw batch, and trained while the caller's step goes on."""
+    forward = Assistant.forward
+
+    def slow(self: Assistant, *rows: Tensor) -> Tensor:
+        clock.pass_by(2)
+        return forward(self, *rows)
+
+    monkeypatch.setattr(Assistant, "forward", slow)
+    queue = AutoAssist(nn.Linear(5, C), N, base=1, seed=0)
+    for _ in range(12):
+        batch = queue(torch.randn(N, 5), torch.zeros(N, dtype=torch.int64))
+        clock.pass_by(3)
+        batch.mean(torch.rand(N))
+        clock.pass_by(1)
+    report = queue.report()
+    assert report.steps == 11
+    assert report.second_model == pytest.approx(4e-3)
+    assert report.training == pytest.approx(4e-3)
+    assert (report.scoring, report.selection, report.gather) == (0, 0, 0)
 
 
 def test_nothing_is_known_before_the_first_steps(model: nn.Module) -> None:

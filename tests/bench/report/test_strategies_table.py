@@ -17,7 +17,12 @@ def made_up_results() -> dict[str, Any]:
         return {
             "strategy": strategy,
             "seed": seed,
-            "split_us": {"selection": 100.0 + 250.0 * seed, "step": 1000.0 + 250.0 * seed},
+            "split_us": {
+                "forward": 500.0,
+                "selection": 100.0 + 250.0 * seed,
+                "second_model": 50.0 if strategy == "kf18" else 0.0,
+                "step": 1000.0 + 250.0 * seed,
+            },
             "loss_quantiles": [0.1, 0.2, 0.3, 0.4 + 2 * seed],
             "curve": {
                 "step": [steps * moment for moment in moments],
@@ -62,6 +67,8 @@ def test_the_table_agrees_with_numbers_worked_out_by_hand() -> None:
     assert other["at_equal_steps"] == pytest.approx((0.9 + 0.6) / 2)
     assert (other["reached"], other["seconds_to_target"]) == (2, 3.0)
     assert other["selection_share"] == pytest.approx((0.1 + 0.28) / 2)
+    assert other["second_model_share"] == pytest.approx((0.05 + 0.04) / 2)
+    assert other["share_beyond_forward"] == pytest.approx((100 / 500 + 350 / 750) / 2)
     assert other["loss_quantiles"] == pytest.approx([0.1, 0.2, 0.3, 1.4])
 
     text = strategies_table.markdown(results)
@@ -74,8 +81,9 @@ def test_the_table_agrees_with_numbers_worked_out_by_hand() -> None:
     assert headings[2:5] == ["at 4 s", "at 40 steps", "time to 75.00%"]
     assert headings[-4:] == ["loss 0.5", "loss 0.9", "loss 0.99", "loss worst"]
     assert rows[0][4] == "5.00 s (1 of 2)"
-    assert rows[1][5:10] == ["0.60", "40", "1.12", "19.0%", "0.1"]
-    assert "the largest is 19.0% (uniform)" in text
+    assert rows[1][5:11] == ["0.60", "40", "1.12", "19.0%", "4.5%", "0.1"]
+    assert rows[0][9] == "-"
+    assert "the largest is 19.0% (uniform), and of a step without its forward passes 33.3%" in text
     assert "plan for 7 epochs" in text
 
 

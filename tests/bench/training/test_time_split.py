@@ -14,7 +14,8 @@ from bench.training import time_split
 from bench.training.run import Training
 from bench.training.strategies import known
 from bench.training.stream import Stream
-from impsamp_fast import strategies
+from impsamp_fast import MentorNet, SecondModel, strategies
+from impsamp_fast.batch.autoassist import Assistant
 from tests.bench.tiny_bench import QUICK_TASK, TINY, tiny_data
 
 ALL = strategies.names()
@@ -97,6 +98,25 @@ def test_fetching_rows_is_training_as_for_uniform_sampling(
     parts = time_split.measure(training)
     assert parts["selection"] == parts["select"] == parts["other"] == 0
     assert parts["train"] == parts["step"] > 0
+
+
+@pytest.mark.parametrize("name", ["mentornet", "autoassist"])
+def test_a_strategys_own_model_has_its_time(
+    monkeypatch: pytest.MonkeyPatch, now: list[float], name: str
+) -> None:
+    """By a clock that moves by 1 s with each call of it, in selecting and in its training."""
+    for model in (Assistant, MentorNet):
+
+        def slow(self: Any, *rows: Any, own: Callable[..., Any] = model.forward) -> Any:
+            now[0] += 1
+            return own(self, *rows)
+
+        monkeypatch.setattr(model, "forward", slow)
+    training = Training(QUICK_TASK, tiny_data(Path()).first(100), known()[name], 0, "always")
+    parts = time_split.measure(training)
+    assert parts["second_model"] == parts["step"] >= 2e6
+    assert parts["selection"] == parts["train"] == 0
+    assert SecondModel.train.__qualname__ == "SecondModel.train"  # as it was
 
 
 def test_turning_numbers_into_a_tensor_is_no_drawing(
