@@ -19,6 +19,7 @@ class Pass:
         first: where the pass began: at 0, or where a state was loaded.
         position: how many of the epoch's indices are handed out.
         is_trained: whether anything was trained on since it began.
+        rows: how many rows this process has told of since then.
     """
 
     epoch: int
@@ -27,6 +28,7 @@ class Pass:
     first: int = 0
     position: int = 0
     is_trained: bool = False
+    rows: int = 0
 
     @property
     def is_over(self) -> bool:
@@ -70,12 +72,13 @@ class Epochs:
         """The next pass is of that epoch, as if there had been none before."""
         self.last, self._named, self._named_at = None, epoch, 0
 
-    def note_training(self) -> None:
-        """The last pass is trained on, unless it has not handed out anything."""
+    def note_training(self, rows: int = 0) -> None:
+        """The last pass is trained on, by so many rows, unless it has not handed out anything."""
         last = self.last
         if last is None or last.position == last.first:
             return
         last.is_trained = True
+        last.rows += rows
         if last.epoch == self._named:
             self._named = None  # it goes on
 

@@ -81,7 +81,7 @@ class EarlyImportance(WeightedSampler):
         if self._tables["weight"][0].isnan():
             super().update(index, logits, target, losses=losses)
         else:
-            self.note_training()
+            self.note_training(len(index))
 
     def sample_weights(self, epoch: int) -> Tensor:
         """The weights, [N] float32: fixed when they are first asked for after the warm-up."""

@@ -54,7 +54,7 @@ class RandomSubsets(DatasetSampler):
     ) -> None:
         """Notes that the epoch is trained on; looks at nothing but the kind of ``index``."""
         check_index_form(index)
-        self.note_training()
+        self.note_training(len(index))
 
     def sync(self, group: Any = None) -> None:
         """Does nothing: there is nothing to share among ranks."""

@@ -1,5 +1,6 @@
 """What all samplers of the data set have in common: epochs, blocks, and a state."""
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, TypeVar
@@ -102,6 +103,7 @@ class DatasetSampler(ShowsSettings, Sampler[int], ABC):
         self._epochs = Epochs()
         self._place: tuple[int, int] | None = None  # rank and world_size that were given
         self._learns_alone = False
+        self._has_warned = False
         self._shared: SharedUpdates | None = None
 
     def shard(self: _Sampler, rank: int, world_size: int, *, alone: bool = False) -> _Sampler:
@@ -153,11 +155,20 @@ class DatasetSampler(ShowsSettings, Sampler[int], ABC):
     def _rank_and_size(self) -> tuple[int, int]:
         return self._place or (rank_here(), world_size_here())
 
+    def _share_of(self, length: int) -> int:
+        """How many indices of an epoch are handed out here."""
+        return -(-length // self._rank_and_size()[1])
+
+    @property
+    def _training_ranks(self) -> int:
+        """How many ranks train on an epoch's samples, whoever hands them out."""
+        here = self._rank_and_size()[1]
+        return here if self._learns_alone else max(here, world_size_here())
+
     @property
     def _shares(self) -> bool:
-        """Whether other ranks train on other samples, whoever hands them out."""
-        ranks = max(self._rank_and_size()[1], world_size_here())
-        return ranks > 1 and not self._learns_alone
+        """Whether other ranks train on other samples."""
+        return self._training_ranks > 1 and not self._learns_alone
 
     def _sharing(self, memory: Memory) -> SharedUpdates:
         if self._shared is None:
@@ -219,11 +230,28 @@ class DatasetSampler(ShowsSettings, Sampler[int], ABC):
         if self._shares:
             self._sharing(self.memory)
         self.memory.update(index, logits, target, losses=losses)
-        self.note_training()
+        self.note_training(len(index))
 
-    def note_training(self) -> None:
-        """Says that the pass under way is trained on; an ``update`` of a class's own calls it."""
-        self._epochs.note_training()
+    def note_training(self, rows: int = 0) -> None:
+        """Says that the pass under way is trained on; an ``update`` of a class's own calls it.
+
+        Args:
+            rows: how many rows of it were told of.
+        """
+        self._epochs.note_training(rows)
+
+    @property
+    def trained(self) -> int:
+        """How many indices of the epoch under way were trained on, by all ranks together.
+
+        They are those that ``update`` was told of, on a rank as many as on the others. A loader
+        with worker processes, and a trainer that runs ahead, has asked for more:
+        ``state_dict(position=sampler.trained)`` is the state for these.
+        """
+        this = self._epochs.under_way()
+        if this is None:
+            return 0
+        return min(this.first + this.rows * self._training_ranks, this.position)
 
     def weight(self, index: Tensor) -> Tensor:
         """The weights of a mini-batch's losses, [n] float32 on the device of ``index``.
@@ -280,6 +308,40 @@ class DatasetSampler(ShowsSettings, Sampler[int], ABC):
         """
         return _Batches(self, check_integer("n", n, 1), drop_last)
 
+    def planned_steps(self, batch_size: int, epochs: int, *, drop_last: bool = True) -> int:
+        """How many training steps are left of so many epochs, by what is known now.
+
+        Epochs that leave samples out, by what they learn, have fewer steps than a schedule that was
+        made for the whole data set. Asked at the beginning of each epoch, this says what the rest
+        of the schedule must be::
+
+            for epoch in range(epochs):
+                sampler.set_epoch(epoch)
+                planned = step + sampler.planned_steps(128, epochs)
+
+        Args:
+            batch_size: samples per step and rank.
+            epochs: how many epochs the training has, those before this one included.
+            drop_last: whether a last mini-batch of fewer samples is left out.
+
+        Returns:
+            The steps of one rank, from where training is in the epoch under way, or else from the
+            beginning of the next one.
+
+        Raises:
+            TypeError, ValueError: unless both are integers of at least 1.
+        """
+        batch_size = check_integer("batch_size", batch_size, 1)
+        epochs = check_integer("epochs", epochs, 1)
+        this = self._epochs.under_way()
+        if this is None or self._epochs.repeats() or (this.is_over and this.rows == 0):
+            samples = [*map(self.length, range(self._epochs.next(), epochs))]
+        else:
+            left = len(this.order) - self.trained
+            samples = [left, *map(self.length, range(this.epoch + 1, epochs))]
+        rounding = 0 if drop_last else batch_size - 1
+        return sum((self._share_of(number) + rounding) // batch_size for number in samples)
+
     def set_epoch(self, epoch: int) -> None:
         """Says that the next pass is of that epoch, from 0.
 
@@ -302,11 +364,12 @@ class DatasetSampler(ShowsSettings, Sampler[int], ABC):
             length = self.length(self._epochs.next())
         else:
             length = len(this.order)
-        return -(-length // self._rank_and_size()[1])
+        return self._share_of(length)
 
     def __iter__(self) -> Iterator[int]:
         # A generator: a loader may make an iterator and not use it, and no epoch begins by that.
         self._check_shared("the next pass")
+        self._look_for_updates()
         rank, ranks = self._rank_and_size()
         this = self._epochs.begin(lambda epoch: self._empty_order(self.length(epoch)))
         while not this.is_over:
@@ -396,6 +459,20 @@ class DatasetSampler(ShowsSettings, Sampler[int], ABC):
         last = first + len(drawn)
         order[first:last] = drawn
         self._epochs.resume(Pass(state["epoch"], order, drawn=last, first=first, position=first))
+
+    def _look_for_updates(self) -> None:
+        """Warns, once, if the last pass has come to its end and nothing was learned."""
+        last = self._epochs.last
+        if self.memory is None or self._has_warned or last is None or not last.is_over:
+            return
+        if last.rows == 0 and last.position > last.first:
+            self._has_warned = True
+            warnings.warn(
+                f"an epoch of {type(self).__name__} ended without an update, so that it learns "
+                "nothing: call sampler.update(index, ...) in each training step. (Hugging Face's "
+                "Trainer removes the index from batches, unless remove_unused_columns=False.)",
+                stacklevel=2,
+            )
 
     def _check_shared(self, before: str) -> None:
         """RuntimeError if updates wait to be shared."""
