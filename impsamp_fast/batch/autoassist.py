@@ -63,6 +63,8 @@ class AutoAssist(Queue):
         rate: of the assistant's gradient descent, positive; 0.01 in the authors' code.
         weight_decay: its weight decay, at least 0; 1e-3 in the authors' code.
         momentum: of the moving average, in [0, 1); 0.75 in the authors' code.
+        group: a process group whose ranks have one assistant and one average: it learns from their
+            mini-batches together, whose losses they all tell. None is an assistant of this rank's.
         options: of a :class:`~impsamp_fast.Queue`.
 
     Raises:
@@ -79,6 +81,7 @@ class AutoAssist(Queue):
         rate: float = 0.01,
         weight_decay: float = 1e-3,
         momentum: float = 0.75,
+        group: Any = None,
         **options: Any,
     ) -> None:
         super().__init__(model, n, **options)
@@ -86,6 +89,7 @@ class AutoAssist(Queue):
         self.rate = check_number("rate", rate, 0, open_low=True)
         self.weight_decay = check_number("weight_decay", weight_decay, 0)
         self.momentum = check_number("momentum", momentum, 0, 1)
+        self.group = group
         self.options = options
         self._assistant: SecondModel | None = None
         # Moving sums of losses and of their number.
@@ -120,23 +124,25 @@ class AutoAssist(Queue):
         self._log.mark("training")
         known = losses.isfinite()
         sound = torch.where(known, losses, 0).to(torch.float32)
+        inputs = self._inputs(x, y)
+        assistant = self._assistant_of(inputs)
         seen = torch.stack([sound.sum(), known.sum().to(torch.float32)])
+        seen = assistant.mean_of_ranks(seen)
         self._losses = torch.lerp(seen, self._losses.to(seen.device), self.momentum)
         large = (sound > self._losses[0] / self._losses[1].clamp(min=1e-30)).to(torch.float32)
-        inputs = self._inputs(x, y)
         share = known.to(torch.float32) / max(1, len(losses))
 
-        def loss(assistant: nn.Module) -> Tensor:
-            assert isinstance(assistant, Assistant)
+        def loss(model: nn.Module) -> Tensor:
+            assert isinstance(model, Assistant)
             wrong = F.binary_cross_entropy_with_logits(
-                assistant(*inputs), large, share, reduction="sum"
+                model(*inputs), large, share, reduction="sum"
             )
             # As the authors' loop has it: W decays once a step, by its size, U with each row.
-            decay = assistant.numbers.square().sum() / max(1, len(losses))
-            decay = decay + share @ inputs[1] @ assistant.classes.square()
+            decay = model.numbers.square().sum() / max(1, len(losses))
+            decay = decay + share @ inputs[1] @ model.classes.square()
             return wrong + self.weight_decay / 2 * decay
 
-        self._assistant_of(inputs).train(loss, inputs)
+        assistant.train(loss, inputs)
 
     def _inputs(self, x: Any, y: Tensor) -> tuple[Tensor, Tensor]:
         """The numbers [K, d] of rows, and the shares [K, C] of their classes."""
@@ -164,7 +170,8 @@ class AutoAssist(Queue):
 
     def _made(self, numbers: int, classes: int, device: torch.device) -> SecondModel:
         assistant = Assistant(numbers, classes, second_seed(self._seed)).to(device)
-        model = SecondModel(assistant, torch.optim.SGD(assistant.parameters(), lr=self.rate))
+        descent = torch.optim.SGD(assistant.parameters(), lr=self.rate)
+        model = SecondModel(assistant, descent, self.group)
         model.mark = self._log.mark
         return model
 

@@ -157,6 +157,8 @@ class MentorScore(_OnPercentile):
             each that is scored is one more.
         rate: of Adam, positive.
         seed: of the network's first weights.
+        group: a process group whose ranks have one network and one percentile, the mean of theirs;
+            they score in the same steps. None is a network of this rank's own.
 
     Raises:
         TypeError, ValueError: for an argument that is not as described.
@@ -173,6 +175,7 @@ class MentorScore(_OnPercentile):
         burn_in: int = 0,
         rate: float = 0.01,
         seed: int | None = None,
+        group: Any = None,
     ) -> None:
         super().__init__(percentile, decay)
         self.slope = check_number("slope", slope, 0)
@@ -183,6 +186,7 @@ class MentorScore(_OnPercentile):
         self.burn_in = check_integer("burn_in", burn_in, 0)
         self.rate = check_number("rate", rate, 0, open_low=True)
         self.seed = seed
+        self.group = group
         self._seed = seed_of_run(seed)
         self._step = 0
         self._clean_there = clean
@@ -222,7 +226,7 @@ class MentorScore(_OnPercentile):
             return (each * known).sum() / known.sum().clamp(min=1)
 
         model.train(loss, inputs)
-        self._keep(average)
+        self._keep(model.mean_of_ranks(average))
         self._step += 1
 
     def state_dict(self) -> dict[str, Any]:
@@ -284,7 +288,7 @@ class MentorScore(_OnPercentile):
         torch.default_generator.set_state(state)
         network.to(device)
         trained = [weight for weight in network.parameters() if weight.requires_grad]
-        model = SecondModel(network, torch.optim.Adam(trained, lr=self.rate))
+        model = SecondModel(network, torch.optim.Adam(trained, lr=self.rate), self.group)
         model.mark = self._mark
         return model
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from impsamp_fast._checks import check_index, check_integer, check_saved_integers, kind_of
-from impsamp_fast._seeds import seed_of_run, seed_of_step
+from impsamp_fast._seeds import rank_here, seed_of_rank, seed_of_run, seed_of_step
 from impsamp_fast._uniform import uniform_rows
 from impsamp_fast.batch._arguments import check_batch
 from impsamp_fast.batch._logits import call_model, logits_of
@@ -42,6 +42,9 @@ class ReducibleLoss(LearnedScore):
         holdout: x and y, with which the optimiser trains it, on the device of the rows.
         n: rows of such a step.
         seed: of the draws from ``holdout``.
+        group: a process group whose ranks train one model, each on rows of its own ``holdout``;
+            they score in the same steps. None is a model of this rank's own: with the same model,
+            ``holdout`` and seed on all ranks, and in the same steps, these are alike as well.
 
     Raises:
         TypeError, ValueError: for an argument that is not as described.
@@ -55,6 +58,7 @@ class ReducibleLoss(LearnedScore):
         holdout: tuple[Any, Tensor] | None = None,
         n: int = 128,
         seed: int | None = None,
+        group: Any = None,
     ) -> None:
         if not isinstance(irreducible, Tensor | nn.Module):
             raise TypeError(f"irreducible is {kind_of(irreducible)}, expected losses or a model")
@@ -75,11 +79,12 @@ class ReducibleLoss(LearnedScore):
         self.holdout = holdout
         self.n = check_integer("n", n, 1)
         self.seed = seed
+        self.group = group
         self._seed = seed_of_run(seed) if optimizer is not None else 0
         self._step = 0
         self._table = irreducible if isinstance(irreducible, Tensor) else None
         if isinstance(irreducible, nn.Module):
-            self._model = SecondModel(irreducible, optimizer)
+            self._model = SecondModel(irreducible, optimizer, group)
 
     def __call__(  # type: ignore[override]
         self, logits: Tensor, y: Tensor, x: Any, index: Tensor | None = None
@@ -108,7 +113,8 @@ class ReducibleLoss(LearnedScore):
             return
         x, y = self.holdout
         n = min(self.n, y.shape[0])
-        row = uniform_rows(y.shape[0], n, seed_of_step(self._seed, self._step), y.device)
+        seed = self._seed if self.group is None else seed_of_rank(self._seed, rank_here())
+        row = uniform_rows(y.shape[0], n, seed_of_step(seed, self._step), y.device)
         rows = gather(x, row), gather(y, row)
 
         def loss(model: nn.Module) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from impsamp_fast.batch._without_trace import RandomStates, without_trace
+from impsamp_fast.distributed._ranks import Ranks
 
 # What a part calls to say which stage of a step has just ended.
 Mark = Callable[[str], None]
@@ -27,15 +28,24 @@ class SecondModel:
     Args:
         model: on the device of the rows.
         optimizer: of its parameters; None for a model that is not trained.
+        group: a process group whose ranks have one model: it is trained with the mean of their
+            gradients, and begins as rank 0's. They train it in the same steps. None is a model of
+            this rank's own.
 
     Attributes:
         mark: is told of the stages; by default it tells nobody.
 
     Raises:
         TypeError: if they are not a module and an optimiser.
+        RuntimeError, ValueError: for a group where there is none, or of other processes.
     """
 
-    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer | None = None,
+        group: Any = None,
+    ) -> None:
         if not isinstance(model, nn.Module):
             raise TypeError(f"the second model is {type(model).__name__}, expected an nn.Module")
         if optimizer is not None and not isinstance(optimizer, torch.optim.Optimizer):
@@ -43,6 +53,8 @@ class SecondModel:
         self.model = model
         self.optimizer = optimizer
         self.mark: Mark = unmarked
+        self._ranks = None if group is None else Ranks(group)
+        self._is_shared = False  # whether all ranks are known to have the same weights
 
     def __call__(self, run: Callable[[nn.Module], Tensor], rows: Any) -> Tensor:
         """What ``run`` makes of the model, in evaluation mode and without gradients.
@@ -66,12 +78,29 @@ class SecondModel:
         assert self.optimizer is not None
         self.mark("selection")
         states = RandomStates({parameter.device for parameter in self.model.parameters()})
+        if self._ranks is not None and not self._is_shared:
+            for value in self.model.state_dict().values():
+                value.copy_(self._ranks.gather(value)[0])
+            self._is_shared = True
         with torch.enable_grad():
             self.optimizer.zero_grad()
             loss(self.model).backward()  # type: ignore[no-untyped-call]
+        if self._ranks is not None:
+            self._share_gradients()
         self.optimizer.step()
         states.put_back()
         self.mark("second_model")
+
+    def mean_of_ranks(self, value: Tensor) -> Tensor:
+        """The mean of what the ranks of the group have, floating point; without one the value."""
+        return value if self._ranks is None else self._ranks.gather(value).mean(0)
+
+    def _share_gradients(self) -> None:
+        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        mean = self.mean_of_ranks(torch.cat([gradient.flatten() for gradient in gradients]))
+        parts = torch.split(mean, [gradient.numel() for gradient in gradients])
+        for gradient, part in zip(gradients, parts, strict=True):
+            gradient.copy_(part.view_as(gradient))
 
     def on(
         self, device: torch.device, make: Callable[[torch.device], "SecondModel"]
@@ -107,6 +136,7 @@ class SecondModel:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continues from a state that was checked."""
         self.model.load_state_dict(state["model"])
+        self._is_shared = False
         if self.optimizer is not None:
             self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
 

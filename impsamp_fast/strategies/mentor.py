@@ -68,6 +68,7 @@ def mentornet(
     rate: float = 0.01,
     weights: bool = False,
     start: StartRule | None = None,
+    model_group: Any = None,
     **options: Any,
 ) -> Selector:
     r"""n different rows by a small network's weights, which it learns along, for wrong labels.
@@ -90,6 +91,8 @@ def mentornet(
         rate: of the network's Adam.
         weights: whether all rows of the large batch are trained on, with the network's weights.
         start: None is after a fifth of ``steps``, the paper's burn-in, or at once without these.
+        model_group: a process group whose ranks have one network, see ``group`` of
+            :class:`~impsamp_fast.MentorScore`.
         options: of :class:`~impsamp_fast.Selector`.
     """
     if start is None:
@@ -102,6 +105,7 @@ def mentornet(
         **_in_large_batches(steps, start, options.get("batches_per_pool", 1)),
         rate=rate,
         seed=options.get("seed"),
+        group=model_group,
     )
     return _selector(model, n, score, weights, options | {"start": start})
 

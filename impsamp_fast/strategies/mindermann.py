@@ -30,6 +30,7 @@ def rho_loss(
     irreducible: Tensor | nn.Module,
     optimizer: torch.optim.Optimizer | None = None,
     holdout: tuple[Any, Tensor] | None = None,
+    model_group: Any = None,
     **options: Any,
 ) -> Selector:
     r"""The n rows of the largest loss less the loss of a model that knows other data, not weighted.
@@ -46,9 +47,16 @@ def rho_loss(
             :func:`~impsamp_fast.irreducible_losses`, for which calls need ``index``; or that model.
         optimizer: of that model, to train it in the same loop.
         holdout: x and y, which the optimiser trains it with.
+        model_group: a process group whose ranks train one such model, see ``group`` of
+            :class:`~impsamp_fast.ReducibleLoss`.
         options: of :class:`~impsamp_fast.Selector`.
     """
     score = ReducibleLoss(
-        irreducible, optimizer=optimizer, holdout=holdout, n=n, seed=options.get("seed")
+        irreducible,
+        optimizer=optimizer,
+        holdout=holdout,
+        n=n,
+        seed=options.get("seed"),
+        group=model_group,
     )
     return Selector(model, n, score=score, method="topk", correction="none", **options)
