@@ -1,31 +1,36 @@
 """Mini-batches from the large batches of all ranks of a process group, taken as one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from impsamp_fast._uniform import uniform_rows
 from impsamp_fast.batch._nested import gather, layout_of_row, mapped
 from impsamp_fast.batch._pool import Rows
 from impsamp_fast.batch._row_drawer import Drawn, RowDrawer
 from impsamp_fast.batch._user_score import UserScore
-from impsamp_fast.distributed._draw import rank_0s_seed, share_of_draw
+from impsamp_fast.distributed._draw import rank_0s_seed
+from impsamp_fast.distributed._gathered import places
 from impsamp_fast.distributed._ranks import First, Ranks
-from impsamp_fast.distributed._select import (
-    Scores,
-    Share,
-    share_of_selection,
-    tau_of_scores,
-)
+from impsamp_fast.distributed._select import Scores, ScoresOfAll, Share, scores_of_all
+from impsamp_fast.ops._arguments import signed
 from impsamp_fast.ops._stages import WITHOUT_REPLACEMENT
 
 
-class Sizes(NamedTuple):
-    """The rows of all large batches together, and of those of the ranks ``before`` this one."""
+class Begun(NamedTuple):
+    """A step that all ranks have begun.
 
-    rows: int
-    before: int
+    Attributes:
+        sizes: [ranks] on the CPU, the rows of their large batches.
+        seed: rank 0's, [] on the CPU.
+        scored: the scores of all ranks, where these were asked for.
+    """
+
+    sizes: Tensor
+    seed: Tensor
+    scored: ScoresOfAll | None = None
 
 
 class OfRanks:
@@ -39,67 +44,85 @@ class OfRanks:
     def __init__(self, group: Any, exchange: bool) -> None:
         self.ranks = Ranks(group)
         self.exchange = exchange
+        self._has_tried = False
 
     def share(self, n: int) -> float:
         """How many of n drawn rows each rank has on average."""
         return n / self.ranks.size
 
-    def sizes(self, step: int, n: int, look: Callable[[], int], batch: Any) -> Sizes:
-        """How many rows there are.
+    def begin(
+        self, terms: Mapping[str, object], seed: int, look: Callable[[], int], batch: Any
+    ) -> Begun:
+        """A step of which the numbers of rows are told.
 
         Args:
-            step: the number of this step, the same on all ranks.
-            n: rows per mini-batch, likewise.
+            terms: what is the same on all ranks.
+            seed: of which rank 0's decides.
             look: looks at this rank's large batch for what is wrong with it; its number of rows.
             batch: x, y and index of it; where rows are exchanged they are alike on all ranks.
         """
 
         def say() -> First:
-            rows = torch.tensor([look()], device="cpu")
-            alike = {"a row of x, y and index": layout_of_row(batch)} if self.exchange else {}
-            return {"step": step, "n": n, **alike}, rows
+            told = torch.tensor([look(), signed(seed)], device="cpu")
+            return {**terms, **self._layout(batch)}, told
 
-        rows = self.ranks.agree(1, say)[:, 0]
-        return Sizes(int(rows.sum()), int(rows[: self.ranks.rank].sum()))
+        sizes, seeds = self.ranks.agree(2, say).unbind(1)
+        return Begun(sizes, seeds[0])
 
-    def by_importance(
-        self, drawer: RowDrawer, make: Callable[[], Scores], n: int, seed: int
-    ) -> Share:
-        """n rows by their scores."""
-        assert isinstance(drawer.method, str)
-        return share_of_selection(
+    def begin_scored(
+        self,
+        terms: Mapping[str, object],
+        seed: int,
+        make: Callable[[], Scores],
+        batch: Any,
+        drawer: RowDrawer,
+    ) -> Begun:
+        """A step of which the scores are told as well; making them looks for what is wrong."""
+        is_user = isinstance(drawer.score, UserScore)
+        parts = {
+            "score": "a function's" if is_user else drawer.score,
+            "method": drawer.method,
+            "correction": drawer.correction,
+        }
+        scored = scores_of_all(
             self.ranks,
             make,
-            n,
-            "a function's" if isinstance(drawer.score, UserScore) else drawer.score,
-            drawer.method,
-            drawer.correction,
+            lambda: {**terms, **parts, **self._layout(batch)},
             drawer.smoothing,
             rank_0s_seed(seed),
-            fills_up=drawer.method in WITHOUT_REPLACEMENT,
         )
+        return Begun(scored.sizes, scored.seed.cpu(), scored)
 
-    def uniformly(self, make: Callable[[], int], n: int, seed: int, device: torch.device) -> Share:
-        """n rows, uniformly without replacement, with weight 1.
+    def _layout(self, batch: Any) -> Mapping[str, object]:
+        return {"a row of x, y and index": layout_of_row(batch)} if self.exchange else {}
 
-        Args:
-            make: the number of this rank's rows; what it raises is raised on all ranks.
-            n: how many rows.
-            seed: of the draw.
-            device: of the rows.
-        """
+    def by_importance(self, scored: ScoresOfAll, n: int, drawer: RowDrawer) -> Share:
+        """n rows by their scores."""
+        assert isinstance(drawer.method, str)
+        fills_up = drawer.method in WITHOUT_REPLACEMENT
+        return scored.share(n, drawer.method, drawer.correction, fills_up)
 
-        def equal() -> Tensor:
-            return torch.ones(make(), dtype=torch.float32, device=device)
-
-        index = share_of_draw(self.ranks, equal, n, "race", rank_0s_seed(seed)).index
-        rank = self.ranks.gather(index).argmax(0)
-        weight = torch.ones(n, dtype=torch.float32, device=device)
-        return Share(index, weight, rank, None)
+    def uniformly(self, begun: Begun, n: int, device: torch.device) -> Share:
+        """n rows, uniformly without replacement, with weight 1."""
+        row = uniform_rows(int(begun.sizes.sum()), n, begun.seed, device)
+        index, owner = places(begun.sizes, self.ranks.rank, row)
+        return Share(index, torch.ones(n, dtype=torch.float32, device=device), owner, None)
 
     def tau(self, drawer: RowDrawer, make: Callable[[], Scores]) -> Tensor | None:
         """What the scores of all ranks say; None where no row has a target."""
-        return tau_of_scores(self.ranks, make, drawer.smoothing)
+        return scores_of_all(self.ranks, make, dict, drawer.smoothing, rank_0s_seed(0)).tau()
+
+    def try_once(self, attempt: Callable[[], None]) -> None:
+        """Makes an attempt in the first call only; what it raises is raised on all ranks."""
+        if self._has_tried:
+            return
+
+        def say() -> First:
+            attempt()
+            return {}, torch.empty(0, dtype=torch.int64, device="cpu")
+
+        self.ranks.agree(0, say)
+        self._has_tried = True
 
     def hand_out(self, share: Share, x: Any, y: Tensor, numbers: Tensor) -> Rows:
         """This rank's part of the drawn rows; a row with weight 0 where it has none."""

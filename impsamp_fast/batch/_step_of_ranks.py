@@ -9,7 +9,7 @@ from impsamp_fast._seeds import seed_of_step
 from impsamp_fast.batch._of_ranks import OfRanks, drawn_of
 from impsamp_fast.batch._pool import Rows
 from impsamp_fast.batch.minibatch import MiniBatch
-from impsamp_fast.batch.start import StartRule
+from impsamp_fast.batch.start import After, Always, StartRule
 from impsamp_fast.batch.together import Together
 from impsamp_fast.distributed._ranks import Ranks
 from impsamp_fast.distributed._select import Scores, Share
@@ -67,28 +67,41 @@ def step_of_ranks(
         selector._look_at_last_steps()
         return selector._check_batch(x, y, index)
 
-    K, before = of_ranks.sizes(
-        selector._step, selector.n, look, (x, y, () if index is None else index)
-    )
+    def scores() -> Scores:
+        selector._try_model(True, x, y, y.shape[0])
+        return selector._scores_of(x, y, index)
+
+    def scores_at_once() -> Scores:
+        look()
+        selector._log.begin(y.device, selector._rule)
+        return scores()
+
+    terms = {"step": selector._step, "n": int(selector.n)}
+    seed = seed_of_step(selector._seed, selector._step)
+    batch = (x, y, () if index is None else index)
+    # What decides by the step alone decides before a word is said, and its first word is all.
+    goes_by_step = isinstance(selector._rule, Always | After)
+    if goes_by_step and selector._rule.decide(selector._step, selector.n, selector.n):
+        begun = of_ranks.begin_scored(terms, seed, scores_at_once, batch, selector._drawer())
+    else:
+        begun = of_ranks.begin(terms, seed, look, batch)
+    K, before = int(begun.sizes.sum()), int(begun.sizes[: of_ranks.ranks.rank].sum())
     selector._check_size(K)
     importance = selector._decide(K)
     if importance is None:
         return None
-    selector._log.begin(y.device, selector._rule)
-    n, seed = min(int(selector.n), K), seed_of_step(selector._seed, selector._step)
-
-    def rows() -> int:
-        selector._try_model(importance, x, y, y.shape[0])
-        return y.shape[0]
-
-    def scores() -> Scores:
-        selector._try_model(importance, x, y, y.shape[0])
-        return selector._scores_of(x, y, index)
-
+    if begun.scored is None:
+        selector._log.begin(y.device, selector._rule)
+    n = min(int(selector.n), K)
     if importance:
-        share = of_ranks.by_importance(selector._drawer(), scores, n, seed)
+        drawer = selector._drawer()
+        if begun.scored is None:
+            begun = of_ranks.begin_scored(terms, seed, scores, batch, drawer)
+        assert begun.scored is not None
+        share = of_ranks.by_importance(begun.scored, n, drawer)
     else:
-        share = of_ranks.uniformly(rows, n, seed, y.device)
+        of_ranks.try_once(lambda: selector._try_model(False, x, y, y.shape[0]))
+        share = of_ranks.uniformly(begun, n, y.device)
     selector._log.mark("selection")
     numbers = index
     if numbers is None:

@@ -7,8 +7,10 @@ import torch
 from torch import Tensor
 
 from impsamp_fast._checks import check_integer
+from impsamp_fast.distributed._gathered import gathered, words_of
 from impsamp_fast.distributed._ranks import First, Ranks
 from impsamp_fast.ops import Draw
+from impsamp_fast.ops import draw as draw_of_one
 from impsamp_fast.ops._arguments import signed
 from impsamp_fast.ops._stages import WITHOUT_REPLACEMENT, part_of_draw, scan_of
 from impsamp_fast.ops._status import status_error
@@ -32,9 +34,9 @@ def draw(
     """Draws n rows from the weights of all ranks; returns those of this rank.
 
     The draw is that of :func:`~impsamp_fast.draw` from the concatenation of the ranks' weights in
-    the order of the ranks, row by row and bit by bit. All ranks of the group call it. What they
-    send each other does not grow with their rows: some numbers each, with "race" and "topk" n + 1.
-    An accelerator is waited for.
+    the order of the ranks, row by row and bit by bit. All ranks of the group call it. Up to 65,536
+    rows in all they send each other their weights; otherwise what does not grow with their rows:
+    some numbers each, with "race" and "topk" n + 1. An accelerator is waited for.
 
     Args:
         weights: ``[k]``, of this rank; k may be 0, and differ from rank to rank.
@@ -85,16 +87,18 @@ def share_of_draw(
             "seed": term,
             "the dtype of weights": weights.dtype,
         }
-        return terms, torch.cat([scan, number])
+        return terms, torch.cat([scan, number, words_of(weights, None, ranks.room)])
 
-    heard = ranks.agree(SCAN + 1, say)
-    scans, seeds = heard[:, :SCAN], heard[:, SCAN]
+    heard = ranks.agree(SCAN + 1 + ranks.room, say)
+    scans, seeds, words = torch.split(heard, [SCAN, 1, ranks.room], dim=1)
     raise_for_scans("weights", scans, n, method)
     (weights,) = own
-    stages = part_of_draw(
-        weights, scans.to(weights.device), ranks.rank, n, method, seeds[0].to(weights.device)
-    )
-    return ranks.follow(stages)
+    seed_of_all = seeds[0, 0].to(weights.device)
+    every = gathered(ranks, weights, None, scans[:, 2], words)
+    if every is not None:
+        return every.share(ranks.rank, draw_of_one(every.numbers, n, method, seed_of_all))
+    scans = scans.to(weights.device)
+    return ranks.follow(part_of_draw(weights, scans, ranks.rank, n, method, seed_of_all))
 
 
 def given_seed(seed: int | Tensor | None, generator: torch.Generator | None) -> Seed:

@@ -48,6 +48,7 @@ class Ranks:
             raise ValueError("group is one that this process is not in")
         on_cpu = "cpu" in dist.get_backend_config(group)
         self.device = torch.device("cpu") if on_cpu else torch.device("cuda")
+        self.room = 0  # for rows whose numbers all ranks send with their first words
 
     def gather(self, said: Tensor) -> Tensor:
         """What all ranks say, [ranks, ...], on the device of what this one says."""

@@ -9,16 +9,16 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from impsamp_fast._checks import check_integer, check_number
-from impsamp_fast._fill_up import sizes_to_fill_up
+from impsamp_fast._fill_up import fill_up, sizes_to_fill_up
 from impsamp_fast.distributed._draw import (
     SCAN,
     Seed,
     given_seed,
     raise_for_scans,
-    rank_0s_seed,
 )
+from impsamp_fast.distributed._gathered import Gathered, gathered, words_of
 from impsamp_fast.distributed._ranks import First, Ranks
-from impsamp_fast.ops import Selection, corrected
+from impsamp_fast.ops import Selection, corrected, draw, smoothed
 from impsamp_fast.ops import score as score_of
 from impsamp_fast.ops._corrected import kind_of
 from impsamp_fast.ops._fakes import result_dtype
@@ -33,9 +33,9 @@ from impsamp_fast.ops._stages import (
 )
 from impsamp_fast.ops._status import status_error
 
-# What a rank says at first: the scan of its scores, its rows that may be drawn, the bits of two
-# sums, and a seed.
-_NUMBERS = SCAN + 4
+# What a rank says at first: the scan of its scores, its rows that may be drawn, a seed, and the
+# scores as far as there is room for them.
+_WORDS = [SCAN, 1, 1]
 
 
 class Scores(NamedTuple):
@@ -81,11 +81,11 @@ def select(
     """Selects n rows from those of all ranks; returns those of this rank.
 
     The selection is that of :func:`~impsamp_fast.select` from the concatenation of the ranks'
-    logits and targets in the order of the ranks: rows and weights are the same bits; tau differs by
-    a rounding of 2^-20. ``sum(weight * loss[index]) / n``, summed over the ranks, is unbiased for
-    the mean loss of all rows; where ``DistributedDataParallel`` averages gradients, multiply each
-    rank's sum by the number of ranks. See :func:`~impsamp_fast.distributed.draw` for how the ranks
-    go together.
+    logits and targets in the order of the ranks: rows and weights are the same bits; tau of more
+    than 65,536 rows differs by a rounding of 2^-20. ``sum(weight * loss[index]) / n``, summed over
+    the ranks, is unbiased for the mean loss of all rows; where ``DistributedDataParallel`` averages
+    gradients, multiply each rank's sum by the number of ranks. See
+    :func:`~impsamp_fast.distributed.draw` for how the ranks go together.
 
     Args:
         logits: ``[..., C]``, the rows of this rank, of which there may be none.
@@ -166,50 +166,34 @@ def share_of_selection(
         fills_up: whether, by a method without replacement, rows of no score fill up where fewer
             than n have one.
     """
-    terms = {"n": n, "score": score, "method": method, "correction": correction}
-    scored = _scored(ranks, make, terms, smoothing, seed)
-    if not scored.candidates:
-        raise status_error(-1, n, method)
-    weights, scans, tau = scored.weights()
-    positive = int(scans[:, 1].sum())
-    if method not in WITHOUT_REPLACEMENT or n <= positive:
-        scans = scans.to(weights.device)
-        found = ranks.follow(part_of_draw(weights, scans, ranks.rank, n, method, scored.seed))
-    elif fills_up and n <= scored.rows:
-        few = scored.candidates < n
-        sizes = sizes_to_fill_up(weights, scored.left_out, scored.rows, few)
-        scans = ranks.gather(scan_of(sizes))
-        found = ranks.follow(part_of_draw(sizes, scans, ranks.rank, n, "pps", scored.seed))
-    else:
-        raise status_error(-1 - positive, n, method)
-    # All ranks know of each draw whose it is, and its weight.
-    elsewhere = found.index == ELSEWHERE
-    drawn_by = pad(weights.to(found.prob.dtype), (0, 1))[found.index].masked_fill(elsewhere, 0)
-    numbers = bits_of(torch.stack([found.prob, drawn_by]))
-    every = ranks.gather(torch.cat([numbers, 1 + found.index[None]]))
-    prob, drawn_by = numbers_of(every[:, :2].sum(0), found.prob.dtype).unbind()
-    weight = corrected(prob, drawn_by, scored.rows, kind_of(method), correction)
-    return Share(found.index, weight, every[:, 2].argmax(0), tau)
+
+    def terms() -> Mapping[str, object]:
+        number = check_integer("n", n, 1)
+        return {"n": number, "score": score, "method": method, "correction": correction}
+
+    scored = scores_of_all(ranks, make, terms, smoothing, seed)
+    return scored.share(n, method, correction, fills_up)
 
 
-def tau_of_scores(ranks: Ranks, make: Callable[[], Scores], smoothing: float) -> Tensor | None:
-    """tau of the scores of all ranks, []; None where no row may be drawn."""
-    scored = _scored(ranks, make, {}, smoothing, rank_0s_seed(0))
-    return scored.weights()[2] if scored.candidates else None
-
-
-def _scored(
+def scores_of_all(
     ranks: Ranks,
     make: Callable[[], Scores],
-    terms: Mapping[str, object],
+    terms: Callable[[], Mapping[str, object]],
     smoothing: float,
     seed: Seed,
-) -> "_Scored":
-    """What all ranks say of their scores."""
+) -> "ScoresOfAll":
+    """What all ranks say of their scores.
+
+    Args:
+        ranks: that draw together.
+        make: the scores of this rank's rows; what it raises is raised on all ranks.
+        terms: what must be the same on all ranks besides, asked for after the scores.
+        smoothing: as in :func:`select`.
+        seed: likewise.
+    """
     own: list[Scores] = []
 
     def say() -> First:
-        check_integer("n", terms.get("n", 1), 1)
         share = check_number("smoothing", smoothing, 0, 1, open_high=False)
         term, number = seed()
         scores, left_out = make()
@@ -220,26 +204,26 @@ def _scored(
         words = [
             scan_of(scores).cpu(),
             torch.tensor([candidates], device="cpu"),
-            _sums_of(scores).cpu().view(torch.int64),
             number,
+            words_of(scores, left_out, ranks.room),
         ]
         further = {"smoothing": share, "seed": term, "the dtype of the scores": scores.dtype}
-        return {**terms, **further}, torch.cat(words)
+        return {**terms(), **further}, torch.cat(words)
 
-    heard = ranks.agree(_NUMBERS, say)
-    scans, candidates, sums, seeds = torch.split(heard, [SCAN, 1, 2, 1], dim=1)
+    heard = ranks.agree(sum(_WORDS) + ranks.room, say)
+    scans, candidates, seeds, words = torch.split(heard, [*_WORDS, ranks.room], 1)
     raise_for_scans("score", scans, 1, "multinomial")
     ((scores, left_out),) = own
-    return _Scored(
+    return ScoresOfAll(
         *(ranks, scores, left_out, scans, candidates[:, 0]),
-        sums=sums.contiguous().view(torch.float64),
+        every=gathered(ranks, scores, left_out, scans[:, 2], words),
         smoothing=smoothing,
         seed=seeds[0, 0].to(scores.device),
     )
 
 
-class _Scored:
-    """The scores of all ranks, and how they become what rows are drawn by, as :func:`smoothed` has.
+class ScoresOfAll:
+    """The scores of all ranks, and what is drawn by them.
 
     Args:
         ranks: whose scores they are.
@@ -247,7 +231,7 @@ class _Scored:
         left_out: [k] bool or None.
         scans: [ranks, 4] on the CPU, of the scores.
         candidates: [ranks], how many rows are not left out.
-        sums: [ranks, 2], what ``_sums_of`` says of each.
+        every: the scores of all ranks, where all have them.
         smoothing: a in [0, 1].
         seed: [], on the device of the scores.
     """
@@ -260,25 +244,82 @@ class _Scored:
         scans: Tensor,
         candidates: Tensor,
         *,
-        sums: Tensor,
+        every: Gathered | None,
         smoothing: float,
         seed: Tensor,
     ) -> None:
+        self.ranks = ranks
+        self.every = every
         self.left_out = left_out
         self.seed = seed
-        self.rows = int(scans[:, 2].sum())
+        self.sizes = scans[:, 2]
+        self.rows = int(self.sizes.sum())
         self.candidates = int(candidates.sum())
-        self._ranks = ranks
         self._scores = scores
         self._scans = scans
         self._candidates = candidates
-        self._sums = sums
         self._smoothing = smoothing
         self._dtype = result_dtype(scores)
         self._largest = numbers_of(scans[:, 0].amax(), self._dtype)  # of all ranks
 
-    def weights(self) -> tuple[Tensor, Tensor, Tensor]:
-        """The weights [k], the scans [ranks, 4] of those of all ranks, and tau []."""
+    def share(self, n: int, method: str, correction: str | float, fills_up: bool) -> Share:
+        """n rows and their weights, see :func:`share_of_selection`."""
+        if not self.candidates:
+            raise status_error(-1, n, method)
+        if self.every is not None:
+            return self._share_of(self.every, n, method, correction, fills_up)
+        weights, scans, tau = self._weights()
+        positive = int(scans[:, 1].sum())
+        if method not in WITHOUT_REPLACEMENT or n <= positive:
+            scans = scans.to(weights.device)
+            stages = part_of_draw(weights, scans, self.ranks.rank, n, method, self.seed)
+        elif fills_up and n <= self.rows:
+            few = self.candidates < n
+            sizes = sizes_to_fill_up(weights, self.left_out, self.rows, few)
+            scans = self.ranks.gather(scan_of(sizes))
+            stages = part_of_draw(sizes, scans, self.ranks.rank, n, "pps", self.seed)
+        else:
+            raise status_error(-1 - positive, n, method)
+        found = self.ranks.follow(stages)
+        # All ranks know of each draw whose it is, and its weight.
+        elsewhere = found.index == ELSEWHERE
+        drawn_by = pad(weights.to(found.prob.dtype), (0, 1))[found.index].masked_fill(elsewhere, 0)
+        numbers = bits_of(torch.stack([found.prob, drawn_by]))
+        every = self.ranks.gather(torch.cat([numbers, 1 + found.index[None]]))
+        prob, drawn_by = numbers_of(every[:, :2].sum(0), found.prob.dtype).unbind()
+        weight = corrected(prob, drawn_by, self.rows, kind_of(method), correction)
+        return Share(found.index, weight, every[:, 2].argmax(0), tau)
+
+    def _share_of(
+        self, every: Gathered, n: int, method: str, correction: str | float, fills_up: bool
+    ) -> Share:
+        """The same where every rank has the scores of all."""
+        weights, tau = smoothed(every.numbers, self._smoothing, every.left_out)
+        positive = int((weights > 0).sum())
+        if method not in WITHOUT_REPLACEMENT or n <= positive:
+            drawn = draw(weights, n, method, self.seed)
+        elif fills_up and n <= self.rows:
+            drawn = fill_up(weights, every.left_out, n, self.seed)
+        else:
+            raise status_error(-1 - positive, n, method)
+        drawn_by = weights.index_select(0, drawn.index)
+        weight = corrected(drawn.prob, drawn_by, self.rows, kind_of(method), correction)
+        index, owner = every.places(self.ranks.rank, drawn.index)
+        return Share(index, weight, owner, tau)
+
+    def tau(self) -> Tensor | None:
+        """What the scores say, []; None where no row may be drawn."""
+        if not self.candidates:
+            return None
+        if self.every is not None:
+            return smoothed(self.every.numbers, self._smoothing, self.every.left_out).tau
+        return self._weights()[2]
+
+    def _weights(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The weights [k], the scans [ranks, 4] of those of all ranks, and tau [].
+
+        They become what rows are drawn by as :func:`smoothed` has it.
+        """
         device = self._scores.device
         if self._largest == 0:  # all candidates are equal
             one = torch.ones_like(self._largest)
@@ -288,8 +329,9 @@ class _Scored:
         # In units of the largest score of all.
         largest = float(self._largest)
         relative = numbers_of(self._scans[:, 0], self._dtype).double() / largest
-        first = float((self._sums[:, 0] * relative).sum())
-        second = float((self._sums[:, 1] * relative.square()).sum())
+        sums = self.ranks.gather(_sums_of(self._scores).cpu())
+        first = float((sums[:, 0] * relative).sum())
+        second = float((sums[:, 1] * relative.square()).sum())
         weights, scans = self._scores, self._scans
         if self._smoothing != 0:
             keep = torch.tensor(1.0 - self._smoothing, dtype=self._dtype, device="cpu")
@@ -306,7 +348,7 @@ class _Scored:
         """The mean score of all candidates, from the fixed point of all."""
         device = self._scores.device
         rows = torch.tensor(self.rows, device=device)
-        total = self._ranks.gather(total_of(self._scores, self._largest.to(device), rows)).sum()
+        total = self.ranks.gather(total_of(self._scores, self._largest.to(device), rows)).sum()
         mean = total.cpu().to(self._dtype) / self._candidates.sum().to(self._dtype)
         shift = 63 - (self.rows - 1).bit_length() - math.frexp(float(self._largest))[1]
         scaled = torch.tensor(math.ldexp(float(mean), -shift), dtype=self._dtype, device="cpu")

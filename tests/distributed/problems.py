@@ -1,11 +1,14 @@
 """Random rows of several ranks: uneven, some with none, some of zeros."""
 
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from impsamp_fast.distributed import _gathered
 from tests.methods import METHODS, WITHOUT_REPLACEMENT
 
 CORRECTIONS = ("none", "unbiased", "normalized", 0.5)
@@ -62,3 +65,13 @@ def largest_n(weights: Tensor, method: str, n: int) -> int:
     if method not in WITHOUT_REPLACEMENT:
         return n
     return min(n, int((weights > 0).sum()) or weights.numel())
+
+
+@contextmanager
+def most_rows_sent(rows: int) -> Iterator[None]:
+    """Ranks with more rows than that go by stages."""
+    before, _gathered._MOST = _gathered._MOST, rows
+    try:
+        yield
+    finally:
+        _gathered._MOST = before

@@ -9,13 +9,16 @@ from torch import Tensor
 
 import impsamp_fast as isf
 from impsamp_fast import distributed
+from impsamp_fast.distributed._draw import given_seed, share_of_draw
+from impsamp_fast.distributed._ranks import Ranks
 from tests.distributed.conftest import Run
-from tests.distributed.problems import largest_n, problem
+from tests.distributed.problems import largest_n, most_rows_sent, problem
 from tests.distributed.world import SIZES
 from tests.methods import METHODS
 
 PROBLEMS = 200  # of each number of ranks
 
+by_weights_and_by_stages = pytest.mark.parametrize("most", [1 << 16, 30, 0])
 every_size = pytest.mark.parametrize("size", SIZES)
 
 
@@ -26,8 +29,13 @@ def here(drawn: isf.Draw, sizes: list[int], rank: int) -> tuple[Tensor, Tensor]:
     return drawn.index[mine] - begin, drawn.prob[mine]
 
 
-def draw_problems(group: Any) -> list[str]:
+def draw_problems(group: Any, most: int) -> list[str]:
     """The problems that are drawn differently than in one process."""
+    with most_rows_sent(most):
+        return drawn_otherwise(group)
+
+
+def drawn_otherwise(group: Any) -> list[str]:
     rank, size = dist.get_rank(group), dist.get_world_size(group)
     wrong = []
     for number in range(PROBLEMS):
@@ -43,8 +51,31 @@ def draw_problems(group: Any) -> list[str]:
 
 
 @every_size
-def test_all_ranks_draw_the_rows_of_one_process(run: Run, size: int) -> None:
-    assert run(size, draw_problems) == [[]] * size
+@by_weights_and_by_stages
+def test_all_ranks_draw_the_rows_of_one_process(run: Run, most: int, size: int) -> None:
+    assert run(size, draw_problems, most) == [[]] * size
+
+
+def draw_again_and_again(group: Any) -> list[int]:
+    """Draws by ranks that remember how much room there must be; what was drawn otherwise."""
+    ranks, wrong, most = Ranks(group), [], 0
+    for number in range(60):
+        given = problem(number, ranks.size)
+        whole, own = torch.cat(given.weights), given.weights[ranks.rank]
+        sizes = [len(weights) for weights in given.weights]
+        n = largest_n(whole, given.method, given.n)
+        share = share_of_draw(ranks, lambda w=own: w, n, given.method, given_seed(number, None))
+        mine = share.index >= 0
+        expected = here(isf.draw(whole, n, given.method, number), sizes, ranks.rank)
+        if not all(map(torch.equal, (share.index[mine], share.prob[mine]), expected)):
+            wrong.append(number)
+        most = max(most, *sizes)
+        assert most <= ranks.room < 2 * most
+    return wrong
+
+
+def test_ranks_that_draw_again_and_again_draw_the_same(run: Run) -> None:
+    assert run(3, draw_again_and_again) == [[]] * 3
 
 
 def draw_without_a_seed(group: Any) -> list[list[int]]:

@@ -14,15 +14,20 @@ from impsamp_fast.distributed._draw import given_seed
 from impsamp_fast.distributed._ranks import Ranks
 from impsamp_fast.distributed._select import Scores, share_of_selection
 from tests.distributed.conftest import Run
-from tests.distributed.problems import CORRECTIONS, problem
-from tests.distributed.test_draw import every_size
+from tests.distributed.problems import CORRECTIONS, most_rows_sent, problem
+from tests.distributed.test_draw import by_weights_and_by_stages, every_size
 from tests.methods import METHODS, WITHOUT_REPLACEMENT
 
 PROBLEMS = 200  # of each number of ranks
 
 
-def select_problems(group: Any) -> list[str]:
+def select_problems(group: Any, most: int) -> list[str]:
     """The problems that are selected differently than in one process."""
+    with most_rows_sent(most):
+        return selected_otherwise(group)
+
+
+def selected_otherwise(group: Any) -> list[str]:
     rank, size = dist.get_rank(group), dist.get_world_size(group)
     wrong = []
     for number in range(PROBLEMS):
@@ -58,12 +63,18 @@ def select_problems(group: Any) -> list[str]:
 
 
 @every_size
-def test_all_ranks_select_the_rows_of_one_process(run: Run, size: int) -> None:
-    assert run(size, select_problems) == [[]] * size
+@by_weights_and_by_stages
+def test_all_ranks_select_the_rows_of_one_process(run: Run, most: int, size: int) -> None:
+    assert run(size, select_problems, most) == [[]] * size
 
 
-def fill_up_problems(group: Any) -> list[str]:
+def fill_up_problems(group: Any, most: int) -> list[str]:
     """Where fewer rows have a score than are to be drawn."""
+    with most_rows_sent(most):
+        return filled_up_otherwise(group)
+
+
+def filled_up_otherwise(group: Any) -> list[str]:
     rank, size = dist.get_rank(group), dist.get_world_size(group)
     wrong = []
     for number in range(30):
@@ -90,8 +101,9 @@ def fill_up_problems(group: Any) -> list[str]:
     return wrong
 
 
-def test_rows_without_a_score_fill_up(run: Run) -> None:
-    assert run(3, fill_up_problems) == [[]] * 3
+@by_weights_and_by_stages
+def test_rows_without_a_score_fill_up(run: Run, most: int) -> None:
+    assert run(3, fill_up_problems, most) == [[]] * 3
 
 
 def error_of(group: Any, arguments: list[dict[str, Any]]) -> str:
