@@ -1,6 +1,6 @@
 """RAIS: draws by what a sample's gradient norm may be by now, for all that is known of it."""
 
-from itertools import chain, combinations
+from itertools import product
 from typing import ClassVar, final
 
 import torch
@@ -15,11 +15,9 @@ from impsamp_fast.dataset._recording import RecordingSampler
 # By default an epoch is drawn in that many blocks, each from a fit over all samples.
 _BLOCKS_PER_EPOCH = 16
 
-# Before so many samples have been seen twice, nothing is fitted.
+# Before so many samples have been seen twice, nothing is fitted: c is of the last norm alone, d of
+# the mean.
 _FEWEST = 32
-
-# Coefficients of the features: the norm that was known, a constant, and the age of that norm.
-_LAST, _CONSTANT = [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]
 
 
 @final
@@ -94,7 +92,7 @@ class RobustImportance(RecordingSampler):
             return torch.ones_like(last)
         c, d = self._coefficients(mean)
         features = _features((last / mean).nan_to_num_(nan=1.0), epoch - drawn)
-        worst = _combined(features, c) + self.k * _combined(features, d)
+        worst = (c + self.k * d).to(features.dtype) @ features
         return projected(worst.sqrt_(), self.floor) if worst.any() else torch.ones_like(last)
 
     def draw_block(self, epoch: int, wanted: int, seed: int) -> Tensor:
@@ -125,55 +123,42 @@ class RobustImportance(RecordingSampler):
         self._tables["before"][index] = last[index]
         last[index] = grad_norm.to(torch.float32).square()
 
-    def _coefficients(self, mean: float) -> tuple[list[float], list[float]]:
+    def _coefficients(self, mean: float) -> tuple[Tensor, Tensor]:
         """c and d, of v in units of its mean."""
         last, before = self._tables["last"], self._tables["before"]
         twice = (~before.isnan()).nonzero().squeeze(1)
         if len(twice) < _FEWEST:
-            return _LAST, _CONSTANT
+            unit = torch.eye(3, dtype=torch.float64, device="cpu")
+            return unit[0], unit[1]
         features = _features(before[twice] / mean, self._tables["gap"][twice])
         value = last[twice] / mean
         c = nonnegative_fit(features, value)
-        return c, nonnegative_fit(features, (value - _combined(features, c)).abs())
+        expected = c.to(features.dtype) @ features
+        return c, nonnegative_fit(features, (value - expected).abs())
 
 
-def _features(known: Tensor, age: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    return known, torch.ones_like(known), age.to(known.dtype)
+def _features(known: Tensor, age: Tensor) -> Tensor:
+    """[3, m]."""
+    return torch.stack([known, torch.ones_like(known), age.to(known.dtype)])
 
 
-def _combined(features: tuple[Tensor, ...], coefficients: list[float]) -> Tensor:
-    combined = torch.zeros_like(features[0])
-    for feature, coefficient in zip(features, coefficients, strict=True):
-        combined.add_(feature, alpha=coefficient)
-    return combined
-
-
-def nonnegative_fit(features: tuple[Tensor, ...], value: Tensor) -> list[float]:
-    """The coefficients that are not negative of the least squares.
+def nonnegative_fit(features: Tensor, value: Tensor) -> Tensor:
+    """The coefficients that are not negative of the least squares, [f] float64.
 
     They are the least squares of those features alone whose coefficients are positive: of few
     features all sets are tried.
 
     Args:
-        features: few, [m] each.
+        features: [f, m], few.
         value: [m], what their combination is to be.
     """
-
-    def product(a: Tensor, b: Tensor) -> Tensor:
-        return (a * b).sum(dtype=torch.float64)
-
-    gram = torch.stack([torch.stack([product(a, b) for b in features]) for a in features])
-    target = torch.stack([product(feature, value) for feature in features])
-    numbers = range(len(features))
-    best, least = [0.0] * len(features), 0.0
-    for chosen in chain(*(combinations(numbers, size) for size in range(1, len(features) + 1))):
-        rows = torch.tensor(chosen, device="cpu")
-        inverse = torch.linalg.pinv(gram[rows][:, rows], hermitian=True)
-        found = inverse @ target[rows]
-        error = -(found @ target[rows]).item()  # beyond the sum of the squared values
-        if error < least and (found > 0).all():
-            least = error
-            best = [0.0] * len(features)
-            for number, coefficient in zip(chosen, found.tolist(), strict=True):
-                best[number] = coefficient
+    features = features.to(torch.float64)
+    every = list(product((0.0, 1.0), repeat=len(features)))
+    chosen = torch.tensor(every, dtype=torch.float64, device="cpu")
+    gram = (features @ features.T) * chosen.unsqueeze(1) * chosen.unsqueeze(2)
+    target = (features @ value.to(torch.float64)) * chosen
+    found = (torch.linalg.pinv(gram, hermitian=True) @ target.unsqueeze(2)).squeeze(2)
+    gain = (found * target).sum(1)  # what the sum of the squared values is less by
+    possible = ((found > 0) | (chosen == 0)).all(1)
+    best: Tensor = found[gain.masked_fill(~possible, -1).argmax()]
     return best
