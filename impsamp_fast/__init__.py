@@ -15,6 +15,7 @@ from impsamp_fast.batch.accumulator import Accumulator
 from impsamp_fast.batch.adaptive import ConstantTime, ConstantVariance
 from impsamp_fast.batch.autoassist import AutoAssist
 from impsamp_fast.batch.break_even import BreakEven
+from impsamp_fast.batch.columns import Columns
 from impsamp_fast.batch.diversity import Diversity
 from impsamp_fast.batch.draw_rules import (
     DrawRule,
@@ -88,6 +89,7 @@ __all__ = [
     "BatchStrategy",
     "BreakEven",
     "CachedErrors",
+    "Columns",
     "ConstantTime",
     "ConstantVariance",
     "Curriculum",

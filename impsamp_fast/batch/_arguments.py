@@ -1,5 +1,6 @@
 """Checks of the arguments that the strategies of the batch share."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -37,6 +38,11 @@ def check_draw_parts(method: object, filter: object, layer: object, score: objec
 
 def check_batch(x: Any, y: Tensor, index: Tensor | None) -> int:
     """The number of rows K of a raw batch, once all of its parts agree on it."""
+    if y is None:
+        raise TypeError(
+            "y is missing: call with (x, y), or make the strategy with target=, the key of the "
+            "targets in a dict batch"
+        )
     if not isinstance(y, Tensor):
         raise TypeError(f"y is {type(y).__name__}, expected a tensor")
     if y.dim() == 0:
@@ -53,12 +59,14 @@ def check_batch(x: Any, y: Tensor, index: Tensor | None) -> int:
     return K
 
 
-def unpack(item: Any) -> tuple[Any, Tensor, Tensor | None]:
-    """The x, y and index of what a loader yields."""
+def unpack(item: Any) -> tuple[Any, Any, Tensor | None]:
+    """The x, y and index of what a loader yields; a mapping has its target in it."""
+    if isinstance(item, Mapping):
+        return item, None, None
     if not isinstance(item, tuple | list):
         raise TypeError(
-            f"the loader yields {type(item).__name__}, expected (x, y) or (x, y, index): call the "
-            "strategy yourself for each of its batches"
+            f"the loader yields {type(item).__name__}, expected (x, y) or (x, y, index), or a dict "
+            "and a strategy with target=: or call the strategy yourself for each of its batches"
         )
     if len(item) == 2:
         return item[0], item[1], None

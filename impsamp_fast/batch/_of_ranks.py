@@ -51,7 +51,11 @@ class OfRanks:
         return n / self.ranks.size
 
     def begin(
-        self, terms: Mapping[str, object], seed: int, look: Callable[[], int], batch: Any
+        self,
+        terms: Mapping[str, object],
+        seed: int,
+        look: Callable[[], int],
+        batch: Callable[[], Any],
     ) -> Begun:
         """A step of which the numbers of rows are told.
 
@@ -59,7 +63,8 @@ class OfRanks:
             terms: what is the same on all ranks.
             seed: of which rank 0's decides.
             look: looks at this rank's large batch for what is wrong with it; its number of rows.
-            batch: x, y and index of it; where rows are exchanged they are alike on all ranks.
+            batch: x, y and index of it, asked for after that; where rows are exchanged they are
+                alike on all ranks.
         """
 
         def say() -> First:
@@ -74,7 +79,7 @@ class OfRanks:
         terms: Mapping[str, object],
         seed: int,
         make: Callable[[], Scores],
-        batch: Any,
+        batch: Callable[[], Any],
         drawer: RowDrawer,
     ) -> Begun:
         """A step of which the scores are told as well; making them looks for what is wrong."""
@@ -93,8 +98,8 @@ class OfRanks:
         )
         return Begun(scored.sizes, scored.seed.cpu(), scored)
 
-    def _layout(self, batch: Any) -> Mapping[str, object]:
-        return {"a row of x, y and index": layout_of_row(batch)} if self.exchange else {}
+    def _layout(self, batch: Callable[[], Any]) -> Mapping[str, object]:
+        return {"a row of x, y and index": layout_of_row(batch())} if self.exchange else {}
 
     def by_importance(self, scored: ScoresOfAll, n: int, drawer: RowDrawer) -> Share:
         """n rows by their scores."""

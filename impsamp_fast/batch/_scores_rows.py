@@ -12,6 +12,7 @@ from impsamp_fast.batch._row_drawer import RowDrawer
 from impsamp_fast.batch._step_log import StepLog
 from impsamp_fast.batch._trained_loss import WithTrainedLoss
 from impsamp_fast.batch._user_score import Scored, UserScore
+from impsamp_fast.batch.columns import Columns
 from impsamp_fast.batch.diversity import FeatureRule
 from impsamp_fast.batch.draw_rules import DrawRule
 from impsamp_fast.batch.filters import Filter
@@ -32,6 +33,7 @@ class ScoresRows(WithTrainedLoss):
     layer: str | nn.Module | None
     dropout: bool
     on_fault: OnFault
+    _columns: Columns | None
     _score: str | UserScore
     _scorer: Scorer
     _log: StepLog
@@ -48,17 +50,25 @@ class ScoresRows(WithTrainedLoss):
 
     def _forward(self, x: Any, y: Tensor, large: int | None = None) -> Scored:
         """The logits of the rows, and the input of the last layer where the score needs it."""
-        logits, features = self._scorer(self.model, x, y, large)
+        logits, features = self._scorer(self.model, self._of_model(x), y, large)
         return Scored(logits, y, features)
 
     def _with_what_it_takes(self, scored: Scored, x: Any, index: Tensor | None) -> Scored:
         if not isinstance(self._score, UserScore):
             return scored
-        return self._score.with_what_it_takes(scored, x, index)
+        return self._score.with_what_it_takes(scored, self._of_model(x), index)
+
+    def _roles(self, x: Any, y: Any, index: Any) -> tuple[Any, Any, Any]:
+        """The x, y and index of what a call was given."""
+        return (x, y, index) if self._columns is None else self._columns.roles(x, y, index)
+
+    def _of_model(self, x: Any) -> Any:
+        """What the model is called with."""
+        return x if self._columns is None else self._columns.of_model(x)
 
     def _scores_by(self, scorer: Scorer, x: Any, y: Tensor, index: Tensor | None) -> Tensor:
         """The scores of rows by another scoring pass."""
-        logits, features = scorer(self.model, x, y)
+        logits, features = scorer(self.model, self._of_model(x), y)
         scored = self._with_what_it_takes(Scored(logits, y, features), x, index)
         return self._drawer().scores(scored)
 

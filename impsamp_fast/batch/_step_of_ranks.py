@@ -57,15 +57,20 @@ def rule_together(rule: StartRule, of_ranks: OfRanks) -> StartRule:
 
 
 def step_of_ranks(
-    selector: "Selector", of_ranks: OfRanks, x: Any, y: Tensor, index: Tensor | None
+    selector: "Selector", of_ranks: OfRanks, x: Any, y: Any, index: Tensor | None
 ) -> MiniBatch | None:
     """The mini-batch of a step from the rows of all ranks."""
 
     def look() -> int:
+        nonlocal x, y, index
+        x, y, index = selector._roles(x, y, index)
         if selector.counts is not None and index is None:
             raise ValueError("index is missing, and counts is about the samples of a data set")
         selector._look_at_last_steps()
         return selector._check_batch(x, y, index)
+
+    def batch() -> Any:
+        return x, y, () if index is None else index
 
     def scores() -> Scores:
         selector._try_model(True, x, y, y.shape[0])
@@ -78,7 +83,6 @@ def step_of_ranks(
 
     terms = {"step": selector._step, "n": int(selector.n)}
     seed = seed_of_step(selector._seed, selector._step)
-    batch = (x, y, () if index is None else index)
     # What decides by the step alone decides before a word is said, and its first word is all.
     goes_by_step = isinstance(selector._rule, Always | After)
     if goes_by_step and selector._rule.decide(selector._step, selector.n, selector.n):

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from impsamp_fast._checks import check_integer
 from impsamp_fast._faults import OnFault
 from impsamp_fast._uniform import fill
+from impsamp_fast.batch.columns import Columns
 from impsamp_fast.batch.filters import Filter, rows_that_pass
 from impsamp_fast.batch.queue import Queue
 from impsamp_fast.batch.scoring_pass import ScoringPass
@@ -55,6 +56,7 @@ class Accumulator(Queue):
         ignore_index: likewise.
         seed: likewise.
         rank: likewise.
+        target: likewise.
 
     Raises:
         TypeError, ValueError: for an argument that is not as described.
@@ -78,6 +80,7 @@ class Accumulator(Queue):
         ignore_index: int | None = -100,
         seed: int | None = None,
         rank: int | None = None,
+        target: str | Columns | None = None,
     ) -> None:
         if not isinstance(filter, Filter):
             raise TypeError(f"filter is {filter!r}, expected a filter such as AccuracyFilter()")
@@ -97,6 +100,7 @@ class Accumulator(Queue):
             ignore_index=ignore_index,
             seed=seed,
             rank=rank,
+            target=target,
         )
         self.filter = filter
         self.patience = patience

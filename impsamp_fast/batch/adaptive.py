@@ -56,7 +56,7 @@ class _Adaptive(BatchStrategy):
         return self.selector.correction
 
     @final
-    def __call__(self, x: Any, y: Tensor, index: Tensor | None = None) -> MiniBatch | None:
+    def __call__(self, x: Any, y: Any = None, index: Tensor | None = None) -> MiniBatch | None:
         """The mini-batch of this step; see :class:`~impsamp_fast.Selector`."""
         self.selector.n = self._now()[1]
         mini: MiniBatch | None = self.selector(x, y, index)

@@ -124,12 +124,13 @@ class GraphStep:
         hook = optimizer.register_load_state_dict_post_hook(lambda _: _forget(me()))
         weakref.finalize(self, hook.remove)
 
-    def __call__(self, x: Any, y: Tensor, index: Tensor | None = None) -> Tensor | Any:
+    def __call__(self, x: Any, y: Any = None, index: Tensor | None = None) -> Tensor | Any:
         """Does a whole training step.
 
         Args:
             x: the large batch, as a Selector takes it, on the model's device.
-            y: [K] class indices or [K, C] class probabilities.
+            y: [K] class indices or [K, C] class probabilities; not where the selector has a
+                ``target``.
             index: [K], int64 or int32: the samples' numbers in the data set.
 
         Returns:
@@ -137,11 +138,13 @@ class GraphStep:
             overwrites it. None for a small batch that the selector skips.
 
         Raises:
-            TypeError, ValueError, IndexError: what ``selector`` raises for these arguments; no
-                step is done then. A selection that failed on the device, up to 32 steps ago.
+            TypeError, KeyError, ValueError, IndexError: what ``selector`` raises for these
+                arguments; no step is done then. A selection that failed on the device, up to 32
+                steps ago.
             RuntimeError: if the model, the loss or the optimiser does what a graph cannot replay,
                 such as reading a number on the host.
         """
+        x, y, index = self.selector._roles(x, y, index)
         importance = self.selector._begin(x, y, index)
         if importance is None:
             return None
@@ -200,7 +203,7 @@ class GraphStep:
         x, y, drawn = self.selector._draw(x, y, index, importance, [seed])
         weight = drawn.weight
         self.optimizer.zero_grad(set_to_none=True)
-        logits = logits_of(call_model(self.selector.model, x))
+        logits = logits_of(call_model(self.selector.model, self.selector._of_model(x)))
         losses = (self.loss or self.selector._loss.losses)(logits, y)
         if losses.shape != weight.shape:
             raise ValueError(

@@ -16,7 +16,8 @@ class MiniBatch:
 
     Attributes:
         x: the selected rows of the large batch's ``x``, in the same structure; a mapping of any
-            kind comes back as a dict.
+            kind comes back as a dict. Of a dict batch with its target what the model is called
+            with.
         y: the selected rows of ``y``, [n] or [n, C].
         weight: [n], the weight of each row's loss: float32, whatever torch's default dtype; float64
             only where the rows were drawn by importance from float64 logits.
@@ -35,6 +36,15 @@ class MiniBatch:
     _listener: StartRule | None = field(default=None, repr=False)
     _rows: float | None = field(default=None, repr=False)  # what the mean divides by, where not n
     _learner: Callable[[Tensor], None] | None = field(default=None, repr=False)
+    _inputs: Any = field(default=None, repr=False)  # where they are not x
+
+    @property
+    def inputs(self) -> Any:
+        """The selected rows of all that was given: with ``target=`` a dict with all its keys.
+
+        Otherwise ``x``.
+        """
+        return self.x if self._inputs is None else self._inputs
 
     def mean(self, losses: Tensor) -> Tensor:
         """The mean of ``weight * losses``: the loss to call ``backward`` on.

@@ -20,6 +20,7 @@ from impsamp_fast.batch._nested import check_alike, copied, gather, join, moved,
 from impsamp_fast.batch._states import check_seed_and_step, device_of, load_rule_and_counts
 from impsamp_fast.batch._step_log import StepLog
 from impsamp_fast.batch._trained_loss import TrainedLoss, WithTrainedLoss
+from impsamp_fast.batch.columns import Columns
 from impsamp_fast.batch.minibatch import MiniBatch
 from impsamp_fast.batch.report import Report
 from impsamp_fast.batch.scoring_pass import Scorer, ScoringPass
@@ -84,6 +85,7 @@ class Queue(WithTrainedLoss, BatchStrategy):
         ignore_index: likewise; None ignores no row.
         seed: of the random choices, as in a Selector; step t is the t-th raw batch.
         rank: as in a Selector.
+        target: likewise.
 
     Raises:
         TypeError, ValueError: for an argument that is not as described.
@@ -104,6 +106,7 @@ class Queue(WithTrainedLoss, BatchStrategy):
         ignore_index: int | None = -100,
         seed: int | None = None,
         rank: int | None = None,
+        target: str | Columns | None = None,
     ) -> None:
         n = check_parts(model, n, start, rank)
         check_choice("on_fault", on_fault, get_args(OnFault))
@@ -123,6 +126,8 @@ class Queue(WithTrainedLoss, BatchStrategy):
         self.counts = counts
         self.seed = seed
         self.rank = rank
+        self.target = target
+        self._columns = Columns.of(target)
         self._rule = Always() if start is None else start
         self._step = 0
         self._numbered = 0  # rows of raw batches without index
@@ -177,21 +182,25 @@ class Queue(WithTrainedLoss, BatchStrategy):
         return 0 if self._rows is None else self._rows[1].shape[0]
 
     @final
-    def __call__(self, x: Any, y: Tensor, index: Tensor | None = None) -> MiniBatch | None:
+    def __call__(self, x: Any, y: Any = None, index: Tensor | None = None) -> MiniBatch | None:
         """Takes a raw batch; a mini-batch if there are n rows, else None.
 
         Args:
             x: the raw batch: a tensor [K, ...], or a tuple, list, named tuple or mapping of such,
-                nested as you like, of any size K.
-            y: [K] class indices, or [K, C] class probabilities.
+                nested as you like, of any size K. With ``target`` a mapping that has the targets
+                in it.
+            y: [K] class indices, or [K, C] class probabilities; not with ``target``.
             index: [K], int64 or int32: the samples' numbers in the data set.
 
         Raises:
             TypeError: for another structure, or if the model does not return a tensor.
+            KeyError: if ``target`` names a key that the batch does not have.
             ValueError: if the first dimensions differ, the logits are not [K, C], or the rows are
                 not like those that wait. Also what the scoring raises. No step is counted then.
             IndexError: if ``counts`` is given and an ``index`` is not in the data set.
         """
+        if self._columns is not None:
+            x, y, index = self._columns.roles(x, y, index)
         K = self._check(x, y, index)
         if self._filled == 0:
             self._log.mark("training")
@@ -214,12 +223,14 @@ class Queue(WithTrainedLoss, BatchStrategy):
         if importance:
             self._first_call.note_scoring()
         else:
-            self._first_call.try_model(lambda x, y: self._logits(x, y, K), x, y, self.n)
+            self._first_call.try_model(
+                lambda x, y: self._logits(x, y, K), self._of_model(x), y, self.n
+            )
         if importance:
             seed = seed_of_rank(self._seed, rank_here() if self.rank is None else self.rank)
-            selected = self._select(x, y, seed_of_step(seed, self._step))
+            row = self._select(self._of_model(x), y, seed_of_step(seed, self._step))
             self._log.mark("selection")
-            rows = gather(rows, selected)
+            rows = gather(rows, row)
         elif self._rows is None and self.n != K:
             # Rows that stay are the queue's own: the caller may write over the raw batch.
             rows = copied(rows)
@@ -253,12 +264,15 @@ class Queue(WithTrainedLoss, BatchStrategy):
         self._rows = rest
         weight = torch.ones(y.shape[0], dtype=torch.float32, device=y.device)
         listener = self._rule if self._rule.learns_from == "loss" else None
+        inputs, x = (None, x) if self._columns is None else (x, self._of_model(x))
         learner = self._learner_of(x, y)
         self._log.mark("gather")
         if self._filled is not None:
             self._filled += 1
             self._log.note_steps(self._importance, self._filled)
-        return MiniBatch(x, y, weight, index, self._importance, listener, _learner=learner)
+        return MiniBatch(
+            x, y, weight, index, self._importance, listener, _learner=learner, _inputs=inputs
+        )
 
     @final
     def report(self) -> Report:
@@ -279,7 +293,7 @@ class Queue(WithTrainedLoss, BatchStrategy):
     def batches(self, loader: Iterable[Any]) -> Iterator[MiniBatch]:
         """Every full mini-batch of a loader's raw batches, ``(x, y)`` or ``(x, y, index)`` each.
 
-        Rows that are left at the end wait for the next loader.
+        With ``target`` they are dicts. Rows that are left at the end wait for the next loader.
         """
         for item in loader:
             batch = self(*unpack(item))
@@ -377,6 +391,10 @@ class Queue(WithTrainedLoss, BatchStrategy):
             "without bound",
             stacklevel=3,
         )
+
+    def _of_model(self, x: Any) -> Any:
+        """What the model is called with."""
+        return x if self._columns is None else self._columns.of_model(x)
 
     @final
     def _examined(self, operator: Callable[..., Any], x: Any, y: Tensor) -> Examined:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from impsamp_fast._checks import check_integer, check_number, kind_of
 from impsamp_fast._faults import OnFault
+from impsamp_fast.batch.columns import Columns
 from impsamp_fast.batch.draw_rules import keep_each
 from impsamp_fast.batch.queue import Queue
 from impsamp_fast.batch.scoring_pass import ScoringPass
@@ -44,6 +45,7 @@ class SelectiveBackprop(Queue):
         ignore_index: likewise.
         seed: likewise.
         rank: likewise.
+        target: likewise.
 
     Raises:
         TypeError, ValueError: for an argument that is not as described.
@@ -66,6 +68,7 @@ class SelectiveBackprop(Queue):
         ignore_index: int | None = -100,
         seed: int | None = None,
         rank: int | None = None,
+        target: str | Columns | None = None,
     ) -> None:
         beta = check_number("beta", beta, 0)
         history = check_integer("history", history, 1)
@@ -82,6 +85,7 @@ class SelectiveBackprop(Queue):
             ignore_index=ignore_index,
             seed=seed,
             rank=rank,
+            target=target,
         )
         self.beta = beta
         self.history = history

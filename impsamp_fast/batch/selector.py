@@ -34,6 +34,7 @@ from impsamp_fast.batch._trained_loss import TrainedLoss
 from impsamp_fast.batch._tuning import Tuning, axes_of
 from impsamp_fast.batch._user_score import Scored, ScoreFunction, UserScore
 from impsamp_fast.batch.break_even import BreakEven
+from impsamp_fast.batch.columns import Columns
 from impsamp_fast.batch.draw_rules import DrawRule
 from impsamp_fast.batch.filters import Filter
 from impsamp_fast.batch.minibatch import MiniBatch
@@ -176,6 +177,9 @@ class Selector(ScoresRows, BatchStrategy):
         group: draws each mini-batch from the rows of all ranks of this process group, see above;
             ``torch.distributed.group.WORLD`` is all of them. None draws from this rank's own.
         exchange: with a group, whether the drawn rows are shared out equally.
+        target: the key of the targets in dict batches, as in ``selector(inputs)``; or
+            :class:`~impsamp_fast.Columns`, which say of other keys what they are. None is for
+            calls with ``x`` and ``y``.
 
     Raises:
         TypeError, ValueError: for an argument that is not as described.
@@ -206,6 +210,7 @@ class Selector(ScoresRows, BatchStrategy):
         rank: int | None = None,
         group: Any = None,
         exchange: bool = False,
+        target: str | Columns | None = None,
     ) -> None:
         n = check_parts(model, n, start, rank)
         check_draw_parts(method, filter, layer, score)
@@ -237,6 +242,8 @@ class Selector(ScoresRows, BatchStrategy):
         self.rank = rank
         self.group = group
         self.exchange = exchange
+        self.target = target
+        self._columns = Columns.of(target)
         if exchange and group is None:
             raise ValueError("exchange is True, but only the ranks of a group exchange rows")
         self._rule = Always() if start is None else start
@@ -278,13 +285,14 @@ class Selector(ScoresRows, BatchStrategy):
         """How many faulty rows were skipped so far; an accelerator is waited for."""
         return self._skipped.read()
 
-    def __call__(self, x: Any, y: Tensor, index: Tensor | None = None) -> MiniBatch | Any:
+    def __call__(self, x: Any, y: Any = None, index: Tensor | None = None) -> MiniBatch | Any:
         """Selects the mini-batch of this step.
 
         Args:
             x: the large batch: a tensor [K, ...], or a tuple, list, named tuple or mapping of such,
-                nested as you like. A mapping of any kind comes back as a dict.
-            y: [K] class indices, or [K, C] class probabilities.
+                nested as you like. A mapping of any kind comes back as a dict. With ``target`` a
+                mapping that has the targets in it.
+            y: [K] class indices, or [K, C] class probabilities; not with ``target``.
             index: [K], int64 or int32: the samples' numbers in the data set.
 
         Returns:
@@ -293,6 +301,7 @@ class Selector(ScoresRows, BatchStrategy):
 
         Raises:
             TypeError: for another structure, or if the model does not return a tensor.
+            KeyError: if ``target`` names a key that the batch does not have.
             ValueError: if the first dimensions differ, K < n and small batches raise, or the logits
                 are not [K, C]. Also what ``select`` and the model raise. No step is counted then.
             IndexError: if ``counts`` is given and an ``index`` is not in the data set.
@@ -300,6 +309,8 @@ class Selector(ScoresRows, BatchStrategy):
         """
         if self._of_ranks is not None:
             return step_of_ranks(self, self._of_ranks, x, y, index)
+        if self._columns is not None:
+            x, y, index = self._columns.roles(x, y, index)
         importance = self._begin(x, y, index, timed=not is_compiling())
         return None if importance is None else self._take(x, y, index, importance)
 
@@ -331,7 +342,7 @@ class Selector(ScoresRows, BatchStrategy):
         self._count(rows.numbers)
         return self._made(*rows, self._pool.importance)
 
-    def scores(self, x: Any, y: Tensor, index: Tensor | None = None) -> Tensor:
+    def scores(self, x: Any, y: Any = None, index: Tensor | None = None) -> Tensor:
         """The scores [K] of a large batch that a step by importance would draw by.
 
         They are without ``smoothing``, of the dtype that :func:`~impsamp_fast.score` gives, and no
@@ -346,6 +357,7 @@ class Selector(ScoresRows, BatchStrategy):
             TypeError, ValueError: what a call raises for such a batch.
         """
         self._log.stop()
+        x, y, index = self._roles(x, y, index)
         check_batch(x, y, index)
         self._first_call.check_target(y)
         self._check_index(index)
@@ -354,7 +366,7 @@ class Selector(ScoresRows, BatchStrategy):
     def tune(
         self,
         x: Any,
-        y: Tensor,
+        y: Any = None,
         index: Tensor | None = None,
         *,
         tolerance: float = 0.02,
@@ -377,6 +389,7 @@ class Selector(ScoresRows, BatchStrategy):
             TypeError, ValueError: what a call raises for such a batch.
         """
         self._log.stop()
+        x, y, index = self._roles(x, y, index)
         K = self._check_batch(x, y, index)
         self._check_size(K)
         tuning = Tuning(
@@ -386,7 +399,7 @@ class Selector(ScoresRows, BatchStrategy):
             to_number("seconds", seconds),
         )
         first = ScoringPass() if self.scoring is None else self.scoring
-        self.scoring = tuning.best_of(first, axes_of(x, K, self.n, y.device))
+        self.scoring = tuning.best_of(first, axes_of(self._of_model(x), K, self.n, y.device))
         self._scorer = self._scorer_of(self.scoring)
         print(f"{tuning.table(K)}\ntaken: {self.scoring}")
         return self.scoring
@@ -404,7 +417,7 @@ class Selector(ScoresRows, BatchStrategy):
     def batches(self, loader: Iterable[Any], *, overlap: bool = False) -> Iterator[MiniBatch]:
         """The mini-batch of each large batch of a loader, ``(x, y)`` or ``(x, y, index)`` each.
 
-        A small batch that is skipped has none.
+        With ``target`` they are dicts. A small batch that is skipped has none.
 
         Args:
             loader: the large batches.
@@ -436,7 +449,7 @@ class Selector(ScoresRows, BatchStrategy):
         last: MiniBatch | None = None
         with Overlap() as overlap:
             for item in loader:
-                x, y, index = unpack(item)
+                x, y, index = self._roles(*unpack(item))
                 importance = self._decided(x, y, self._checked(x, y, index))
                 if importance is None:
                     continue
@@ -688,7 +701,10 @@ class Selector(ScoresRows, BatchStrategy):
         rows: float | None = None,
     ) -> MiniBatch:
         listener = self._rule if self._rule.learns_from == "loss" else None
-        return MiniBatch(x, y, weight, numbers, importance, listener, rows)
+        if self._columns is None:
+            return MiniBatch(x, y, weight, numbers, importance, listener, rows)
+        inputs, x = x, self._columns.of_model(x)
+        return MiniBatch(x, y, weight, numbers, importance, listener, rows, _inputs=inputs)
 
 
 def _numbers(drawn: Drawn, index: Tensor | None) -> Tensor:

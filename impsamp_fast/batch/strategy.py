@@ -27,13 +27,16 @@ class BatchStrategy(ShowsSettings, ABC):
         """How many rows the next raw batch should have; None leaves it to the caller."""
 
     @abstractmethod
-    def __call__(self, x: Any, y: Tensor, index: Tensor | None = None) -> MiniBatch | None:
+    def __call__(
+        self, x: Any, y: Tensor | None = None, index: Tensor | None = None
+    ) -> MiniBatch | None:
         """Takes a raw batch; the mini-batch, or None while there are too few rows for one.
 
         Args:
             x: a tensor [K, ...], or a tuple, list, named tuple or mapping of such, nested as you
-                like. A mapping of any kind comes back as a dict.
-            y: [K] class indices, or [K, C] class probabilities.
+                like. A mapping of any kind comes back as a dict. With ``target=`` a dict that has
+                the targets in it, see :class:`~impsamp_fast.Columns`.
+            y: [K] class indices, or [K, C] class probabilities; not with ``target=``.
             index: [K], int64 or int32: the samples' numbers in the data set.
         """
 
@@ -41,8 +44,8 @@ class BatchStrategy(ShowsSettings, ABC):
     def batches(self, loader: Iterable[Any]) -> Iterator[MiniBatch]:
         """Every full mini-batch of a loader's raw batches, ``(x, y)`` or ``(x, y, index)`` each.
 
-        A raw batch is taken from the loader, and scored, when its mini-batch is needed: after the
-        training step of the one before.
+        With ``target=`` they are dicts. A raw batch is taken from the loader, and scored, when its
+        mini-batch is needed: after the training step of the one before.
         """
 
     @abstractmethod

@@ -7,6 +7,7 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
+from impsamp_fast.batch.columns import Columns
 from impsamp_fast.batch.queue import Queue
 from impsamp_fast.batch.selector import Selector, SmallBatch
 from impsamp_fast.batch.start import After
@@ -47,6 +48,7 @@ def uniform(
     ignore_index: int | None = -100,
     seed: int | None = None,
     rank: int | None = None,
+    target: str | Columns | None = None,
 ) -> EveryRow:
     """Ordinary training: every row of the raw batches, n at a time, in their order.
 
@@ -62,6 +64,7 @@ def uniform(
         ignore_index: likewise.
         seed: is part of the state; nothing is random.
         rank: likewise without effect.
+        target: as in a :class:`~impsamp_fast.Queue`.
     """
     return EveryRow(
         model,
@@ -73,6 +76,7 @@ def uniform(
         ignore_index=ignore_index,
         seed=seed,
         rank=rank,
+        target=target,
     )
 
 
@@ -88,6 +92,7 @@ def random_subset(
     ignore_index: int | None = -100,
     seed: int | None = None,
     rank: int | None = None,
+    target: str | Columns | None = None,
 ) -> Selector:
     """n of the K rows of each large batch, uniformly without replacement, weight 1.
 
@@ -105,6 +110,7 @@ def random_subset(
         ignore_index: likewise.
         seed: of the draws.
         rank: as in a :class:`~impsamp_fast.Selector`.
+        target: likewise.
     """
     return Selector(
         model,
@@ -117,4 +123,5 @@ def random_subset(
         ignore_index=ignore_index,
         seed=seed,
         rank=rank,
+        target=target,
     )

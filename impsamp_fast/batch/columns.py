@@ -1,0 +1,84 @@
+"""Which parts of a dict batch are the target, the samples' numbers, and the model's."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, final
+
+from impsamp_fast._settings import ShowsSettings
+
+
+@final
+class Columns(ShowsSettings):
+    """The roles of the keys of a dict batch, where the target is one of its parts.
+
+    ::
+
+        selector = Selector(model, n=128, target=Columns("label", inputs="image"))
+        for rows in loader:                       # {"image": ..., "label": ..., "weather": ...}
+            batch = selector(rows)
+            losses = F.cross_entropy(model(batch.x), batch.y, reduction="none")
+
+    ``batch.x`` is what the model is called with, ``batch.y`` the target, and ``batch.inputs`` the
+    mini-batch as a dict with all keys. ``target="labels"`` is short for ``Columns("labels")``.
+
+    Args:
+        target: the key of the targets. The model is scored without them, so that one that computes
+            a loss of its labels does not.
+        inputs: what the model is called with: one key as ``model(x)``, several as ``model(**x)``.
+            None is all keys but the target and the index.
+        index: the key of the samples' numbers in the data set, in batches that have it.
+
+    Raises:
+        TypeError, ValueError: for an argument that is not as described.
+    """
+
+    def __init__(
+        self, target: str, inputs: str | Sequence[str] | None = None, index: str = "index"
+    ) -> None:
+        for name, key in (("target", target), ("index", index)):
+            if not isinstance(key, str):
+                raise TypeError(f"{name} is {key!r}, expected a key of the batches, a str")
+        names = () if inputs is None else (inputs,) if isinstance(inputs, str) else inputs
+        if not isinstance(names, Sequence) or not all(isinstance(key, str) for key in names):
+            raise TypeError(f"inputs is {inputs!r}, expected one key or several, each a str")
+        for name, key in (("target", target), ("index", index)):
+            if key in names:
+                raise ValueError(f"inputs has {key!r}, which is the {name}: the model is not to")
+        if target == index:
+            raise ValueError(f"target and index are both {target!r}")
+        self.target = target
+        self.inputs = inputs
+        self.index = index
+        self._wanted = (target, *names)
+
+    @classmethod
+    def of(cls, target: "str | Columns | None") -> "Columns | None":
+        """What a strategy's ``target`` says."""
+        if target is None or isinstance(target, Columns):
+            return target
+        return cls(target)
+
+    def roles(self, batch: Any, y: Any, index: Any) -> tuple[Any, Any, Any]:
+        """The x, y and index of a dict batch; x is the batch itself."""
+        if not isinstance(batch, Mapping):
+            raise TypeError(
+                f"the batch is {type(batch).__name__}, expected a dict, since target is "
+                f"{self.target!r}"
+            )
+        if y is not None:
+            raise TypeError(
+                f"y is given, but target is {self.target!r}, which is a key of the batch: call "
+                "with the batch alone"
+            )
+        for key in self._wanted:
+            if key not in batch:
+                raise KeyError(f"the batch has no {key!r}, it has {', '.join(map(repr, batch))}")
+        return batch, batch[self.target], batch.get(self.index) if index is None else index
+
+    def of_model(self, batch: Mapping[str, Any]) -> Any:
+        """What the model is called with."""
+        if self.inputs is None:
+            others = (self.target, self.index)
+            return {key: part for key, part in batch.items() if key not in others}
+        if isinstance(self.inputs, str):
+            return batch[self.inputs]
+        return {key: batch[key] for key in self.inputs}
