@@ -30,6 +30,7 @@ from impsamp_fast.batch.graph_step import GraphStep
 from impsamp_fast.batch.learned_score import LearnedScore
 from impsamp_fast.batch.mentor import Curriculum, MentorNet, MentorScore
 from impsamp_fast.batch.minibatch import MiniBatch
+from impsamp_fast.batch.observation import Observation
 from impsamp_fast.batch.queue import Queue
 from impsamp_fast.batch.reducible_loss import ReducibleLoss, irreducible_losses
 from impsamp_fast.batch.report import Report
@@ -111,6 +112,7 @@ __all__ = [
     "MentorNet",
     "MentorScore",
     "MiniBatch",
+    "Observation",
     "OnlineBatchSelection",
     "PickCounts",
     "Queue",

@@ -33,6 +33,11 @@ class Readback:
         else:
             self._value = value.clone()
 
+    @property
+    def has_arrived(self) -> bool:
+        """Whether CUDA has brought it; on other devices nothing tells."""
+        return self._arrived is None or bool(self._arrived.query())  # type: ignore[no-untyped-call]
+
     def get(self) -> Tensor:
         """The value, on the CPU; waits for it if need be."""
         if self._arrived is not None:

@@ -155,6 +155,7 @@ class OfRanks:
         return Rows(x, y, share.weight.view(size, -1)[rank], numbers)
 
 
-def drawn_of(share: Share) -> Drawn:
-    """What a step's log takes of it: the weights of all rows."""
-    return Drawn(share.index, share.weight, share.tau)
+def drawn_of(share: Share, scored: Scores | None) -> Drawn:
+    """What a step's log takes of it: the weights of all rows, and this rank's scores."""
+    score = None if scored is None else scored.scores
+    return Drawn(share.index, share.weight, share.tau, score)

@@ -27,15 +27,19 @@ from impsamp_fast.ops._status import first_fault, status_error
 
 
 class Drawn(NamedTuple):
-    """Drawn rows: ``row`` [n], ``weight`` [n], ``tau`` [] where rows were scored, and faults.
+    """Drawn rows: ``row`` [n] and ``weight`` [n]; where rows were scored also ``tau`` [].
 
-    ``sizes`` are those of the mini-batches that they are, one after the other; None of a single
-    one. ``learn`` shows the rows that were scored to a score that learns.
+    ``score`` and, where the operator has it, ``loss`` are those of the rows that were scored.
+    ``found`` is what was wrong with them.
+    ``sizes`` are those of the mini-batches that the drawn rows are, one after the other; None of a
+    single one. ``learn`` shows the rows that were scored to a score that learns.
     """
 
     row: Tensor
     weight: Tensor
     tau: Tensor | None = None
+    score: Tensor | None = None
+    loss: Tensor | None = None
     found: Found = Found()
     sizes: list[int] | None = None
     learn: Callable[[], None] | None = None
@@ -142,6 +146,8 @@ class RowDrawer:
             torch.where(none, first_sound, drawn.row),
             drawn.weight.masked_fill(none, 0),
             drawn.tau.masked_fill(all_faulty, torch.nan),
+            scores,
+            None,
             Found(drawn.found.status, explain, faulty.sum()),
         )
 
@@ -173,14 +179,14 @@ class RowDrawer:
         if may_be_negative:
             tau = tau.masked_fill((scores < 0).any(), torch.nan)
         if scores.is_cpu:
-            return Drawn(drawn.index, weight, tau)
+            return Drawn(drawn.index, weight, tau, scores)
         sound = scores.isfinite() if may_be_negative else scores.isfinite() & (scores >= 0)
         chances = (weights > 0).sum()
         too_few = drawn.prob.isnan().any() | (chances == 0)
         status = torch.where(too_few, -1 - chances, 0)
         status = torch.where(sound.all(), status, first_fault(~sound))
         weight = weight.masked_fill(status != 0, 0)
-        return Drawn(drawn.index, weight, tau, Found(status))
+        return Drawn(drawn.index, weight, tau, scores, found=Found(status))
 
     def _scores(self, logits: Tensor, y: Tensor, features: Tensor | None) -> Tensor:
         assert isinstance(self.score, str)
@@ -225,23 +231,21 @@ class RowDrawer:
             except ValueError:
                 raise error from None
             row, weight, tau = self._fill_up(scores, y, n, method, seed)
-            return Drawn(row, weight, tau)
-        if selection.status.is_cpu:  # what cannot be drawn has been raised
-            return Drawn(selection.index, selection.weight, selection.tau)
+            return Drawn(row, weight, tau, scores)
+        row, weight, scores, losses, tau, status = selection
+        if status.is_cpu:  # what cannot be drawn has been raised
+            return Drawn(row, weight, tau, scores, losses)
         explain = self._explainer(self._draw_scored, n, logits, y, features)
-        found = Found(selection.status, explain)
-        drawn = Drawn(selection.index, selection.weight, selection.tau, found)
-        if method not in WITHOUT_REPLACEMENT:
-            return drawn
-        # The host does not wait to know whether rows lack, so that both are drawn.
-        row, weight, tau = self._fill_up(selection.score, y, n, method, seed)
-        lacks = selection.status < -1
-        return Drawn(
-            torch.where(lacks, row, drawn.row),
-            torch.where(lacks, weight, drawn.weight),
-            torch.where(lacks, tau, selection.tau),
-            Found(torch.where(lacks, 0, selection.status), explain),
-        )
+        if method in WITHOUT_REPLACEMENT:
+            # The host does not wait to know whether rows lack, so that both are drawn.
+            lacks = status < -1
+            filled = self._fill_up(scores, y, n, method, seed)
+            drawn = (row, weight, tau)
+            row, weight, tau = (
+                torch.where(lacks, *both) for both in zip(filled, drawn, strict=True)
+            )
+            status = torch.where(lacks, 0, status)
+        return Drawn(row, weight, tau, scores, losses, Found(status, explain))
 
     def _fill_up(
         self, scores: Tensor, y: Tensor, n: int, method: str, seed: int | Tensor

@@ -3,12 +3,15 @@
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from statistics import fmean, median
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from impsamp_fast.batch._metrics import Metrics, seconds_of
 from impsamp_fast.batch._row_drawer import Drawn
 from impsamp_fast.batch._step_clock import StepClock
+from impsamp_fast.batch.observation import Observation
 from impsamp_fast.batch.report import Report
 from impsamp_fast.batch.start import StartRule
 from impsamp_fast.batch.step_time import StepTime
@@ -19,15 +22,32 @@ _TIMES = 63  # of steps of a kind that a report is about
 _ALL, _ONE_IN = 64, 8
 
 
-class StepLog:
-    """Times the steps of a strategy and keeps what the last ones came to."""
+# Who is told of each step.
+Observe = Callable[[Observation], object]
 
-    def __init__(self) -> None:
+# What is kept of a step, of which no part is as large as the logits: its number, whether it was by
+# importance, K, the first fields of what was drawn and the targets of that.
+_Step = tuple[int, bool, int, tuple[Any, ...], Any]
+
+
+class StepLog:
+    """Times the steps of a strategy and keeps what the last ones came to.
+
+    Args:
+        smoothing: the share of uniform sampling in what rows are drawn by.
+        observe: is told of each step.
+    """
+
+    def __init__(self, smoothing: float = 0.0, observe: Observe | None = None) -> None:
         self._clock = StepClock()
         self._times = {kind: deque[StepTime](maxlen=_TIMES) for kind in (False, True)}
+        self._latest: deque[StepTime] = deque(maxlen=_TIMES)  # of either kind
         self._calls = 0
-        self._large = 0  # K of the last large batch
-        self._drawn: tuple[Tensor | None, Tensor] | None = None  # tau and weights, by importance
+        self._last: _Step | None = None
+        self._last_by_importance: _Step | None = None
+        self._smoothing = smoothing
+        self._observe = observe
+        self._metrics = Metrics()
         self.mark, self.stop = self._clock.mark, self._clock.stop
 
     def begin(self, device: torch.device, rule: StartRule) -> None:
@@ -40,18 +60,49 @@ class StepLog:
         if rule.learns_times:
             for time in self._read():
                 rule.learn_time(time)
+        elif self._observe is not None:
+            self._read_all()
 
     def _read(self) -> Iterator[StepTime]:
         for time in self._clock.ended():
             self._times[time.importance].append(time)
+            self._latest.append(time)
             yield time
 
-    def note(self, importance: bool, drawn: Drawn, K: int) -> None:
-        """What the call has come to."""
-        self._large = K
+    def _read_all(self) -> None:
+        for _ in self._read():
+            pass
+
+    def note(self, step: int, importance: bool, K: int, drawn: Drawn, y: Any) -> None:
+        """What the call has come to, with the targets of the drawn rows."""
+        last = self._last = (step, importance, K, drawn[:5], y)
         if importance:
-            self._drawn = drawn.tau, drawn.weight
+            self._last_by_importance = last
         self._clock.note(importance, 1 if drawn.sizes is None else len(drawn.sizes))
+        if self._observe is not None:
+            self._observe(self._observation(last))
+
+    def _observation(self, last: _Step) -> Observation:
+        step, importance, K, (row, weight, tau, score, loss), y = last
+        uniform_share = self._smoothing if importance else 1.0
+        time = self._latest[-1] if self._latest else None
+        return Observation(
+            step, importance, K, score, loss, tau, row, weight, y, uniform_share, time
+        )
+
+    def metrics(self, wait: bool) -> dict[str, float]:
+        """The last step as numbers, or one before it where an accelerator is not so far."""
+        seen = None if self._last is None else self._observation(self._last)
+        return self._metrics.read(seen, wait) | self.timings()
+
+    def timings(self) -> dict[str, float]:
+        """What the last step took whose time is known, and which of the last were by importance."""
+        self._read_all()
+        if not self._latest:
+            return {}
+        by_importance = sum(time.steps for time in self._latest if time.importance)
+        share = by_importance / sum(time.steps for time in self._latest)
+        return {"importance_share": share} | seconds_of(self._latest[-1])
 
     def note_steps(self, importance: bool, steps: int) -> None:
         """How many mini-batches there were since the step began."""
@@ -61,11 +112,12 @@ class StepLog:
         self, n: int, m: int, *, weighted: bool, compiled: bool, compile_seconds: float | None
     ) -> Report:
         """The report of a selector of n rows in each of m mini-batches."""
-        for _ in self._read():
-            pass
+        self._read_all()
         uniform, importance = (_medians(self._times[kind]) for kind in (False, True))
         steps = {kind: sum(time.steps for time in times) for kind, times in self._times.items()}
-        tau, weight = self._drawn or (None, None)
+        K = 0 if self._last is None else self._last[2]
+        last = self._last_by_importance
+        _, weight, tau, *_ = (None, None, None) if last is None else last[3]
         return Report(
             steps=sum(steps.values()),
             importance_share=steps[True] / max(1, sum(steps.values())),
@@ -79,7 +131,7 @@ class StepLog:
             tau=None if tau is None else float(tau),
             effective_size=None if weight is None else _effective_size(weight, n),
             n=n,
-            K=self._large // m or round(importance["scored"] or 0),
+            K=K // m or round(importance["scored"] or 0),
             batches_per_pool=m,
             weighted=weighted,
             compiled=compiled,

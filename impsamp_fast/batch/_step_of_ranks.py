@@ -72,9 +72,12 @@ def step_of_ranks(
     def batch() -> Any:
         return x, y, () if index is None else index
 
+    scored: list[Scores] = []
+
     def scores() -> Scores:
         selector._try_model(True, x, y, y.shape[0])
-        return selector._scores_of(x, y, index)
+        scored.append(selector._scores_of(x, y, index))
+        return scored[-1]
 
     def scores_at_once() -> Scores:
         look()
@@ -114,9 +117,10 @@ def step_of_ranks(
     selector._log.mark("gather")
     if not importance and selector._wanted <= K and selector._rule.learns_from == "tau":
         share = _with_tau(selector, of_ranks, share, mine, index)
-    selector._log.note(importance, drawn_of(share), K)
+    drawn = drawn_of(share, scored[-1] if scored else None)
+    selector._log.note(selector._step, importance, K, drawn, mine.y)
     selector._count(mine.numbers[mine.weight > 0])
-    selector._learn(drawn_of(share))
+    selector._learn(drawn)
     return selector._made(*mine, importance, of_ranks.share(n))
 
 

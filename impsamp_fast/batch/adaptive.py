@@ -71,6 +71,12 @@ class _Adaptive(BatchStrategy):
                 yield batch
 
     @final
+    def metrics(self, wait: bool = False) -> dict[str, float]:
+        """The selector's, with the rows ``n`` of the last mini-batch and the next ``raw_size``."""
+        sizes = {"n": float(self.selector.n), "raw_size": float(self.raw_size)}
+        return self.selector.metrics(wait) | sizes
+
+    @final
     def state_dict(self) -> dict[str, Any]:
         """The selector's; the sizes follow from it."""
         return self.selector.state_dict()

@@ -156,7 +156,7 @@ class GraphStep:
         done = session.eager_steps.get(key, 0)
         if done >= self.warmup and session.has_room(key):
             recording = self._recording(session, key, self._inputs(x, y, index))
-            return self._replay(recording, session.scalars, index)
+            return self._replay(recording, session.scalars, y.shape[0], index, importance)
         session.eager_steps[key] = done + 1
         with session.recorder.aside():
             return self._eager(x, y, index, importance, session.scalars)
@@ -193,7 +193,7 @@ class GraphStep:
             self.selector._watch.add(self.selector._step, drawn.found.status, drawn.found.explain)
         else:
             scalars.note(drawn.found.status)
-        self._end(drawn, loss, index)
+        self._end(drawn, loss, y.shape[0], index, importance)
         return loss
 
     def _train(
@@ -217,7 +217,10 @@ class GraphStep:
         self.optimizer.step()
         return drawn, loss.detach()
 
-    def _end(self, drawn: Drawn, loss: Tensor, index: Tensor | None) -> None:
+    def _end(
+        self, drawn: Drawn, loss: Tensor, K: int, index: Tensor | None, importance: bool
+    ) -> None:
+        self.selector._log.note(self.selector._step, importance, K, drawn, None)
         self.selector._end(drawn, index)
         if self.selector._rule.learns_from == "loss":
             self.selector._rule.learn(loss)
@@ -282,10 +285,17 @@ class GraphStep:
             stacklevel=4,
         )
 
-    def _replay(self, recording: Recording, scalars: Scalars, index: Tensor | None) -> Tensor:
+    def _replay(
+        self,
+        recording: Recording,
+        scalars: Scalars,
+        K: int,
+        index: Tensor | None,
+        importance: bool,
+    ) -> Tensor:
         scalars.set_seed(self._step_seed())
         recording.replay()
-        self._end(recording.drawn, recording.loss, index)
+        self._end(recording.drawn, recording.loss, K, index, importance)
         return recording.loss
 
 

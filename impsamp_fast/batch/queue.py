@@ -2,6 +2,7 @@
 
 import warnings
 from abc import abstractmethod
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, final, get_args
 
@@ -31,6 +32,9 @@ from impsamp_fast.ops import row_stats
 
 # So many mini-batches that wait before a raw batch are a queue that grows.
 _MANY_MINI_BATCHES = 16
+
+# Raw batches of which it is told how many rows were selected.
+_RECENT = 64
 
 # x, y and index.
 _Rows = tuple[Any, Tensor, Tensor]
@@ -137,6 +141,7 @@ class Queue(WithTrainedLoss, BatchStrategy):
         self._has_warned = False
         self._log = StepLog()
         self._filled: int | None = None  # mini-batches of the step under way, if one is timed
+        self._selected: deque[tuple[int, int]] = deque(maxlen=_RECENT)  # of how many rows
         self._found = Found()  # in this raw batch
         self._watch = StatusWatch()
         self._skipped = Tally()
@@ -230,6 +235,7 @@ class Queue(WithTrainedLoss, BatchStrategy):
             seed = seed_of_rank(self._seed, rank_here() if self.rank is None else self.rank)
             row = self._select(self._of_model(x), y, seed_of_step(seed, self._step))
             self._log.mark("selection")
+            self._selected.append((row.numel(), K))
             rows = gather(rows, row)
         elif self._rows is None and self.n != K:
             # Rows that stay are the queue's own: the caller may write over the raw batch.
@@ -300,6 +306,26 @@ class Queue(WithTrainedLoss, BatchStrategy):
             while batch is not None:
                 yield batch
                 batch = self.pop()
+
+    @final
+    def metrics(self, wait: bool = False) -> dict[str, float]:
+        """What the last raw batches came to, as floats for a logger; nobody waits for them.
+
+        Returns:
+            ``step``, the number of the next raw batch; ``importance``, whether rows of the last one
+            were chosen, 1 or 0; ``waiting`` rows; ``selected_share``, the share of the rows that
+            were selected of the last raw batches of which rows were chosen; and
+            ``importance_share`` and ``seconds/`` as a Selector has them.
+        """
+        numbers = self._log.timings() | {
+            "step": float(self._step),
+            "importance": float(self._importance),
+            "waiting": float(self.waiting),
+        }
+        if self._selected:
+            selected, seen = map(sum, zip(*self._selected, strict=True))
+            numbers["selected_share"] = selected / seen
+        return numbers
 
     @final
     def state_dict(self) -> dict[str, Any]:

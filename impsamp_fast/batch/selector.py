@@ -28,7 +28,7 @@ from impsamp_fast.batch._pool import Pool, Rows, draw_pool
 from impsamp_fast.batch._row_drawer import Drawn
 from impsamp_fast.batch._scores_rows import ScoresRows
 from impsamp_fast.batch._states import check_seed_and_step, device_of, load_rule_and_counts
-from impsamp_fast.batch._step_log import StepLog
+from impsamp_fast.batch._step_log import Observe, StepLog
 from impsamp_fast.batch._step_of_ranks import ranks_that_draw, rule_together, step_of_ranks
 from impsamp_fast.batch._trained_loss import TrainedLoss
 from impsamp_fast.batch._tuning import Tuning, axes_of
@@ -180,6 +180,8 @@ class Selector(ScoresRows, BatchStrategy):
         target: the key of the targets in dict batches, as in ``selector(inputs)``; or
             :class:`~impsamp_fast.Columns`, which say of other keys what they are. None is for
             calls with ``x`` and ``y``.
+        observe: a function that is told of each step, an :class:`~impsamp_fast.Observation`, before
+            the call returns; of several mini-batches of one large batch once.
 
     Raises:
         TypeError, ValueError: for an argument that is not as described.
@@ -211,6 +213,7 @@ class Selector(ScoresRows, BatchStrategy):
         group: Any = None,
         exchange: bool = False,
         target: str | Columns | None = None,
+        observe: Observe | None = None,
     ) -> None:
         n = check_parts(model, n, start, rank)
         check_draw_parts(method, filter, layer, score)
@@ -244,6 +247,9 @@ class Selector(ScoresRows, BatchStrategy):
         self.exchange = exchange
         self.target = target
         self._columns = Columns.of(target)
+        if observe is not None and not callable(observe):
+            raise TypeError(f"observe is {observe!r}, expected a function or None")
+        self.observe = observe
         if exchange and group is None:
             raise ValueError("exchange is True, but only the ranks of a group exchange rows")
         self._rule = Always() if start is None else start
@@ -251,7 +257,7 @@ class Selector(ScoresRows, BatchStrategy):
         self._watch = StatusWatch()
         self._skipped = Tally()
         self._pool = Pool()
-        self._log = StepLog()
+        self._log = StepLog(self.smoothing, observe)
         learned = self._learned
         if learned is not None:
             learned.attach(self._loss, on_fault, self._log.mark)
@@ -325,7 +331,7 @@ class Selector(ScoresRows, BatchStrategy):
         """The first mini-batch of a large batch, which may have been scored."""
         K = y.shape[0]
         x, y, drawn = self._draw(x, y, index, importance, self._seeds(y.device), scored)
-        self._log.note(importance, drawn, K)
+        self._log.note(self._step, importance, K, drawn, y)
         self._watch.add(self._step, drawn.found.status, drawn.found.explain)
         if drawn.sizes is None:
             return self._made(x, y, drawn.weight, self._end(drawn, index), importance)
@@ -413,6 +419,28 @@ class Selector(ScoresRows, BatchStrategy):
             compiled=self.scoring is not None and bool(self.scoring.compile),
             compile_seconds=self._scorer.compile_seconds,
         )
+
+    def metrics(self, wait: bool = False) -> dict[str, float]:
+        """What the last step came to, as floats for a logger.
+
+        Nothing is computed for them before this is called. An accelerator is not waited for: the
+        numbers are those of a step that it has finished, mostly the one at the last call of this,
+        and there are none before the first has come.
+
+        Args:
+            wait: whether to wait for the last step.
+
+        Returns:
+            ``step``, the number of that step; ``importance``, 1 or 0; ``importance_share`` of the
+            last steps that were timed; ``uniform_share``, see :class:`~impsamp_fast.Observation`;
+            ``tau`` and ``effective_size``; ``distinct``, the share of the drawn rows that are
+            different ones; ``weight/max``; mean, max and the quantiles q05, q50 and q95 of
+            ``score`` and ``loss``, as in ``score/q50``; ``classes``, how many equally frequent
+            classes would be as mixed as those of the drawn rows, the exponential of their entropy,
+            with the share of each, ``class/0``, where they are not many; and ``seconds/`` with the
+            parts of a :class:`~impsamp_fast.StepTime`. What is not known is left out.
+        """
+        return self._log.metrics(wait)
 
     def batches(self, loader: Iterable[Any], *, overlap: bool = False) -> Iterator[MiniBatch]:
         """The mini-batch of each large batch of a loader, ``(x, y)`` or ``(x, y, index)`` each.
@@ -715,8 +743,9 @@ def _numbers(drawn: Drawn, index: Tensor | None) -> Tensor:
 def _with_tau_of(scored: Drawn, drawn: Drawn) -> Drawn:
     """Rows that were drawn uniformly, and then scored."""
     found = scored.found
+    drawn = drawn._replace(tau=scored.tau, score=scored.score, loss=scored.loss)
     if found.status is None:
-        return drawn._replace(tau=scored.tau, found=found)
+        return drawn._replace(found=found)
     status = found.status.clamp(min=0)  # that all of them are ignored is no fault
     weight = drawn.weight.masked_fill(status != 0, 0)
-    return drawn._replace(weight=weight, tau=scored.tau, found=found._replace(status=status))
+    return drawn._replace(weight=weight, found=found._replace(status=status))

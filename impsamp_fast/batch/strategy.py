@@ -48,6 +48,14 @@ class BatchStrategy(ShowsSettings, ABC):
         mini-batch is needed: after the training step of the one before.
         """
 
+    def metrics(self, wait: bool = False) -> dict[str, float]:
+        """What the last steps came to, as floats for a logger; none if a strategy does not say.
+
+        Args:
+            wait: whether to wait for an accelerator, where otherwise an earlier step is told of.
+        """
+        return {}
+
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:
         """All that the next selections depend on, except for the model."""
