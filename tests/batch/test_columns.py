@@ -122,11 +122,12 @@ def test_numbers_of_samples_are_found_in_the_batch(classifier, inputs):
     assert (other(inputs).index < K).all()
 
 
-def test_a_loader_of_dicts_is_gone_through(classifier, inputs):
+@pytest.mark.parametrize("overlap", [False, True])
+def test_a_loader_of_dicts_is_gone_through(classifier, inputs, overlap):
     data = WithIndex([{key: part[i] for key, part in inputs.items()} for i in range(K)])
     loader = torch.utils.data.DataLoader(data, batch_size=32)
     selector = Selector(classifier, N, target="labels")
-    batches = list(selector.batches(loader))
+    batches = list(selector.batches(loader, overlap=overlap))
     assert len(batches) == K // 32
     for batch in batches:
         assert torch.equal(batch.inputs["ids"], inputs["ids"][batch.index])
