@@ -5,10 +5,15 @@ from typing import Any
 
 from torch import Tensor
 
+from impsamp_fast.batch._nested import are_rows
+
 
 def call_model(model: Callable[..., Any], x: Any) -> Any:
-    """``model(x)`` of a tensor, ``model(*x)`` of a tuple or list, ``model(**x)`` of a mapping."""
-    if isinstance(x, Tensor):
+    """``model(x)`` of a tensor, ``model(*x)`` of a tuple or list, ``model(**x)`` of a mapping.
+
+    Rows that are no tensor are an argument too.
+    """
+    if isinstance(x, Tensor) or are_rows(x):
         return model(x)
     return model(**x) if isinstance(x, Mapping) else model(*x)
 

@@ -3,7 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, final
 
+from torch import Tensor
+
 from impsamp_fast._settings import ShowsSettings
+from impsamp_fast.batch._nested import tensors_of
 
 
 @final
@@ -24,7 +27,8 @@ class Columns(ShowsSettings):
         target: the key of the targets. The model is scored without them, so that one that computes
             a loss of its labels does not.
         inputs: what the model is called with: one key as ``model(x)``, several as ``model(**x)``.
-            None is all keys but the target and the index.
+            None is all keys but the target and the index whose parts have tensors: strings and
+            the like are not passed to the model unless they are named here.
         index: the key of the samples' numbers in the data set, in batches that have it.
 
     Raises:
@@ -74,11 +78,15 @@ class Columns(ShowsSettings):
                 raise KeyError(f"the batch has no {key!r}, it has {', '.join(map(repr, batch))}")
         return batch, batch[self.target], batch.get(self.index) if index is None else index
 
+    def _is_of_model(self, key: str, part: Any) -> bool:
+        if key in (self.target, self.index):
+            return False
+        return isinstance(part, Tensor) or next(tensors_of(part), None) is not None
+
     def of_model(self, batch: Mapping[str, Any]) -> Any:
         """What the model is called with."""
         if self.inputs is None:
-            others = (self.target, self.index)
-            return {key: part for key, part in batch.items() if key not in others}
+            return {key: part for key, part in batch.items() if self._is_of_model(key, part)}
         if isinstance(self.inputs, str):
             return batch[self.inputs]
         return {key: batch[key] for key in self.inputs}

@@ -278,7 +278,7 @@ class _Compiled:
         end = begin + self.chunk
         if end <= rows:
             return x if end - begin == rows else narrow(x, begin, end)
-        device = next(tensors_of(x)).device
+        device = next((part.device for part in tensors_of(x)), torch.device("cpu"))
         return gather(x, torch.arange(begin, end, device=device).clamp(max=rows - 1))
 
     def _timed(self, x: Any) -> tuple[Any, Tensor | None]:

@@ -297,7 +297,9 @@ class Selector(ScoresRows, BatchStrategy):
         Args:
             x: the large batch: a tensor [K, ...], or a tuple, list, named tuple or mapping of such,
                 nested as you like. A mapping of any kind comes back as a dict. With ``target`` a
-                mapping that has the targets in it.
+                mapping that has the targets in it. A part may also be a list, tuple or array of K
+                other things, such as strings: on an accelerator the host then waits to know which
+                of them were drawn.
             y: [K] class indices, or [K, C] class probabilities; not with ``target``.
             index: [K], int64 or int32: the samples' numbers in the data set.
 
