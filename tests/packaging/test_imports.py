@@ -33,7 +33,7 @@ LAYERS = {
     ],
 }
 # What a module of integrations is for.
-TRAINERS = {"accelerate", "lightning", "transformers"}
+PACKAGES = {"accelerate", "lightning", "transformers", "wandb"}
 FILES = [path for package in LAYERS for path in sorted((ROOT / package).rglob("*.py"))]
 every_file = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 
@@ -89,5 +89,5 @@ def test_the_package_needs_only_torch_and_the_standard_library(path: Path) -> No
     if package_of(path) == "impsamp_fast":
         allowed = {"torch", "impsamp_fast", *sys.stdlib_module_names}
         if module_at(path) == "integrations":
-            allowed |= TRAINERS
+            allowed |= PACKAGES
         assert {name.split(".")[0] for name in imports(path)} <= allowed
