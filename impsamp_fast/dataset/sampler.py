@@ -14,6 +14,7 @@ from impsamp_fast._faults import OnFault
 from impsamp_fast._seeds import rank_here, seed_of_run, seed_of_step, world_size_here
 from impsamp_fast._settings import ShowsSettings
 from impsamp_fast._uniform import uniform_rows
+from impsamp_fast.dataset._batches import Batches, Indices, StateThen
 from impsamp_fast.dataset._epochs import Epochs, Pass
 from impsamp_fast.dataset._feedback import Memory
 from impsamp_fast.dataset._shared import SharedUpdates
@@ -104,6 +105,7 @@ class DatasetSampler(ShowsSettings, Sampler[int], ABC):
         self._place: tuple[int, int] | None = None  # rank and world_size that were given
         self._learns_alone = False
         self._has_warned = False
+        self._has_stateful_loader = False
         self._shared: SharedUpdates | None = None
 
     def shard(self: _Sampler, rank: int, world_size: int, *, alone: bool = False) -> _Sampler:
@@ -294,9 +296,10 @@ class DatasetSampler(ShowsSettings, Sampler[int], ABC):
         as the method's blocks go: with ``block=n`` each batch is drawn by itself.
 
         The state of the lists is this sampler's, which torchdata's ``StatefulDataLoader`` saves and
-        resumes, as it does that of ``sampler=``. With worker processes it saves it with each batch
-        that it asks for (see its ``snapshot_every_n_steps``): no sample is skipped or repeated, but
-        what the steps since then have taught is not in it.
+        resumes, as it does that of ``sampler=``. It is made when the loader's is saved or loaded,
+        which must be before the next epoch: then it has all that was learned, and costs nothing in
+        other steps. (With ``sampler=`` and worker processes the loader copies the memory for each
+        batch all the same, see its ``snapshot_every_n_steps``.)
 
         Args:
             n: samples per mini-batch, at least 1.
@@ -306,7 +309,7 @@ class DatasetSampler(ShowsSettings, Sampler[int], ABC):
             TypeError: if n is not an integer.
             ValueError: if n is less than 1.
         """
-        return _Batches(self, check_integer("n", n, 1), drop_last)
+        return Batches(self, check_integer("n", n, 1), drop_last)
 
     def planned_steps(self, batch_size: int, epochs: int, *, drop_last: bool = True) -> int:
         """How many training steps are left of so many epochs, by what is known now.
@@ -367,7 +370,10 @@ class DatasetSampler(ShowsSettings, Sampler[int], ABC):
         return self._share_of(length)
 
     def __iter__(self) -> Iterator[int]:
-        # A generator: a loader may make an iterator and not use it, and no epoch begins by that.
+        return Indices.of(self, self._pass())
+
+    def _pass(self) -> Iterator[int]:
+        """The next pass; a loader may make it and not use it, and no epoch begins by that."""
         self._check_shared("the next pass")
         self._look_for_updates()
         rank, ranks = self._rank_and_size()
@@ -408,7 +414,11 @@ class DatasetSampler(ShowsSettings, Sampler[int], ABC):
         self._check_shared("a state is saved")
         this = self._epochs.under_way()
         first, handed_out = (0, 0) if this is None else (this.first, this.position)
-        position = handed_out if position is None else check_integer("position", position, 0)
+        if position is None:
+            position = handed_out
+            if this is not None and not this.is_over and not self._has_stateful_loader:
+                self._look_for_asking_ahead(first, handed_out)
+        position = check_integer("position", position, 0)
         if position > handed_out:
             raise ValueError(
                 f"position is {position}, but only {handed_out} indices of this epoch were handed "
@@ -432,7 +442,28 @@ class DatasetSampler(ShowsSettings, Sampler[int], ABC):
             "tables": {name: table.clone() for name, table in self._tables.items()},
         }
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def _state_then(self) -> StateThen:
+        """The state as of this position, made later."""
+        self._has_stateful_loader = True
+        this = self._epochs.under_way()
+        if this is None or this.is_over:
+            return StateThen(self, self._epochs.next(), 0)
+        return StateThen(self, this.epoch, this.position)
+
+    def _state_at(self, epoch: int, position: int) -> dict[str, Any]:
+        """The state at a position that was handed out; RuntimeError once it is of the past."""
+        this, last = self._epochs.under_way(), self._epochs.last
+        if this is not None and this.epoch == epoch:
+            return self.state_dict(max(position, this.first))
+        ended = this is None and last is not None and last.epoch == epoch
+        if ended or (self._epochs.next() == epoch and position == 0):
+            return self.state_dict()
+        raise RuntimeError(
+            f"the loader's state is of position {position} of epoch {epoch}, which is over: save "
+            "it, or load it elsewhere, before the next epoch begins"
+        )
+
+    def load_state_dict(self, state: Mapping[str, Any] | StateThen) -> None:
         """Continues from a state that ``state_dict`` returned: the next pass goes on there.
 
         A state from between two epochs goes on with the next epoch.
@@ -444,6 +475,8 @@ class DatasetSampler(ShowsSettings, Sampler[int], ABC):
 
         After an error the sampler is as it was.
         """
+        if isinstance(state, StateThen):
+            state = state.make()
         drawn = check_state(state, type(self).__name__, self.size, self._tables)
         if self.memory is not None:
             self.memory.load_state_dict(state["memory"])
@@ -472,6 +505,16 @@ class DatasetSampler(ShowsSettings, Sampler[int], ABC):
                 "nothing: call sampler.update(index, ...) in each training step. (Hugging Face's "
                 "Trainer removes the index from batches, unless remove_unused_columns=False.)",
                 stacklevel=2,
+            )
+
+    def _look_for_asking_ahead(self, first: int, handed_out: int) -> None:
+        """Warns if a state is to skip what was handed out and not trained on."""
+        if first < self.trained < handed_out:
+            warnings.warn(
+                f"{handed_out} indices of this epoch were handed out, and update was told of "
+                f"{self.trained}: if a loader or a trainer has asked ahead, the state skips the "
+                "others; save state_dict(position=sampler.trained)",
+                stacklevel=3,
             )
 
     def _check_shared(self, before: str) -> None:
@@ -503,18 +546,6 @@ class DatasetSampler(ShowsSettings, Sampler[int], ABC):
         """Room for an epoch's indices; half the room wherever that is enough."""
         dtype = torch.int32 if self.size <= 1 << 31 else torch.int64
         return torch.empty(length, dtype=dtype, device="cpu")
-
-
-class _Batches(BatchSampler):
-    """Lists of a sampler's indices, whose state is the sampler's."""
-
-    sampler: DatasetSampler
-
-    def state_dict(self) -> dict[str, Any]:
-        return self.sampler.state_dict()
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.sampler.load_state_dict(state)
 
 
 def shuffled(size: int, seed: int) -> Tensor:

@@ -119,11 +119,11 @@ def _loader_of(sampler: DatasetSampler, loaders: Any) -> DataLoader[Any]:
     if isinstance(loaders, DataLoader):
         loaders = [loaders]
     for loader in loaders.values() if isinstance(loaders, Mapping) else loaders:
-        found = (loader.sampler, getattr(loader.batch_sampler, "sampler", None))
-        if any(one is sampler for one in found):
+        found = getattr(loader.batch_sampler, "sampler", loader.sampler)
+        if found is sampler:
             return loader  # type: ignore[no-any-return]
     raise RuntimeError(
-        f"the loader's sampler is a {type(loader.sampler).__name__} and not this "
+        f"the loader's sampler is a {type(found).__name__} and not this "
         f"{type(sampler).__name__}, which shares out the indices among ranks by itself: make the "
         "Trainer with use_distributed_sampler=False, and the loader with sampler= or batch_sampler="
     )

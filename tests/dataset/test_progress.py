@@ -35,6 +35,17 @@ class TestTrained:
         after = [run(resumed, epoch, loader_of(resumed)) for epoch in range(2)]
         assert [before + after[0], after[1]] == expected
 
+    def test_short_of_the_position_is_told(self):
+        sampler = InfoBatch(SIZE, EPOCHS, seed=0)
+        batches = iter(sampler.batches(N))
+        first, _ = next(batches), next(batches)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            sampler.state_dict()
+        show(sampler, 0, torch.tensor(first))
+        with pytest.warns(UserWarning, match="32 indices .* update was told of 16"):
+            assert sampler.state_dict()["position"] == 2 * N
+
     def test_counts_the_rows_of_all_ranks(self):
         sampler = InfoBatch(SIZE, EPOCHS, seed=0).shard(1, 3, alone=True)
         show(sampler, 0, torch.tensor(next(iter(sampler.batches(N)))))

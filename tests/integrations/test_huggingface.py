@@ -113,8 +113,10 @@ def test_losses_are_those_of_the_model(kind: str) -> None:
     assert sequence_losses(output.logits, torch.full_like(row["labels"], -100)).tolist() == [0]
 
 
-@pytest.mark.parametrize(("workers", "accumulated"), [(0, 2), (2, 1)])
-def test_a_sampler_resumes_exactly(tmp_path: Path, workers: int, accumulated: int) -> None:
+@pytest.mark.parametrize(("workers", "accumulated", "stops"), [(0, 2, (4, 12, 16)), (2, 1, (16,))])
+def test_a_sampler_resumes_exactly(
+    tmp_path: Path, workers: int, accumulated: int, stops: tuple[int, ...]
+) -> None:
     options = {
         "save_strategy": "steps",
         "save_steps": 4 // accumulated,
@@ -123,8 +125,7 @@ def test_a_sampler_resumes_exactly(tmp_path: Path, workers: int, accumulated: in
         "per_device_train_batch_size": 8,
     }
     whole, steps = train(tmp_path, "sequence", sampler=InfoBatch(SIZE, 9, seed=0), **options)
-    per_epoch = SIZE // 8
-    for made in (4, per_epoch, per_epoch + 4):
+    for made in stops:  # of 12 batches in the first epoch
         sampler = InfoBatch(SIZE, 9, seed=0)
         checkpoint = f"checkpoint-{made // accumulated}"
         resumed, rest = train(tmp_path, "sequence", checkpoint, sampler=sampler, **options)
