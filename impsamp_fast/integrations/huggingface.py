@@ -18,7 +18,7 @@ from transformers import (
 )
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-from impsamp_fast.batch._logits import logits_of
+from impsamp_fast.batch._logits import call_model, logits_of
 from impsamp_fast.batch.minibatch import MiniBatch
 from impsamp_fast.batch.strategy import BatchStrategy
 from impsamp_fast.dataset.sampler import DatasetSampler
@@ -40,7 +40,8 @@ class ImportanceTrainer(Trainer):
 
     In front of another trainer it is a mixin: ``class Mine(ImportanceTrainer, Seq2SeqTrainer)``.
 
-    With a strategy, ``per_device_train_batch_size`` is K, the rows that are scored. Evaluation is
+    With a strategy, ``per_device_train_batch_size`` is K, the rows that are scored; it may have a
+    ``target=``. Evaluation is
     the Trainer's own. The loss that is trained is the mean of the rows' losses, so that a sequence
     of few tokens counts for as much as one of many.
 
@@ -154,17 +155,14 @@ class ImportanceTrainer(Trainer):
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         inputs = dict(inputs)
         index = inputs.pop(_INDEX, None)
-        label = self._label_name(inputs)
-        batch = None
         if self.strategy is not None:
-            batch = self._mini_batch(self.strategy, inputs, inputs[label], index)
-            inputs = batch.x
-        labels = inputs.pop(label)
-        outputs = model(**inputs)
-        losses = self._losses(outputs, labels)
-        if batch is not None:
-            loss = batch.mean(losses)
+            batch = self._mini_batch(self.strategy, inputs, index)
+            outputs = call_model(model, batch.x)
+            loss = batch.mean(self._losses(outputs, batch.y))
         else:
+            labels = inputs.pop(self._label_name(inputs))
+            outputs = model(**inputs)
+            losses = self._losses(outputs, labels)
             loss = self._taught(index, logits_of(outputs), labels, losses)
         return (loss, outputs) if return_outputs else loss
 
@@ -178,9 +176,17 @@ class ImportanceTrainer(Trainer):
         return str(name)
 
     def _mini_batch(
-        self, strategy: BatchStrategy, inputs: dict[str, Any], labels: Tensor, index: Tensor | None
+        self, strategy: BatchStrategy, inputs: dict[str, Any], index: Tensor | None
     ) -> MiniBatch:
-        batch = strategy(inputs, labels, index)
+        """The mini-batch, whose x is what the model is called with."""
+        target: Any = getattr(strategy, "target", None)
+        if target is not None:
+            batch = strategy(inputs, index=index)
+        else:
+            label = self._label_name(inputs)
+            batch = strategy(inputs, inputs[label], index)
+            if batch is not None:
+                batch.x = {key: part for key, part in batch.x.items() if key != label}
         waiting: Any = getattr(strategy, "waiting", 0)
         if batch is None or waiting:
             raise ValueError(

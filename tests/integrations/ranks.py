@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from impsamp_fast import InfoBatch, WithIndex
+from impsamp_fast import InfoBatch, LossRatio, Selector, WithIndex
 
 SIZE, N, EPOCHS, SAVED = 96, 8, 4, 3
 Epochs = list[list[list[int]]]
@@ -26,13 +26,18 @@ def make_sampler() -> InfoBatch:
 
 
 class Numbered(Dataset[dict[str, Tensor]]):
-    """Samples that have a loss of their own."""
+    """Samples that have a loss of their own, or one of so many classes."""
+
+    def __init__(self, classes: int | None = None) -> None:
+        self.classes = classes
 
     def __len__(self) -> int:
         return SIZE
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         x = torch.randn(5, generator=torch.Generator().manual_seed(index))
+        if self.classes is not None:
+            return {"x": x, "labels": (x[0] > 0).long()}
         return {"x": x, "labels": loss_of(torch.tensor(index))}
 
 
@@ -40,9 +45,9 @@ def loss_of(index: Tensor) -> Tensor:
     return (index * 7 % SIZE + 1).float() / SIZE
 
 
-def model() -> nn.Linear:
+def model(outputs: int = 1) -> nn.Linear:
     torch.manual_seed(0)
-    return nn.Linear(5, 1)
+    return nn.Linear(5, outputs)
 
 
 def losses_of(output: Tensor, labels: Tensor) -> Tensor:
@@ -52,9 +57,10 @@ def losses_of(output: Tensor, labels: Tensor) -> Tensor:
 
 def loader_of(sampler: InfoBatch, batches: bool = False) -> DataLoader[Any]:
     data: Any = WithIndex(Numbered())
+    workers: Any = {"num_workers": 2, "persistent_workers": True}
     if batches:
-        return DataLoader(data, batch_sampler=sampler.batches(N), num_workers=2)
-    return DataLoader(data, batch_size=N, drop_last=True, sampler=sampler, num_workers=2)
+        return DataLoader(data, batch_sampler=sampler.batches(N), **workers)
+    return DataLoader(data, batch_size=N, drop_last=True, sampler=sampler, **workers)
 
 
 def by_one_process(n: int) -> Epochs:
@@ -100,9 +106,9 @@ def with_accelerate(folder: Path, stop: bool, resume: bool, batches: bool) -> Ep
 class Net(nn.Module):
     """The model as transformers call it."""
 
-    def __init__(self) -> None:
+    def __init__(self, classes: int = 1) -> None:
         super().__init__()
-        self.model = model()
+        self.model = model(classes)
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> dict[str, Tensor]:
         return {"logits": self.model(x)}
@@ -127,6 +133,7 @@ def with_huggingface(folder: Path, resume: bool) -> Epochs:
         save_strategy="steps",
         save_steps=SAVED,
         dataloader_num_workers=2,
+        dataloader_persistent_workers=True,
         dataloader_drop_last=True,
         report_to=[],
         use_cpu=True,
@@ -145,6 +152,41 @@ def with_huggingface(folder: Path, resume: bool) -> Epochs:
     trainer.train(resume_from_checkpoint=checkpoint if resume else None)
     assert trainer.state.global_step == trainer.state.max_steps == EPOCHS * per_epoch
     return epochs
+
+
+def strategy_of_huggingface(folder: Path, resume: bool) -> list[list[int]]:
+    """The samples that a strategy picks, by importance from a step that each rank finds."""
+    from transformers import TrainingArguments
+
+    from impsamp_fast.integrations.huggingface import ImportanceTrainer
+
+    net = Net(classes=2)
+    selector = Selector(net, 2, target="labels", start=LossRatio(0.99), seed=0)
+    picked: list[list[int]] = []
+
+    class Recording(ImportanceTrainer):
+        def _mini_batch(self, *args: Any) -> Any:
+            batch = super()._mini_batch(*args)
+            picked.append([*batch.index.tolist(), int(batch.importance)])
+            return batch
+
+    arguments = TrainingArguments(
+        str(folder),
+        per_device_train_batch_size=N,
+        num_train_epochs=EPOCHS,
+        learning_rate=0.1,
+        save_strategy="steps",
+        save_steps=SAVED,
+        report_to=[],
+        use_cpu=True,
+        disable_tqdm=True,
+        logging_strategy="no",
+    )
+    data: Any = WithIndex(Numbered(classes=2))
+    trainer = Recording(net, arguments, train_dataset=data, strategy=selector)
+    checkpoint = str(folder / f"checkpoint-{SIZE // (2 * N) + SAVED}")
+    trainer.train(resume_from_checkpoint=checkpoint if resume else None)
+    return picked
 
 
 def with_lightning(folder: Path, resume: bool, wrapped: bool = False) -> Epochs:
@@ -218,6 +260,8 @@ def trainings(folder: Path) -> Iterator[tuple[str, Any]]:
             found = with_accelerate(folder / name, not resume, resume, batches)
             yield f"{name}-{resume}", found
         yield f"huggingface-{resume}", with_huggingface(folder / "huggingface", resume)
+        picked = strategy_of_huggingface(folder / "strategy", resume)
+        yield f"strategy-{resume}", picked
         yield f"lightning-{resume}", with_lightning(folder / "lightning", resume)
     yield "wrapped", wrapped_by_lightning(folder / "wrapped")
 

@@ -94,6 +94,32 @@ def test_a_strategy_resumes_exactly(tmp_path: Path, kind: str) -> None:
     assert whole.strategy.counts.counts.sum() == EPOCHS * SIZE // K * N
 
 
+def test_accumulated_steps_are_those_of_larger_batches(tmp_path: Path) -> None:
+    options = {"optim": "sgd", "learning_rate": 0.5, "num_train_epochs": 1}
+    larger = arguments(tmp_path, **options | {"per_device_train_batch_size": 2 * K})
+    accumulated = arguments(tmp_path, **options, gradient_accumulation_steps=2)
+    model, own = (without_dropout(language_model("sequence")) for _ in range(2))
+    selector = Selector(own, K, method="topk", target="labels")  # all rows, with weight 1
+    data = Sentences("sequence")
+    trainers = [
+        transformers.Trainer(model, larger, train_dataset=data),
+        ImportanceTrainer(own, accumulated, train_dataset=data, strategy=selector),
+    ]
+    before = parameters(trainers[0])
+    for trainer in trainers:
+        trainer.train()
+    expected, found = map(parameters, trainers)
+    assert (expected - before).abs().max() > 1e-3
+    torch.testing.assert_close(found, expected)
+
+
+def without_dropout(model: Any) -> Any:
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    return model
+
+
 @every_kind
 def test_losses_are_those_of_the_model(kind: str) -> None:
     model = language_model(kind).eval()

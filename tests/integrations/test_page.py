@@ -141,3 +141,4 @@ def test_streams(names: dict[str, Any]) -> None:
     (code,) = sections()["Streams"]
     exec(code.replace("batch_size=128", "batch_size=40"), names := names | {"stream": Stream()})
     assert names["batch"].y.shape == (SIZE % 40,)
+    assert len(set(names["batch"].inputs["__key__"])) == SIZE % 40

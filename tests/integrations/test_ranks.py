@@ -59,6 +59,18 @@ def test_two_processes_resume_in_an_epoch(found: list[dict[str, Any]], trainer: 
     assert resumed == [[], whole[1][SAVED:], *whole[2:]]
 
 
+def test_each_rank_picks_rows_of_its_own_and_resumes(found: list[dict[str, Any]]) -> None:
+    for rank in found:
+        whole, resumed = rank["strategy-False"], rank["strategy-True"]
+        assert resumed == whole[-len(resumed) :]
+        assert 0 < len(resumed) < len(whole)
+        importance = [step[-1] for step in whole]
+        assert importance == sorted(importance)
+        assert set(importance) == {0, 1}
+    one, other = (rank["strategy-False"] for rank in found)
+    assert all(set(a[:-1]).isdisjoint(b[:-1]) for a, b in zip(one, other, strict=True))
+
+
 def test_a_sampler_of_lightning_s_around_it_is_told(found: list[dict[str, Any]]) -> None:
     for rank in found:
         assert "DistributedSampler and not this InfoBatch" in rank["wrapped"]
