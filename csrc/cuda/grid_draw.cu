@@ -16,6 +16,16 @@ namespace {
 constexpr int kMostParts = kThreads;  // parts of a summary, so that a thread reads one
 constexpr int kRowsPerThread = 8;     // at least, where there are enough
 
+// Certain rows are looked for in rounds over all rows. The first ones are launches of the whole
+// grid: one block would take long to read so many rows.
+constexpr int kGridRounds = 6;
+
+// What a round of the search has come to.
+struct CertainRound {
+  CertainRows found;
+  bool done;  // no further row is certain
+};
+
 // What the launches hand on; all in device memory.
 template <class T>
 struct GridMemory {
@@ -26,6 +36,8 @@ struct GridMemory {
   TauSums* tau_sums;     // [parts]
   Sampling<T>* sampling;
   CertainRows* certain;
+  CertainRound* rounds;        // [kGridRounds]
+  CertainPart* certain_parts;  // [kGridRounds, parts]
   uint64_t* sums;              // [rows] fixed points, then their prefix sums
   uint64_t* counts;            // [rows] of certain rows
   uint64_t *key, *sorted_key;  // [rows]
@@ -110,7 +122,47 @@ __global__ void __launch_bounds__(kThreads)
   if (thread == 0) memory.tau_sums[blockIdx.x] = mine;
 }
 
-// Which rows are certain, by one block.
+// What the passes before a round have found, lowered to what is certain by that. Every block merges
+// their parts for itself.
+template <class T>
+__device__ __forceinline__ CertainRound certain_before(const DrawPlan& plan,
+                                                       const GridMemory<T>& memory, int round,
+                                                       Slots& slots) {
+  CertainRound now = {CertainRows::none(), false};
+  CertainPart part = CertainPart::nothing();
+  const int thread = static_cast<int>(threadIdx.x);
+  if (round > 0) {
+    now = memory.rounds[round - 1];
+    if (now.done) return now;
+    if (thread < memory.parts) part = memory.certain_parts[(round - 1) * memory.parts + thread];
+  } else if (thread < memory.parts) {  // none is certain so far
+    part.rest = memory.tau_sums[thread].sum;
+  }
+  block_merge(part, slots).store(now.found);
+  now.done = !now.found.lower(plan.n);
+  return now;
+}
+
+// A round of the search for certain rows, by all blocks.
+template <class T>
+__global__ void __launch_bounds__(kThreads)
+    lower_certain(const __grid_constant__ DrawPlan plan,
+                  const __grid_constant__ GridMemory<T> memory, const int round) {
+  ISF_DYNAMIC_SHARED(shared);
+  Slots slots(shared);
+  if (memory.sampling->status) return;
+  const CertainRound now = certain_before(plan, memory, round, slots);
+  if (first_of_grid() == 0) memory.rounds[round] = now;
+  if (now.done) return;
+  CertainPart mine = CertainPart::nothing();
+  for (int64_t row = first_of_grid(); row < plan.rows; row += threads_of_grid()) {
+    mine.add(memory.sums[row], now.found.from);
+  }
+  mine = block_merge(mine, slots);
+  if (threadIdx.x == 0) memory.certain_parts[round * memory.parts + blockIdx.x] = mine;
+}
+
+// The rounds that are left after those of the whole grid, by one block.
 template <class T>
 __global__ void __launch_bounds__(1024)
     find_certain_rows(const __grid_constant__ DrawPlan plan,
@@ -118,15 +170,16 @@ __global__ void __launch_bounds__(1024)
   ISF_DYNAMIC_SHARED(shared);
   Slots slots(shared);
   if (memory.sampling->status) return;
-  CertainRows found = CertainRows::none();
-  do {
+  CertainRound now = certain_before(plan, memory, kGridRounds, slots);
+  while (!now.done) {
     CertainPart mine = CertainPart::nothing();
     for (int64_t row = threadIdx.x; row < plan.rows; row += blockDim.x) {
-      mine.add(memory.sums[row], found.from);
+      mine.add(memory.sums[row], now.found.from);
     }
-    block_merge(mine, slots).store(found);
-  } while (found.lower(plan.n));
-  if (threadIdx.x == 0) *memory.certain = found;
+    block_merge(mine, slots).store(now.found);
+    now.done = !now.found.lower(plan.n);
+  }
+  if (threadIdx.x == 0) *memory.certain = now.found;
 }
 
 // Parts the certain rows from the others.
@@ -216,6 +269,8 @@ int grid_draw_typed(const DrawPlan& plan, const T* scores, const Queue& queue) {
   }
   if (by_size) {
     memory.certain = allocate<CertainRows>(queue, 1);
+    memory.rounds = allocate<CertainRound>(queue, kGridRounds);
+    memory.certain_parts = allocate<CertainPart>(queue, int64_t{kGridRounds} * memory.parts);
     memory.counts = allocate<uint64_t>(queue, rows);
   }
   Launches launches(queue);
@@ -223,6 +278,9 @@ int grid_draw_typed(const DrawPlan& plan, const T* scores, const Queue& queue) {
   if (memory.score_sums) launches.run(sum_scores<T>, memory.parts, kThreads, plan, memory);
   launches.run(prepare<T>, memory.parts, kThreads, plan, memory);
   if (by_size) {
+    for (int round = 0; round < kGridRounds; ++round) {
+      launches.run(lower_certain<T>, memory.parts, kThreads, plan, memory, round);
+    }
     launches.run(find_certain_rows<T>, 1, 1024, plan, memory);
     launches.run(part_certain<T>, memory.parts, kThreads, plan, memory);
   }
