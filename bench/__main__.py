@@ -18,6 +18,7 @@ from bench.training.making import parse_start
 from bench.training.runner import run_all
 from bench.training.strategies import ALL, STRATEGIES, beyond_the_paper, find, known
 from bench.training.taking_over import take_over
+from impsamp_fast import keep_freed_memory
 
 
 def parser() -> argparse.ArgumentParser:
@@ -181,6 +182,7 @@ def run_compare(args: argparse.Namespace) -> None:
         rates=dict(args.rate),
         pool=args.pool,
         wrong_labels=args.wrong_labels,
+        keeps_memory=keep_freed_memory(),
     )
     try:
         results = run_all(comparison, task.load(args.data_root))

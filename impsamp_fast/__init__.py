@@ -11,6 +11,7 @@ from impsamp_fast import dataset as dataset
 from impsamp_fast import distributed as distributed
 from impsamp_fast import strategies as strategies
 from impsamp_fast._extension import build_info
+from impsamp_fast._memory import keep_freed_memory
 from impsamp_fast.batch.accumulator import Accumulator
 from impsamp_fast.batch.adaptive import ConstantTime, ConstantVariance
 from impsamp_fast.batch.autoassist import AutoAssist
@@ -144,6 +145,7 @@ __all__ = [
     "corrected",
     "draw",
     "irreducible_losses",
+    "keep_freed_memory",
     "row_stats",
     "score",
     "select",

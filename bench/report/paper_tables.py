@@ -83,7 +83,7 @@ def further_targets(results: dict[str, Any]) -> list[str]:
 
 
 def made_with(results: dict[str, Any]) -> list[str]:
-    """Learning rates and compilation, where they are not the same old ones for all."""
+    """Learning rates, compilation and memory, where they are not the same old ones for all."""
     settings, strategies = results["settings"], results["strategies"]
     usual = settings.get("learning_rate")
     own = {n: s.get("learning_rate", usual) for n, s in strategies.items()}
@@ -95,6 +95,8 @@ def made_with(results: dict[str, Any]) -> list[str]:
     passes = [s.get("made", {}).get("scoring") or {} for s in strategies.values()]
     if compiled or any(scoring.get("compile") for scoring in passes):
         sentences.append("Compiling is done before the clock runs.")
+    if settings.get("keeps_memory"):
+        sentences.append("The process keeps freed memory (`keep_freed_memory`), for all.")
     return [" ".join(sentences)] if sentences else []
 
 

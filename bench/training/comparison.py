@@ -29,6 +29,7 @@ class Comparison:
     pool: int | None = None  # training samples; None: all
     wrong_labels: float = 0.0  # which share of the training samples has one
     epochs: int = 1  # which data-set level strategies plan for
+    keeps_memory: bool = False  # whether the process keeps what is freed
 
     @property
     def has_dataset_level(self) -> bool:
@@ -58,6 +59,7 @@ class Comparison:
             "budget": asdict(self.budget),
             "pool": self.pool,
             "wrong_labels": self.wrong_labels,
+            "keeps_memory": self.keeps_memory,
             "epochs": self.epochs if self.has_dataset_level else None,
         }
 

@@ -14,7 +14,7 @@ LAYERS = {
     "impsamp_fast": [
         {"_built_with", "_C"},
         {"_extension"},
-        {"_checks", "_readback", "_seeds", "_settings", "_watch"},
+        {"_checks", "_memory", "_readback", "_seeds", "_settings", "_watch"},
         {"ops"},
         {"_faults", "_fill_up", "_uniform"},
         {"distributed"},
