@@ -17,9 +17,8 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 import impsamp_fast
-from bench.report import machine
+from bench.report import machine, ranks_table
 from bench.report.files import read_json, write_json
-from bench.report.table import table
 from bench.tasks import two_circles
 from impsamp_fast.distributed._ranks import Ranks
 
@@ -32,24 +31,12 @@ OWN = "own rows"
 def main(out: Path | None) -> None:
     """Measure, print the table and write the JSON if it is asked for."""
     rows = [row for size in SIZES for row in measured(size)]
-    headings = ["ranks", "rows of", "method", "a step", "over own rows", "bytes heard a step"]
-    print("\n".join(table(headings, [cells(row) for row in rows])))
+    print("\n".join(ranks_table.lines(rows)))
     if out is not None:
         task = two_circles.TASK
         shape = {"K": task.large, "n": task.mini}
         write_json(out, {"format": 1, "machine": machine.describe(), **shape, "rows": rows})
         print(out)
-
-
-def cells(row: dict[str, Any]) -> list[str]:
-    return [
-        str(row["ranks"]),
-        row["kind"],
-        row["method"],
-        f"{row['microseconds']:.0f} us",
-        f"{row['over_own'] / 1000:+.2f} ms",
-        f"{row['bytes']:,}",
-    ]
 
 
 def measured(size: int) -> list[dict[str, Any]]:
@@ -115,7 +102,8 @@ def compared(group: Any, turns: int, calls: int) -> list[dict[str, Any]]:
 
 
 def bytes_of(step: Callable[[], object]) -> int:
-    """What this rank hears of the others in a step."""
+    """What this rank hears of the others in a step that is not its first."""
+    step()
     heard = 0
     gather, exchange = Ranks.gather, Ranks.exchange
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 import impsamp_fast
 from bench.operators import peers
@@ -30,7 +31,7 @@ def main(out: Path, threads: int) -> None:
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     cases = []
-    for make in (select_cases, draw_cases, row_loop_cases):
+    for make in (select_cases, smoothing_cases, draw_cases, selector_cases, row_loop_cases):
         for case in make():
             cases.append(case)
             times = ", ".join(f"{k} {v['median']:.1f}" for k, v in case["microseconds"].items())
@@ -67,19 +68,69 @@ def select_case(K: int, C: int) -> dict[str, Any]:
     }
 
 
+def smoothing_cases() -> Iterator[dict[str, Any]]:
+    for K, C in ((1024, 10), (1024, 1000), (4096, WIDE)):
+        logits, target = logits_and_target(K, C)
+        yield {
+            "name": f"score with label smoothing, K={K}, C={C}",
+            "operator": "score",
+            "K": K,
+            "C": C,
+            "microseconds": in_turns(
+                {
+                    OURS: lambda z=logits, y=target: impsamp_fast.score(z, y, label_smoothing=0.1),
+                    "the same without": lambda z=logits, y=target: impsamp_fast.score(z, y),
+                }
+            ),
+        }
+
+
 def draw_cases() -> Iterator[dict[str, Any]]:
-    K, n = 2**20, 2**16
-    weights = torch.rand(K)
-    yield {
-        "name": f"draw, multinomial, K={K}, n={n}",
+    many, some = torch.rand(2**20), torch.rand(1024)
+    yield draw_case("multinomial", many, 2**16)
+    yield draw_case("multinomial", torch.rand(10**7), 2**16)
+    yield draw_case("race", many, 2**16)
+    yield draw_case("topk", many, 128)
+    yield draw_case("topk", some, 128)
+
+
+def draw_case(method: str, weights: Tensor, n: int) -> dict[str, Any]:
+    if method == "topk":
+        peer: Candidates = {"torch.topk": lambda: torch.topk(weights, n)}
+    else:
+        replacement = method == "multinomial"
+        name = "torch.multinomial" + ("" if replacement else " without replacement")
+        peer = {name: lambda: torch.multinomial(weights, n, replacement)}
+    return {
+        "name": f"draw, {method}, K={len(weights)}, n={n}",
         "operator": "draw",
-        "K": K,
+        "K": len(weights),
         "n": n,
+        "microseconds": in_turns({OURS: lambda: impsamp_fast.draw(weights, n, method), **peer}),
+    }
+
+
+def selector_cases() -> Iterator[dict[str, Any]]:
+    """What the Selector takes beside what it calls."""
+    task = two_circles.TASK
+    model = two_circles.network()
+    x = torch.rand(task.large, 2) * 2.0 - 1.0
+    y = torch.randint(2, (task.large,))
+    selector = impsamp_fast.Selector(model, task.mini)
+
+    def by_hand() -> object:
+        with torch.no_grad():
+            found = impsamp_fast.select(model(x), y, task.mini)
+        return x.index_select(0, found.index), y.index_select(0, found.index)
+
+    yield {
+        "name": f"Selector, Two Circles network, K={task.large}, n={task.mini}",
+        "operator": "Selector",
+        "K": task.large,
+        "n": task.mini,
+        "C": 2,
         "microseconds": in_turns(
-            {
-                OURS: lambda: impsamp_fast.draw(weights, n),
-                EAGER: lambda: torch.multinomial(weights, n, replacement=True),
-            }
+            {OURS: lambda: selector(x, y), "forward, select and gather by hand": by_hand}
         ),
     }
 

@@ -1,6 +1,6 @@
-"""The measured parts of README.md: tables and figure, made from the results in bench/results.
+"""The measured parts of README.md and the pages in docs, made from the results in bench/results.
 
-README.md marks each part with `<!-- bench: NAME -->` and `<!-- end of bench: NAME -->`; what stands
+A page marks each part with `<!-- bench: NAME -->` and `<!-- end of bench: NAME -->`; what stands
 between is replaced. No number in it is typed by hand.
 """
 
@@ -9,19 +9,27 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench.report import gpu_table, operator_tables, paper_tables, strategies_table, strategy_list
+from bench.report import (
+    gpu_table,
+    operator_tables,
+    paper_tables,
+    ranks_table,
+    strategies_table,
+    strategy_list,
+)
 from bench.report.files import RESULTS, read_json, write_atomically
 
-README = Path(__file__).parents[2] / "README.md"
+ROOT = Path(__file__).parents[2]
 
 
 def main() -> None:
-    """Rewrite README.md."""
-    text = README.read_text()
-    for name, part in PARTS.items():
-        text = replace_part(text, name, part())
-    write_atomically(README, lambda partial: partial.write_text(text))
-    print(README)
+    """Rewrite the pages."""
+    for page, parts in PARTS.items():
+        text = (ROOT / page).read_text()
+        for name, part in parts.items():
+            text = replace_part(text, name, part())
+        write_atomically(ROOT / page, lambda partial, text=text: partial.write_text(text))
+        print(ROOT / page)
 
 
 def replace_part(text: str, name: str, part: str) -> str:
@@ -29,7 +37,7 @@ def replace_part(text: str, name: str, part: str) -> str:
     pattern = re.compile(f"({re.escape(begin)}\n).*?({re.escape(end)})", re.DOTALL)
     replaced, count = pattern.subn(lambda match: match[1] + part + match[2], text)
     if count != 1:
-        raise SystemExit(f"README.md has {count} parts {begin} ... {end}, expected 1")
+        raise SystemExit(f"the page has {count} parts {begin} ... {end}, expected 1")
     return replaced
 
 
@@ -48,13 +56,16 @@ def shown(
 
 
 PARTS = {
-    "two-circles": shown("two-circles", paper_tables.markdown),
-    # Measured where the data are at hand.
-    "mnist": shown("mnist", paper_tables.markdown, otherwise=""),
-    "mnist-compiled": shown("mnist-compiled", paper_tables.markdown, otherwise=""),
-    "mnist-strategies": shown("mnist-strategies", strategies_table.markdown, otherwise=""),
-    "strategies": strategy_list.markdown,
-    "operators": shown("ratios", operator_tables.ratios_markdown),
-    "gpu": shown("gpu", gpu_table.markdown),
-    "variance": shown("variance", operator_tables.variance_markdown),
+    "README.md": {
+        "two-circles": shown("two-circles", paper_tables.markdown),
+        # Measured where the data are at hand.
+        "mnist": shown("mnist", paper_tables.markdown, otherwise=""),
+        "mnist-compiled": shown("mnist-compiled", paper_tables.markdown, otherwise=""),
+        "mnist-strategies": shown("mnist-strategies", strategies_table.markdown, otherwise=""),
+        "strategies": strategy_list.markdown,
+        "operators": shown("ratios", operator_tables.ratios_markdown),
+        "gpu": shown("gpu", gpu_table.markdown),
+        "variance": shown("variance", operator_tables.variance_markdown),
+    },
+    "docs/distributed.md": {"ranks": shown("ranks", ranks_table.markdown)},
 }

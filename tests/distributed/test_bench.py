@@ -1,6 +1,7 @@
 """What rows of all ranks cost is measured for each method and kind."""
 
-from bench.operators.ranks import METHODS, OWN, cells, compared
+from bench.operators.ranks import METHODS, OWN, compared
+from bench.report.ranks_table import cells
 from tests.distributed.conftest import Run
 
 

@@ -19,4 +19,4 @@ def test_readme_parts_are_replaced_between_their_marks() -> None:
 def test_a_part_shows_the_committed_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(readme, "RESULTS", tmp_path)
     (tmp_path / "gpu.json").write_text(json.dumps(made_up.gpu_result()))
-    assert readme.PARTS["gpu"]() == gpu_table.markdown(made_up.gpu_result())
+    assert readme.PARTS["README.md"]["gpu"]() == gpu_table.markdown(made_up.gpu_result())
