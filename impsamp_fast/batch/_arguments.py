@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from impsamp_fast._checks import check_integer
-from impsamp_fast.batch._nested import check_rows
+from impsamp_fast.batch._nested import Targets, check_rows
 from impsamp_fast.batch.diversity import FeatureRule
 from impsamp_fast.batch.draw_rules import DrawRule
 from impsamp_fast.batch.filters import Filter
@@ -43,11 +43,13 @@ def check_batch(x: Any, y: Tensor, index: Tensor | None) -> int:
             "y is missing: call with (x, y), or make the strategy with target=, the key of the "
             "targets in a dict batch"
         )
-    if not isinstance(y, Tensor):
+    if not isinstance(y, Tensor | Targets):
         raise TypeError(f"y is {type(y).__name__}, expected a tensor")
     if y.dim() == 0:
         raise ValueError("y is a scalar, expected a tensor whose first dimension is the rows")
     K = y.shape[0]
+    if isinstance(y, Targets):
+        check_rows("y", y.parts, K)
     check_rows("x", x, K)
     if index is not None:
         if not isinstance(index, Tensor):

@@ -30,8 +30,16 @@ class FirstCall:
 
     def check_target(self, y: Tensor) -> None:
         """Raises what scoring says of targets of this dtype and shape."""
+        if self._loss is None:
+            return
+        if not isinstance(y, Tensor):
+            raise TypeError(
+                "y has several tensors, which only a score function of one's own can take: give "
+                "score=, a function of the logits and y, no filter and no method that goes by the "
+                "class"
+            )
         kind = (y.dtype, y.shape[1:])
-        if self._loss is None or kind == self._kind:
+        if kind == self._kind:
             return
         classes = y.shape[1] if y.dim() == 2 else self._loss.example()[0].shape[1]
         self._look_at(torch.empty(0, classes, dtype=torch.float32, device=y.device), y)
@@ -50,7 +58,7 @@ class FirstCall:
         """
         if self._has_scored:
             return
-        x, y = split(x, n)[0], y[:n]
+        (x, y), _ = split((x, y), n)
         logits = forward(x, y)
         if self._loss is not None:
             self._look_at(logits[:0], y)

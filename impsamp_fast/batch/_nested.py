@@ -6,7 +6,7 @@ which there is no tensor.
 
 from collections.abc import Callable, Iterator, Mapping
 from copy import copy
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -32,6 +32,54 @@ def _has_tensors(x: Any) -> bool:
 
 def _is_array(x: Any) -> bool:
     return hasattr(x, "__array__") and not isinstance(x, Tensor) and len(x.shape) > 0
+
+
+class Targets(NamedTuple):
+    """Nested targets, where a tensor [K, ...] is expected; none of them is a class index."""
+
+    parts: Any
+
+    @property
+    def shape(self) -> torch.Size:
+        """[K, ...] of the first."""
+        return self._first.shape
+
+    @property
+    def device(self) -> torch.device:
+        """That of the first."""
+        return self._first.device
+
+    @property
+    def is_cpu(self) -> bool:
+        """Whether the first is on the CPU."""
+        return self._first.is_cpu
+
+    @property
+    def _first(self) -> Tensor:
+        return next(tensors_of(self.parts))
+
+    def dim(self) -> int:
+        """That of the first."""
+        return self._first.dim()
+
+    def is_floating_point(self) -> bool:
+        """True, of what no class index stands for."""
+        return True
+
+    def index_select(self, dim: int, row: Tensor) -> "Targets":
+        """Some of the rows."""
+        return Targets(gather(self.parts, row))
+
+
+def as_target(y: Any) -> Any:
+    """Targets of what is nested; else ``y`` itself."""
+    is_nested = isinstance(y, Mapping | tuple | list) and next(tensors_of(y), None) is not None
+    return Targets(y) if is_nested else y
+
+
+def as_given(y: Any) -> Any:
+    """What ``as_target`` was given."""
+    return y.parts if isinstance(y, Targets) else y
 
 
 def check_rows(name: str, x: Any, K: int) -> None:

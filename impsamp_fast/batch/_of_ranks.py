@@ -135,7 +135,7 @@ class OfRanks:
         row, weight = share.index[mine], share.weight[mine]
         if self.exchange:
             return self._exchanged(share, gather((x, y, numbers), row))
-        if row.numel() == 0 and len(y):
+        if row.numel() == 0 and y.shape[0]:
             row, weight = row.new_zeros(1), weight.new_zeros(1)
         return Rows(gather(x, row), gather(y, row), weight, gather(numbers, row))
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from impsamp_fast._seeds import second_seed
 from impsamp_fast._uniform import uniform_rows
-from impsamp_fast.batch._nested import copied, moved, narrow, plain
+from impsamp_fast.batch._nested import as_given, as_target, copied, moved, narrow, plain
 from impsamp_fast.batch._row_drawer import Drawn, RowDrawer
 from impsamp_fast.batch._user_score import Scored
 
@@ -70,13 +70,18 @@ class Pool:
 
     def state(self) -> dict[str, Any]:
         """A copy of what waits."""
-        rows = [plain(copied(tuple(rows))) for rows in self._waiting]
+        rows = [
+            plain(copied((rows.x, as_given(rows.y), rows.weight, rows.numbers)))
+            for rows in self._waiting
+        ]
         return {"waiting": rows, "importance": self.importance}
 
     @classmethod
     def of(cls, state: dict[str, Any], device: torch.device) -> "Pool":
         """What a ``state`` has, on a device."""
         pool = cls()
-        pool._waiting.extend(Rows(*moved(tuple(rows), device)) for rows in state["waiting"])
+        for rows in state["waiting"]:
+            x, y, weight, numbers = moved(tuple(rows), device)
+            pool._waiting.append(Rows(x, as_target(y), weight, numbers))
         pool.importance = state["importance"]
         return pool

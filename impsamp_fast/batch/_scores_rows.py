@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from impsamp_fast._faults import OnFault
 from impsamp_fast.batch._last_layer import LastLayer
+from impsamp_fast.batch._nested import as_target
 from impsamp_fast.batch._row_drawer import RowDrawer
 from impsamp_fast.batch._step_log import StepLog
 from impsamp_fast.batch._trained_loss import WithTrainedLoss
@@ -60,7 +61,9 @@ class ScoresRows(WithTrainedLoss):
 
     def _roles(self, x: Any, y: Any, index: Any) -> tuple[Any, Any, Any]:
         """The x, y and index of what a call was given."""
-        return (x, y, index) if self._columns is None else self._columns.roles(x, y, index)
+        if self._columns is not None:
+            x, y, index = self._columns.roles(x, y, index)
+        return x, as_target(y), index
 
     def _of_model(self, x: Any) -> Any:
         """What the model is called with."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from impsamp_fast.batch._metrics import Metrics, seconds_of
+from impsamp_fast.batch._nested import as_given
 from impsamp_fast.batch._row_drawer import Drawn
 from impsamp_fast.batch._step_clock import StepClock
 from impsamp_fast.batch.observation import Observation
@@ -87,7 +88,7 @@ class StepLog:
         uniform_share = self._smoothing if importance else 1.0
         time = self._latest[-1] if self._latest else None
         return Observation(
-            step, importance, K, score, loss, tau, row, weight, y, uniform_share, time
+            step, importance, K, score, loss, tau, row, weight, as_given(y), uniform_share, time
         )
 
     def metrics(self, wait: bool) -> dict[str, float]:

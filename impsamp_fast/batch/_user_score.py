@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.compiler import is_compiling
 
-from impsamp_fast.batch._nested import gather
+from impsamp_fast.batch._nested import as_given, gather
 from impsamp_fast.batch.learned_score import LearnedScore
 
 # From the logits [K, C] and y, and by name x and index, to scores [K].
@@ -72,7 +72,7 @@ class UserScore:
     def __call__(self, scored: Scored) -> Tensor:
         """The scores [K], float32 or float64."""
         with torch.no_grad():
-            scores = self._function(scored.logits, scored.y, **self._further(scored))
+            scores = self._function(scored.logits, as_given(scored.y), **self._further(scored))
         self._check_kind(scores, scored.y.shape[0])
         return scores if scores.dtype == torch.float64 else scores.to(torch.float32)
 

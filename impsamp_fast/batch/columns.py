@@ -24,8 +24,9 @@ class Columns(ShowsSettings):
     mini-batch as a dict with all keys. ``target="labels"`` is short for ``Columns("labels")``.
 
     Args:
-        target: the key of the targets. The model is scored without them, so that one that computes
-            a loss of its labels does not.
+        target: the key of the targets; several give a dict of them, which a score function takes.
+            The model is scored without them, so that one that computes a loss of its labels does
+            not.
         inputs: what the model is called with: one key as ``model(x)``, several as ``model(**x)``.
             None is all keys but the target and the index whose parts have tensors: strings and
             the like are not passed to the model unless they are named here.
@@ -36,23 +37,26 @@ class Columns(ShowsSettings):
     """
 
     def __init__(
-        self, target: str, inputs: str | Sequence[str] | None = None, index: str = "index"
+        self,
+        target: str | Sequence[str],
+        inputs: str | Sequence[str] | None = None,
+        index: str = "index",
     ) -> None:
-        for name, key in (("target", target), ("index", index)):
-            if not isinstance(key, str):
-                raise TypeError(f"{name} is {key!r}, expected a key of the batches, a str")
-        names = () if inputs is None else (inputs,) if isinstance(inputs, str) else inputs
-        if not isinstance(names, Sequence) or not all(isinstance(key, str) for key in names):
-            raise TypeError(f"inputs is {inputs!r}, expected one key or several, each a str")
-        for name, key in (("target", target), ("index", index)):
-            if key in names:
-                raise ValueError(f"inputs has {key!r}, which is the {name}: the model is not to")
-        if target == index:
-            raise ValueError(f"target and index are both {target!r}")
+        if not isinstance(index, str):
+            raise TypeError(f"index is {index!r}, expected a key of the batches, a str")
+        targets = _keys("target", target)
+        names = () if inputs is None else _keys("inputs", inputs)
+        for key in names:
+            if key in (*targets, index):
+                role = "index" if key == index else "target"
+                raise ValueError(f"inputs has {key!r}, which is the {role}: the model is not to")
+        if index in targets:
+            raise ValueError(f"target and index are both {index!r}")
         self.target = target
         self.inputs = inputs
         self.index = index
-        self._wanted = (target, *names)
+        self._wanted = (*targets, *names)
+        self._others = {*targets, index}
 
     @classmethod
     def of(cls, target: "str | Columns | None") -> "Columns | None":
@@ -76,10 +80,12 @@ class Columns(ShowsSettings):
         for key in self._wanted:
             if key not in batch:
                 raise KeyError(f"the batch has no {key!r}, it has {', '.join(map(repr, batch))}")
-        return batch, batch[self.target], batch.get(self.index) if index is None else index
+        target = self.target
+        y = batch[target] if isinstance(target, str) else {key: batch[key] for key in target}
+        return batch, y, batch.get(self.index) if index is None else index
 
     def _is_of_model(self, key: str, part: Any) -> bool:
-        if key in (self.target, self.index):
+        if key in self._others:
             return False
         return isinstance(part, Tensor) or next(tensors_of(part), None) is not None
 
@@ -90,3 +96,13 @@ class Columns(ShowsSettings):
         if isinstance(self.inputs, str):
             return batch[self.inputs]
         return {key: batch[key] for key in self.inputs}
+
+
+def _keys(name: str, given: str | Sequence[str]) -> tuple[str, ...]:
+    """One key or several."""
+    keys = (given,) if isinstance(given, str) else given
+    if not isinstance(keys, Sequence) or not all(isinstance(key, str) for key in keys) or not keys:
+        raise TypeError(
+            f"{name} is {given!r}, expected a key of the batches or several, each a str"
+        )
+    return tuple(keys)

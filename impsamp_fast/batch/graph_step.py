@@ -23,7 +23,7 @@ from impsamp_fast.batch._graphs import (
     settings_of,
 )
 from impsamp_fast.batch._logits import call_model, logits_of
-from impsamp_fast.batch._nested import copied, copy_into, layout
+from impsamp_fast.batch._nested import as_given, copied, copy_into, layout
 from impsamp_fast.batch._row_drawer import Drawn
 from impsamp_fast.batch._user_score import UserScore
 from impsamp_fast.batch.selector import Selector
@@ -204,7 +204,7 @@ class GraphStep:
         weight = drawn.weight
         self.optimizer.zero_grad(set_to_none=True)
         logits = logits_of(call_model(self.selector.model, self.selector._of_model(x)))
-        losses = (self.loss or self.selector._loss.losses)(logits, y)
+        losses = (self.loss or self.selector._loss.losses)(logits, as_given(y))
         if losses.shape != weight.shape:
             raise ValueError(
                 f"loss returned shape {list(losses.shape)}, expected {list(weight.shape)}, one "

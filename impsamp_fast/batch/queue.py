@@ -17,7 +17,17 @@ from impsamp_fast._watch import StatusWatch
 from impsamp_fast.batch._arguments import check_batch, check_parts, unpack
 from impsamp_fast.batch._faults import Examined, Found, examined
 from impsamp_fast.batch._first_call import FirstCall
-from impsamp_fast.batch._nested import check_alike, copied, gather, join, moved, plain, split
+from impsamp_fast.batch._nested import (
+    as_given,
+    as_target,
+    check_alike,
+    copied,
+    gather,
+    join,
+    moved,
+    plain,
+    split,
+)
 from impsamp_fast.batch._states import check_seed_and_step, device_of, load_rule_and_counts
 from impsamp_fast.batch._step_log import StepLog
 from impsamp_fast.batch._trained_loss import TrainedLoss, WithTrainedLoss
@@ -206,6 +216,7 @@ class Queue(WithTrainedLoss, BatchStrategy):
         """
         if self._columns is not None:
             x, y, index = self._columns.roles(x, y, index)
+        y = as_target(y)
         K = self._check(x, y, index)
         if self._filled == 0:
             self._log.mark("training")
@@ -277,7 +288,14 @@ class Queue(WithTrainedLoss, BatchStrategy):
             self._filled += 1
             self._log.note_steps(self._importance, self._filled)
         return MiniBatch(
-            x, y, weight, index, self._importance, listener, _learner=learner, _inputs=inputs
+            x,
+            as_given(y),
+            weight,
+            index,
+            self._importance,
+            listener,
+            _learner=learner,
+            _inputs=inputs,
         )
 
     @final
@@ -341,7 +359,7 @@ class Queue(WithTrainedLoss, BatchStrategy):
             "unfilled": self._unfilled,
             "importance": self._importance,
             "faulty_rows": self._skipped.read(),
-            "rows": None if self._rows is None else plain(copied(self._rows)),
+            "rows": self._saved_rows(),
             "start": self._rule.state_dict(),
             "counts": None if self.counts is None else self.counts.state_dict(),
             "memory": self._memory(),
@@ -373,6 +391,7 @@ class Queue(WithTrainedLoss, BatchStrategy):
         self._check_memory(state["memory"])
         rows = state["rows"]
         if rows is not None:
+            rows = rows[0], as_target(rows[1]), rows[2]
             check_batch(*rows)
             rows = moved(rows, device_of(self.model, rows[1].device))
         load_rule_and_counts(type(self).__name__, self._rule, self.counts, state)
@@ -403,6 +422,13 @@ class Queue(WithTrainedLoss, BatchStrategy):
         if index.device.type == "cpu":
             check_range(index, self.counts.size)
         return K
+
+    def _saved_rows(self) -> tuple[Any, Any, Tensor] | None:
+        if self._rows is None:
+            return None
+        x, y, index = self._rows
+        saved: tuple[Any, Any, Tensor] = plain(copied((x, as_given(y), index)))
+        return saved
 
     def _look_at_length(self) -> None:
         """Warns once when the queue grows since full mini-batches are not taken out."""

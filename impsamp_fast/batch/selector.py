@@ -22,7 +22,7 @@ from impsamp_fast._uniform import uniform_rows
 from impsamp_fast._watch import StatusWatch
 from impsamp_fast.batch._arguments import check_batch, check_draw_parts, check_parts, unpack
 from impsamp_fast.batch._first_call import FirstCall
-from impsamp_fast.batch._nested import gather, narrow
+from impsamp_fast.batch._nested import as_given, gather, narrow
 from impsamp_fast.batch._overlap import Overlap
 from impsamp_fast.batch._pool import Pool, Rows, draw_pool
 from impsamp_fast.batch._row_drawer import Drawn
@@ -35,6 +35,7 @@ from impsamp_fast.batch._tuning import Tuning, axes_of
 from impsamp_fast.batch._user_score import Scored, ScoreFunction, UserScore
 from impsamp_fast.batch.break_even import BreakEven
 from impsamp_fast.batch.columns import Columns
+from impsamp_fast.batch.diversity import FeatureRule
 from impsamp_fast.batch.draw_rules import DrawRule
 from impsamp_fast.batch.filters import Filter
 from impsamp_fast.batch.minibatch import MiniBatch
@@ -262,6 +263,7 @@ class Selector(ScoresRows, BatchStrategy):
         if learned is not None:
             learned.attach(self._loss, on_fault, self._log.mark)
         by_class = isinstance(score, str) or filter is not None or learned is not None
+        by_class |= isinstance(method, FeatureRule)
         self._first_call = FirstCall(self._loss if by_class else None, self._rule)
         self._scorer = self._scorer_of(scoring)
         self._drawer().check()
@@ -300,7 +302,8 @@ class Selector(ScoresRows, BatchStrategy):
                 mapping that has the targets in it. A part may also be a list, tuple or array of K
                 other things, such as strings: on an accelerator the host then waits to know which
                 of them were drawn.
-            y: [K] class indices, or [K, C] class probabilities; not with ``target``.
+            y: [K] class indices, or [K, C] class probabilities; not with ``target``. For a score
+                function, what it takes: also a tuple, list or mapping of tensors [K, ...], nested.
             index: [K], int64 or int32: the samples' numbers in the data set.
 
         Returns:
@@ -317,8 +320,8 @@ class Selector(ScoresRows, BatchStrategy):
         """
         if self._of_ranks is not None:
             return step_of_ranks(self, self._of_ranks, x, y, index)
-        if self._columns is not None:
-            x, y, index = self._columns.roles(x, y, index)
+        if self._columns is not None or not isinstance(y, Tensor):
+            x, y, index = self._roles(x, y, index)
         importance = self._begin(x, y, index, timed=not is_compiling())
         return None if importance is None else self._take(x, y, index, importance)
 
@@ -731,6 +734,8 @@ class Selector(ScoresRows, BatchStrategy):
         rows: float | None = None,
     ) -> MiniBatch:
         listener = self._rule if self._rule.learns_from == "loss" else None
+        if not isinstance(y, Tensor):
+            y = as_given(y)
         if self._columns is None:
             return MiniBatch(x, y, weight, numbers, importance, listener, rows)
         inputs, x = x, self._columns.of_model(x)

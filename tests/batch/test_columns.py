@@ -230,10 +230,14 @@ def test_a_missing_target_is_named(classifier, inputs):
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"target": 3}, TypeError, "target is 3, expected a key"),
+        ({"target": 3}, TypeError, "target is 3, expected a key of the batches or several"),
         ({"target": "y", "index": None}, TypeError, "index is None, expected a key"),
-        ({"target": "y", "inputs": 3}, TypeError, "inputs is 3, expected one key or several"),
-        ({"target": "y", "inputs": ("x", 3)}, TypeError, "expected one key or several, each a str"),
+        (
+            {"target": "y", "inputs": 3},
+            TypeError,
+            "inputs is 3, expected a key of the batches or several",
+        ),
+        ({"target": "y", "inputs": ("x", 3)}, TypeError, "or several, each a str"),
         ({"target": "y", "inputs": ("x", "y")}, ValueError, "inputs has 'y', which is the target"),
         ({"target": "y", "inputs": "index"}, ValueError, "inputs has 'index', which is the index"),
         ({"target": "index"}, ValueError, "target and index are both 'index'"),
