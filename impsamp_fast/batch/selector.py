@@ -428,12 +428,12 @@ class Selector(ScoresRows, BatchStrategy):
     def metrics(self, wait: bool = False) -> dict[str, float]:
         """What the last step came to, as floats for a logger.
 
-        Nothing is computed for them before this is called. An accelerator is not waited for: the
-        numbers are those of a step that it has finished, mostly the one at the last call of this,
-        and there are none before the first has come.
+        Nothing is computed for them before this is called. CUDA is not waited for: the numbers are
+        those of a step that it has finished, mostly the one at the last call of this, and there are
+        none before the first has come. Other accelerators are waited for.
 
         Args:
-            wait: whether to wait for the last step.
+            wait: whether to wait for the last step on CUDA too.
 
         Returns:
             ``step``, the number of that step; ``importance``, 1 or 0; ``importance_share`` of the

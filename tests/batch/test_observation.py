@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from impsamp_fast import (
     AccuracyFilter,
     After,
+    Columns,
     GraphStep,
     LossSplit,
     Observation,
@@ -21,6 +22,7 @@ from impsamp_fast import (
     strategies,
 )
 from impsamp_fast._readback import Readback
+from tests.elsewhere import Elsewhere, accelerator, elsewhere
 from tests.toy import C, K, N
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -132,6 +134,21 @@ def test_observers_change_no_row_and_are_no_part_of_the_state(model, data, seen)
         assert torch.equal(plain(*data).index, watched(*data).index)
         watched.metrics()
     assert plain.state_dict() == watched.state_dict()
+
+
+def test_an_accelerator_is_not_waited_for(data, seen):
+    Elsewhere.waits = Elsewhere.copies = 0
+    selector = Selector(nn.Linear(5, C), N, observe=seen.append, start=After(1))
+    columns = Selector(nn.Identity(), N, observe=seen.append, target=Columns("y", inputs="x"))
+    with accelerator():
+        for _ in range(3):
+            x, y = map(elsewhere, data)
+            selector(x, y).split(5)
+            assert list(columns({"x": x[:, :C], "y": y}).inputs) == ["x", "y"]
+        effective = seen[-1].effective_size
+    assert Elsewhere.waits + Elsewhere.copies == 0
+    assert isinstance(effective, Elsewhere)
+    assert selector.metrics()["step"] == 2
 
 
 def test_a_graph_step_tells_of_its_steps(recorder, model, data, seen):

@@ -22,6 +22,7 @@ from impsamp_fast import (
     VarianceReduction,
     select,
 )
+from impsamp_fast.integrations.loggers import FunctionLogger
 from tests.devices import no_synchronisation, random_state
 from tests.methods import RANDOM_METHODS
 from tests.toy import C, K, N, seed_of_step
@@ -236,6 +237,7 @@ WITHOUT_WAITING: dict[str, Callable[[], dict[str, Any]]] = {
     "own rule": lambda: {"method": LossSplit()},
     "counts": lambda: {"counts": PickCounts(5000)},
     "faults are skipped": lambda: {"on_fault": "skip"},
+    "logged": lambda: {"observe": FunctionLogger(lambda numbers, step: None, every=1)},
 }
 
 
