@@ -9,10 +9,11 @@ from torch import Tensor, nn
 from impsamp_fast._checks import check_index, check_integer, check_saved_integers, kind_of
 from impsamp_fast._seeds import rank_here, seed_of_rank, seed_of_run, seed_of_step
 from impsamp_fast._uniform import uniform_rows
-from impsamp_fast.batch._arguments import check_batch
+from impsamp_fast.batch._arguments import check_batch, unpack
 from impsamp_fast.batch._logits import call_model, logits_of
 from impsamp_fast.batch._nested import gather
 from impsamp_fast.batch._trained_loss import TrainedLoss
+from impsamp_fast.batch.columns import Columns
 from impsamp_fast.batch.learned_score import LearnedScore
 from impsamp_fast.batch.scoring_pass import Scorer, ScoringPass
 from impsamp_fast.batch.second_model import SecondModel
@@ -144,12 +145,13 @@ class ReducibleLoss(LearnedScore):
 
 def irreducible_losses(
     model: nn.Module,
-    loader: Iterable[tuple[Any, Tensor, Tensor]],
+    loader: Iterable[Any],
     size: int,
     *,
     scoring: ScoringPass | None = None,
     label_smoothing: float = 0.0,
     class_weight: Tensor | None = None,
+    target: str | Columns | None = None,
 ) -> Tensor:
     """Each sample's loss under a model that was trained on other data.
 
@@ -160,11 +162,12 @@ def irreducible_losses(
 
     Args:
         model: called as by a Selector.
-        loader: yields (x, y, index).
+        loader: yields (x, y, index), or with ``target`` dicts that have all of them.
         size: N, the number of samples in the data set.
         scoring: how the model is called.
         label_smoothing: as in the loss that is trained.
         class_weight: likewise.
+        target: as in a Selector.
 
     Returns:
         [N] float32 on the CPU; NaN for samples that the loader did not yield.
@@ -175,8 +178,16 @@ def irreducible_losses(
     size = check_integer("size", size, 1)
     loss = TrainedLoss(label_smoothing, class_weight, None)
     losses = torch.full((size,), torch.nan, dtype=torch.float32, device="cpu")
-    for x, y, index in loader:
+    columns = Columns.of(target)
+    for item in loader:
+        x, y, index = unpack(item)
+        if columns is not None:
+            x, y, index = columns.roles(x, y, index)
+        if index is None:
+            raise ValueError("index is missing, and the losses go by the samples' numbers")
         check_batch(x, y, index)
+        if columns is not None:
+            x = columns.of_model(x)
         logits, _ = Scorer(scoring, y.shape[0], False)(model, x, y)
         found = score(logits, y, "loss", **loss.options(y.device))
         losses[check_index(index, size)] = found.to("cpu", torch.float32)

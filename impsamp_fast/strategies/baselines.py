@@ -7,6 +7,7 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
+from impsamp_fast.batch._step_log import Observe
 from impsamp_fast.batch.columns import Columns
 from impsamp_fast.batch.queue import Queue
 from impsamp_fast.batch.selector import Selector, SmallBatch
@@ -93,6 +94,7 @@ def random_subset(
     seed: int | None = None,
     rank: int | None = None,
     target: str | Columns | None = None,
+    observe: Observe | None = None,
 ) -> Selector:
     """n of the K rows of each large batch, uniformly without replacement, weight 1.
 
@@ -111,6 +113,7 @@ def random_subset(
         seed: of the draws.
         rank: as in a :class:`~impsamp_fast.Selector`.
         target: likewise.
+        observe: likewise.
     """
     return Selector(
         model,
@@ -124,4 +127,5 @@ def random_subset(
         seed=seed,
         rank=rank,
         target=target,
+        observe=observe,
     )

@@ -8,7 +8,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from impsamp_fast import Columns, GraphStep, PickCounts, Queue, Selector, strategies
+from impsamp_fast import (
+    Columns,
+    GraphStep,
+    PickCounts,
+    Queue,
+    Selector,
+    irreducible_losses,
+    strategies,
+)
 from impsamp_fast.dataset import WithIndex
 from tests.toy import C, K, N
 
@@ -161,6 +169,15 @@ def test_what_waits_is_saved_with_all_keys(classifier, inputs, waits):
     assert same(batch.inputs, again.inputs)
     assert same(batch.x, again.x)
     assert list(batch.inputs) == list(inputs)
+
+
+def test_irreducible_losses_are_found_of_dicts(classifier, inputs):
+    numbered = {**inputs, "index": torch.arange(K)}
+    found = irreducible_losses(classifier, [numbered], K, target="labels")
+    plain = without(inputs, "labels"), inputs["labels"], numbered["index"]
+    assert torch.equal(found, irreducible_losses(classifier, [plain], K))
+    with pytest.raises(ValueError, match="index is missing"):
+        irreducible_losses(classifier, [inputs], K, target="labels")
 
 
 def test_scores_and_settings_are_those_without_the_target(classifier, inputs, capsys):
