@@ -47,8 +47,11 @@ def places(sizes: Tensor, rank: int, row: Tensor) -> tuple[Tensor, Tensor]:
 
 def words_of(numbers: Tensor, left_out: Tensor | None, room: int) -> Tensor:
     """A rank's numbers [k], not negative, as int64 [room]; zeros if they are more than that."""
-    words = numbers.double() if left_out is None else numbers.double().masked_fill(left_out, -1.0)
-    words = words[: room if len(words) <= room else 0].cpu()
+    if len(numbers) > room:
+        return torch.zeros(room, dtype=torch.int64, device="cpu")
+    words = numbers.cpu().double()
+    if left_out is not None:
+        words = words.masked_fill(left_out.cpu(), -1.0)
     return pad(words, (0, room - len(words))).view(torch.int64)
 
 
