@@ -148,11 +148,12 @@ class DatasetSampler(ShowsSettings, Sampler[int], ABC):
             ValueError, IndexError: what a step's update is wrong with, on all ranks; the other
                 updates are made. Also if the ranks have samplers of other seeds.
         """
+        if not self._shares:
+            return
         if self.memory is None:
             raise NotImplementedError(f"{type(self).__name__} has no memory to share")
-        if self._shares:
-            terms = {"sampler": type(self).__name__, "size": self.size, "seed": self._seed}
-            self._sharing(self.memory).exchange(Ranks(group), terms)
+        terms = {"sampler": type(self).__name__, "size": self.size, "seed": self._seed}
+        self._sharing(self.memory).exchange(Ranks(group), terms)
 
     def _rank_and_size(self) -> tuple[int, int]:
         return self._place or (rank_here(), world_size_here())

@@ -40,10 +40,9 @@ class ImportanceTrainer(Trainer):
 
     In front of another trainer it is a mixin: ``class Mine(ImportanceTrainer, Seq2SeqTrainer)``.
 
-    With a strategy, ``per_device_train_batch_size`` is K, the rows that are scored; it may have a
-    ``target=``. Evaluation is
-    the Trainer's own. The loss that is trained is the mean of the rows' losses, so that a sequence
-    of few tokens counts for as much as one of many.
+    With a strategy, which may have a ``target=``, ``per_device_train_batch_size`` is K, the rows
+    that are scored. The loss that is trained is the mean of the rows' losses, so that a sequence of
+    few tokens counts for as much as one of many. Evaluation is the Trainer's own.
 
     With a sampler, the Trainer counts steps as if all epochs had as many as the first: where an
     epoch has fewer, ``global_step`` and the scheduler of the learning rate go forward at its end to
@@ -251,8 +250,8 @@ class ImportanceTrainer(Trainer):
     def _sampler_state(self, sampler: DatasetSampler) -> dict[str, Any]:
         if self.state.global_step % self._steps_per_epoch == 0:
             return sampler.state_dict()
-        # From the beginning of the epoch: the Trainer itself skips what was trained on.
-        return sampler.state_dict(position=None if self.args.ignore_data_skip else 0)
+        # Unless told not to, the Trainer itself skips what was trained on.
+        return sampler.state_dict(position=sampler.trained if self.args.ignore_data_skip else 0)
 
     def _go_forward(self, state: TrainerState, control: TrainerControl) -> None:
         """Goes to the step in which the next epoch begins."""
@@ -267,17 +266,13 @@ class ImportanceTrainer(Trainer):
         # What was logged is the mean over steps that were made.
         self._globalstep_last_logged += missing
         self._initial_global_step += missing
-        for kind, interval in (
-            ("log", state.logging_steps),
-            ("evaluate", state.eval_steps),
-            ("save", state.save_steps),
+        for due, strategy, interval in (
+            ("should_log", self.args.logging_strategy, state.logging_steps),
+            ("should_evaluate", self.args.eval_strategy, state.eval_steps),
+            ("should_save", self.args.save_strategy, state.save_steps),
         ):
-            strategy = getattr(self.args, f"{_STRATEGIES[kind]}_strategy")
             if strategy == "steps" and interval and end // interval > step // interval:
-                setattr(control, f"should_{kind}", True)
-
-
-_STRATEGIES = {"log": "logging", "evaluate": "eval", "save": "save"}
+                setattr(control, due, True)
 
 
 class _EndsOfEpochs(TrainerCallback):

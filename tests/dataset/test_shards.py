@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader
 
 from impsamp_fast import Bandit, InfoBatch, OnlineBatchSelection, WithIndex
 from impsamp_fast.dataset.sampler import DatasetSampler
+from tests.dataset.own_samplers import Ranges
 
 SIZE = 101
 SAMPLERS: dict[str, Callable[[], DatasetSampler]] = {
@@ -101,3 +102,10 @@ def test_a_single_process_shares_nothing() -> None:
     sampler.update(torch.tensor([3]), losses=torch.tensor([2.0]))
     sampler.sync()
     assert sampler.memory.loss[3] == 2
+
+
+def test_a_sampler_without_a_memory_has_none_to_share() -> None:
+    sampler = Ranges(100)
+    sampler.sync()
+    with pytest.raises(NotImplementedError, match="Ranges has no memory to share"):
+        sampler.shard(0, 2).sync()

@@ -160,6 +160,15 @@ def test_a_sampler_resumes_exactly(
         assert torch.equal(whole.sampler.memory.loss, sampler.memory.loss)
 
 
+def test_a_sampler_goes_on_where_the_trainer_skips_nothing(tmp_path: Path) -> None:
+    options = {"save_strategy": "steps", "save_steps": 4, "per_device_train_batch_size": 8}
+    options |= {"ignore_data_skip": True, "num_train_epochs": 1}
+    _, steps = train(tmp_path, "sequence", sampler=InfoBatch(SIZE, 9, seed=0), **options)
+    sampler = InfoBatch(SIZE, 9, seed=0)
+    _, rest = train(tmp_path, "sequence", "checkpoint-4", sampler=sampler, **options)
+    assert rest == steps[4:]
+
+
 def test_epochs_that_end_early_end_the_schedule(tmp_path: Path) -> None:
     options = {
         "per_device_train_batch_size": 8,

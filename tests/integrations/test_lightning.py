@@ -71,9 +71,12 @@ def loader_for(chooser: Any, workers: int, argument: str) -> DataLoader[Any]:
 
 
 def trainer_for(folder: Path, chooser: Any, epochs: int = EPOCHS, **options: Any) -> Any:
-    saved = lightning.callbacks.ModelCheckpoint(
-        folder, "{step}", save_top_k=-1, every_n_train_steps=4
-    )
+    keep = {"dirpath": folder, "save_top_k": -1}
+    checkpoint = lightning.callbacks.ModelCheckpoint
+    saved = [
+        checkpoint(filename="{step}", every_n_train_steps=4, **keep),
+        checkpoint(filename="{epoch}", save_on_train_epoch_end=True, **keep),
+    ]
     defaults = {"reload_dataloaders_every_n_epochs": 1}
     return lightning.Trainer(
         accelerator="cpu",
@@ -83,7 +86,7 @@ def trainer_for(folder: Path, chooser: Any, epochs: int = EPOCHS, **options: Any
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
-        callbacks=[ImportanceSampling(chooser), saved],
+        callbacks=[ImportanceSampling(chooser), *saved],
         **(defaults | options),
     )
 
@@ -91,7 +94,7 @@ def trainer_for(folder: Path, chooser: Any, epochs: int = EPOCHS, **options: Any
 def train(
     folder: Path,
     chooser: Any,
-    resume: int | None = None,
+    resume: str | None = None,
     workers: int = 0,
     argument: str = "sampler",
     **options: Any,
@@ -104,7 +107,7 @@ def train(
         model,
         loader_for(chooser, workers, argument),
         DataLoader(WithIndex(Points()), batch_size=SIZE),
-        ckpt_path=None if resume is None else str(folder / f"step={resume}.ckpt"),
+        ckpt_path=None if resume is None else str(folder / f"{resume}.ckpt"),
     )
     return model
 
@@ -143,8 +146,13 @@ def test_a_sampler_validates_and_resumes(tmp_path: Path, workers: int, argument:
     assert len(whole.steps) < EPOCHS * PER_EPOCH
     assert whole.validated == list(range(EPOCHS))
     assert whole.lr_schedulers().get_last_lr()[0] == pytest.approx(0)
-    for made in (4, PER_EPOCH, PER_EPOCH + 4):
-        resumed = train(tmp_path, sampler(), resume=made, **options)
+    for resume, made in [
+        ("step=4", 4),
+        (f"step={PER_EPOCH}", PER_EPOCH),
+        ("epoch=0", PER_EPOCH),
+        (f"step={PER_EPOCH + 4}", PER_EPOCH + 4),
+    ]:
+        resumed = train(tmp_path, sampler(), resume=resume, **options)
         assert resumed.steps == whole.steps[made:]
         assert torch.equal(resumed.chooser.memory.loss, whole.chooser.memory.loss)
         assert resumed.validated == whole.validated[made // PER_EPOCH :]
@@ -155,7 +163,7 @@ def test_a_strategy_resumes_exactly(tmp_path: Path) -> None:
         return Selector(classifier(), SELECTED, start=LossRatio(0.9), counts=PickCounts(SIZE))
 
     whole = train(tmp_path, chooser())
-    resumed = train(tmp_path, chooser(), resume=16)
+    resumed = train(tmp_path, chooser(), resume="step=16")
     assert torch.equal(whole.chooser.counts.counts, resumed.chooser.counts.counts)
     pairs = zip(whole.parameters(), resumed.parameters(), strict=True)
     assert all(torch.equal(one, other) for one, other in pairs)
