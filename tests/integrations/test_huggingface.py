@@ -1,5 +1,6 @@
 """Hugging Face's Trainer, the package itself."""
 
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.utils.data import IterableDataset
 
 from impsamp_fast import InfoBatch, OnlineBatchSelection, PickCounts, Selector, WithIndex
 from tests.integrations.tiny import SIZE, Sentences, language_model
@@ -230,6 +232,21 @@ def test_a_batch_that_does_not_fit_is_told(tmp_path: Path) -> None:
         data=WithIndex(floats),
         sampler=lambda _: OnlineBatchSelection(SIZE, 2),
     )
+
+
+def test_a_stream_needs_no_numbers(tmp_path: Path) -> None:
+    class Stream(IterableDataset[Any]):
+        def __iter__(self) -> Iterator[Any]:
+            data = Sentences("sequence")
+            return (data[index] for index in range(SIZE))
+
+    model = language_model("sequence")
+    selector = Selector(model, N, target="labels", seed=0)
+    args = arguments(tmp_path, max_steps=8)
+    trainer = ImportanceTrainer(model, args, train_dataset=Stream(), strategy=selector)
+    trainer.train()
+    assert trainer.state.global_step == 8 > SIZE // K
+    assert selector.state_dict()["step"] == 8
 
 
 def test_row_losses_of_ones_own(tmp_path: Path) -> None:
