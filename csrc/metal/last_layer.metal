@@ -30,7 +30,8 @@ template <class Element>
   Team team(kSimd, static_cast<int>(thread_index), slots);
   const int64_t row = group_index * (threads / kSimd) + thread_index / kSimd;
   if (row >= problem.rows) return;  // a whole SIMD group, and there is no barrier
-  const float old = score[row];
+  // Its first lane writes the score, so that no other may read it.
+  const float old = shuffled(team.thread_index() == 0 ? score[row] : 0.0f, 0);
   if (old == 0.0f) return;  // perhaps an ignored row, whose features may be anything
   device const Element* const h = features + row * problem.row_stride;
   float norm = root(1.0f + square_sum(h, problem.width, 1.0f, team));

@@ -39,19 +39,30 @@ ELEMENTS = {torch.float32: "float", torch.float16: "half", torch.bfloat16: "bflo
 
 
 def source(name: str) -> str:
-    """The source of csrc/metal/<name>.metal, without comments, each header where it first comes."""
+    """The source of csrc/metal/<name>.metal, without comments, each header where it first comes.
+
+    Metal's compiler names the file and the line of what it does not take.
+    """
+    csrc = _CSRC.resolve()
     seen: set[Path] = set()
 
-    def inlined(path: Path) -> str:
+    def inlined(path: Path) -> list[str]:
         if path in seen:
-            return ""
+            return []
         seen.add(path)
-        text = re.sub(r"[ \t]*//.*|#pragma once\n", "", path.read_text())
-        return re.sub(
-            r'#include "(.*)"', lambda found: inlined((path.parent / found[1]).resolve()), text
-        )
+        lines = [marker(1, path)]
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            if header := re.fullmatch(r'#include "(.*)"', line):
+                lines += inlined((path.parent / header[1]).resolve())
+                lines.append(marker(number + 1, path))
+            else:
+                lines.append(re.sub(r"[ \t]*//.*|#pragma once", "", line))
+        return lines
 
-    return re.sub(r"\n{2,}", "\n", inlined(_CSRC.resolve() / "metal" / f"{name}.metal"))
+    def marker(number: int, path: Path) -> str:
+        return f'#line {number} "{path.relative_to(csrc)}"'
+
+    return "\n".join(inlined(csrc / "metal" / f"{name}.metal")) + "\n"
 
 
 @functools.cache

@@ -36,14 +36,20 @@ FLAGS = [
 REFUSALS = ["", "no such kernel", "wrong number of arguments", "no grid of whole SIMD groups"]
 
 
-def build_library(source: str, flags: tuple[str, ...] = ()) -> Path:
+# Instead of the sanitizers: tests/metal/shim/races.h looks for races.
+RACES = ["-fno-sanitize=address,undefined", "-fno-threadsafe-statics", "-DISF_SHIM_RACES"]
+
+
+def build_library(source: str, races: bool = False) -> Path:
     """The executable that runs the kernels of a source."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     name = hashlib.sha256(source.encode()).hexdigest()[:16]
     path = FOLDER / f"{name}.cpp"
     path.write_text(f'{source}\n#include "server.h"\n')
-    headers = [SHIM / "metal_stdlib", SHIM / "server.h"]
-    return build_server(FOLDER, [path], headers, [*FLAGS, *flags])
+    headers = [SHIM / name for name in ("metal_stdlib", "races.h", "server.h")]
+    if races:
+        return build_server(FOLDER, [path], headers, [*FLAGS, *RACES], ["-fsanitize=thread"])
+    return build_server(FOLDER, [path], headers, FLAGS)
 
 
 class FakeLibrary:
@@ -56,7 +62,7 @@ class FakeLibrary:
 
     def __init__(self, source: str, mps: "FakeMPS") -> None:
         self._source = source
-        self._server = Server(lambda: build_library(source, mps.flags), mps.order)
+        self._server = Server(lambda: build_library(source, mps.races), mps.order, **mps.settings)
         self._mps = mps
         self.launches: list[str] = []
 
@@ -114,12 +120,19 @@ class FakeMPS:
 
     Args:
         order: in which threads run, see :class:`Server`.
-        sanitized: whether AddressSanitizer and UBSan look on.
+        races: whether races are looked for, by tests/metal/shim/races.h instead of the sanitizers.
+        without: a barrier, or flags of one, that are left out (tests/metal/shim/metal_stdlib).
+        flush: whether subnormal numbers are flushed to zero.
     """
 
-    def __init__(self, order: int = 0, sanitized: bool = True) -> None:
+    def __init__(
+        self, order: int = 0, races: bool = False, without: str | None = None, flush: bool = False
+    ) -> None:
         self.order = order
-        self.flags = () if sanitized else ("-fno-sanitize=address,undefined",)
+        self.races = races
+        self.settings = {} if without is None else {"ISF_SHIM_WITHOUT": without}
+        if flush:
+            self.settings["ISF_SHIM_FLUSH"] = "1"
         self.shift = 0  # elements by which every buffer lies behind an aligned address
         self.libraries: list[FakeLibrary] = []
         self._library = functools.cache(_metal.library.__wrapped__)

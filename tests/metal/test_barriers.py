@@ -1,88 +1,94 @@
-"""No barrier of the kernels can be left out: without it some order of threads shows it."""
+"""No two threads race for memory, and no barrier of the kernels, nor any of its flags, is too many.
+
+Races are found whatever order the threads run in (tests/metal/shim/races.h).
+"""
 
 import re
-import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
 
-from impsamp_fast.ops import _metal
 from tests.metal.device import MetalDevice
 from tests.metal.fake_mps import FakeMPS
+from tests.methods import METHODS
 from tests.shim.building import ROOT
 
-METAL = ROOT / "csrc" / "metal"
-BARRIER = re.compile(r"threadgroup_barrier\([^;]*\);")
-BARRIERS = [
-    (path.name, number)
-    for path in sorted(METAL.glob("*"))
-    for number in range(len(BARRIER.findall(path.read_text())))
-]
-ORDERS = [0, 1, 17]
+CSRC = ROOT / "csrc"
+FLAGS = {"mem_device": 1, "mem_threadgroup": 2}
+BARRIER = re.compile(r"threadgroup_barrier\((.*)\);")
 
 
-def wide_rows(device: MetalDevice) -> list[Tensor]:
-    logits = torch.arange(9000.0).sin().reshape(3, 3000)
-    return [device.row_statistics(logits, torch.tensor([1, 2, 2999]), ["loss"])["loss"]]
+def what_to_leave_out() -> Iterator[str]:
+    """Each barrier by its place, and each flag of one that has several."""
+    for path in sorted((CSRC / "metal").glob("*")):
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            if barrier := BARRIER.search(line):
+                place = f"{path.relative_to(CSRC)}:{number}"
+                flags = [bit for name, bit in FLAGS.items() if name in barrier[1]]
+                yield from [place, *(f"{place} {bit}" for bit in flags if len(flags) > 1)]
 
 
-def draws(device: MetalDevice) -> list[Tensor]:
-    weights = torch.arange(1.0, 301.0)
-    found = [device.draw(weights, 90, method, 3) for method in ("multinomial", "race")]
-    return [value for drawn in found for value in drawn[:2]]
+def rows(device: MetalDevice) -> None:
+    """With and without several threads and threadgroups for a row."""
+    for count, classes in ((9, 3), (5, 40), (1, 1100), (1, 8200)):
+        logits, target = torch.randn(count, classes), torch.zeros(count).long()
+        device.row_statistics(logits, target, ["loss"])
+        if classes < 2000:
+            device.row_statistics(logits, target, ["loss"], label_smoothing=0.1)
+    device.last_layer(torch.randn(5, 40), torch.rand(5))
 
 
-def selections(device: MetalDevice) -> list[Tensor]:
-    logits, target = torch.arange(1000.0).sin().reshape(100, 10), torch.arange(100) % 10
-    options = {"correction": "normalized", "seed": 3}
-    return list(device.select(logits, target, 30, method="pps", **options))
+def draws(device: MetalDevice) -> None:
+    """In a threadgroup's memory, and of more rows than that sorts."""
+    for count in (300, 2500):
+        for method in METHODS:
+            device.draw(torch.arange(1.0, count + 1), 90, method, 3)
 
 
-# What needs the barriers of a file.
-NEEDED_BY: dict[str, Callable[[MetalDevice], list[Tensor]]] = {
-    "team.h": lambda device: wide_rows(device) + draws(device),
-    "stripes.h": draws,
-    "draw.h": selections,
-    "select.metal": selections,
-}
+def selections(device: MetalDevice) -> None:
+    logits, target = torch.randn(100, 10), torch.arange(100) % 10
+    for method in METHODS:
+        for correction in ("normalized", 0.5):
+            device.select(logits, target, 30, method=method, correction=correction, smoothing=0.1)
 
 
-@pytest.fixture(scope="module")
-def expected() -> dict[str, list[Tensor]]:
-    with closing(FakeMPS(sanitized=False)) as mps:
-        device = MetalDevice(mps)
-        return {name: run(device) for name, run in NEEDED_BY.items()}
+def weights(device: MetalDevice) -> None:
+    device.smoothed(torch.rand(300), 0.2)
+    device.corrected(torch.rand(300), torch.rand(300), 900, "with replacement", 0.5)
 
 
-@pytest.mark.parametrize(("name", "number"), BARRIERS)
-def test_every_barrier_is_needed(
-    name: str,
-    number: int,
-    expected: dict[str, list[Tensor]],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    shutil.copytree(ROOT / "csrc", tmp_path / "csrc", ignore=shutil.ignore_patterns("c[pu]*"))
-    mutant = tmp_path / "csrc" / "metal" / name
-    text = mutant.read_text()
-    barrier = list(BARRIER.finditer(text))[number]
-    mutant.write_text(text[: barrier.start()] + text[barrier.end() :])
-    monkeypatch.setattr(_metal, "_CSRC", tmp_path / "csrc")
-    assert any(_differs(name, order, expected[name]) for order in ORDERS)
+def stages(device: MetalDevice) -> None:
+    part, largest, count = torch.rand(300), torch.ones(()), torch.tensor(300)
+    known, zero = (part, largest, count), torch.tensor(0)
+    device.draw_scan(part)
+    total = device.draw_total(*known)
+    device.draw_part(*known, total, zero, 40, "multinomial", zero)
+    device.draw_first(*known, zero, 40, "race", zero)
+    device.draw_arrival_prob(*known, zero)
+    found = device.draw_certain(*known, torch.stack([zero - 1, total[0], zero]), 40)
+    device.draw_by_size(*known, found, torch.tensor([0, 0]), 40, zero)
 
 
-def _differs(name: str, order: int, expected: list[Tensor]) -> bool:
-    with closing(FakeMPS(order=order, sanitized=False)) as mps:
-        try:
-            found = NEEDED_BY[name](MetalDevice(mps))
-        except (RuntimeError, AssertionError):
-            return True
-    same = (
-        torch.equal(value.nan_to_num(-7), wanted.nan_to_num(-7))
-        for value, wanted in zip(found, expected, strict=True)
-    )
-    return not all(same)
+RUNS = [rows, draws, selections, weights, stages]
+
+
+@pytest.mark.parametrize("run", RUNS, ids=lambda run: run.__name__)
+def test_no_kernel_has_a_race(run: Callable[[MetalDevice], None]) -> None:
+    with closing(FakeMPS(races=True)) as mps:
+        run(MetalDevice(mps))
+
+
+@pytest.mark.parametrize("without", list(what_to_leave_out()))
+def test_every_barrier_is_needed(without: str) -> None:
+    def races(run: Callable[[MetalDevice], None]) -> bool:
+        with closing(FakeMPS(races=True, without=without)) as mps:
+            try:
+                run(MetalDevice(mps))
+            except RuntimeError as error:
+                assert "a race with a" in str(error)
+                return True
+        return False
+
+    assert any(map(races, (draws, selections)))

@@ -27,12 +27,20 @@ COMPILER = (sysconfig.get_config_var("CXX") or "c++").split()[0]
 
 
 def build_server(
-    folder: Path, sources: Iterable[Path], headers: Iterable[Path], flags: Iterable[str]
+    folder: Path,
+    sources: Iterable[Path],
+    headers: Iterable[Path],
+    flags: Iterable[str],
+    unlinked: Iterable[str] = (),
 ) -> Path:
-    """Compiles what has changed since the last time, and returns the executable's path."""
+    """Compiles what has changed since the last time, and returns the executable's path.
+
+    ``unlinked`` are flags that linking does not get.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     command = [COMPILER, *FLAGS, *flags]
-    shared = hashlib.sha256(" ".join(command).encode())
+    compiling = [*command, *unlinked]
+    shared = hashlib.sha256(" ".join(compiling).encode())
     for header in [*headers, *sorted(SHIM.glob("*.h"))]:
         shared.update(header.name.encode() + header.read_bytes())
 
@@ -42,7 +50,7 @@ def build_server(
         compiled = folder / f"{source.stem}-{key.hexdigest()[:16]}.o"
         if not compiled.exists():
             part = f"{compiled}.{os.getpid()}"
-            _run([*command, "-x", "c++", "-c", str(source), "-o", part])
+            _run([*compiling, "-x", "c++", "-c", str(source), "-o", part])
             os.replace(part, compiled)
         return compiled
 

@@ -16,6 +16,7 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -81,6 +82,15 @@ class Request {
     owners.emplace_back(new Buffer(bytes, misalignment));
     read(owners.back()->data(), bytes);
     return owners.back()->data();
+  }
+
+  // All buffers so far, each with its bytes.
+  std::vector<std::pair<void*, size_t>> buffers() const {
+    std::vector<std::pair<void*, size_t>> all;
+    for (const auto* owners : {&inputs_, &outputs_}) {
+      for (const auto& buffer : *owners) all.emplace_back(buffer->data(), buffer->bytes());
+    }
+    return all;
   }
 
   // Memory that stays until the next request, and starts as garbage.
