@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-#include "choice.h"
+#include "correction.h"
 #include "target.h"
 
 namespace isf {

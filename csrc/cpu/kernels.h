@@ -78,7 +78,7 @@ constexpr int kSearches = 32;
 typedef void (*SearchKernel)(const int64_t* sums, int64_t length, const int64_t* point,
                              int64_t* first);
 
-// Turns unbiased weights [n] into those of choice.h's power correction; drawn_by [n] is what the
+// Turns unbiased weights [n] into those of correction.h's powers; drawn_by [n] is what the
 // rows were drawn by, and `scratch` [n] is overwritten.
 struct RaisedRow {
   int64_t log;

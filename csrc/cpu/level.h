@@ -8,7 +8,7 @@
 #include "../cdf.h"
 #include "../philox.h"
 #include "../target.h"
-#include "../choice.h"
+#include "../correction.h"
 #include "kernels.h"
 #include "simd.h"
 #include "load.h"

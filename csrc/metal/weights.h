@@ -1,7 +1,7 @@
 // What rows are drawn by, and what becomes of the probabilities of drawn rows.
 #pragma once
 
-#include "../choice.h"
+#include "../correction.h"
 #include "rows.h"
 #include "team.h"
 

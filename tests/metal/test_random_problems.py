@@ -6,6 +6,7 @@ IMPSAMP_RANDOM_PROBLEMS says how many are tried, 10,000 for a thorough look.
 import os
 from contextlib import closing
 
+import pytest
 import torch
 
 import impsamp_fast as isf
@@ -28,9 +29,10 @@ def random_weights(rows: int, generator: torch.Generator) -> torch.Tensor:
     return weights
 
 
-def test_every_draw_is_the_cpus() -> None:
+@pytest.mark.parametrize("flush", [False, True], ids=["", "subnormals are flushed"])
+def test_every_draw_is_the_cpus(flush: bool) -> None:
     generator = torch.Generator().manual_seed(7)
-    with closing(FakeMPS(order=23)) as mps:
+    with closing(FakeMPS(order=23, flush=flush)) as mps:
         device = MetalDevice(mps)
         for number in range(PROBLEMS):
             rows = int(torch.randint(1, 400 if number % 20 else 4000, (), generator=generator))
@@ -48,3 +50,10 @@ def test_every_draw_is_the_cpus() -> None:
             assert found.status == 0, what
             assert torch.equal(found.index, expected.index), what
             assert torch.equal(found.prob, expected.prob), what
+
+
+def test_a_chance_is_not_flushed_to_zero() -> None:
+    scores = torch.tensor([0.0, 1e-45, 1e-40, 1e-39])
+    with closing(FakeMPS(flush=True)) as mps:
+        weights, _ = MetalDevice(mps).smoothed(scores, 0.1)
+    assert (weights.view(torch.int32) > 0).all()

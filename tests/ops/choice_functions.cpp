@@ -1,5 +1,5 @@
 // The shared header's functions for Python (tests/ops/test_choice.py).
-#include "choice.h"
+#include "correction.h"
 
 using namespace isf;
 

@@ -1,6 +1,6 @@
-"""The arithmetic of csrc/choice.h and csrc/power.h against 60 digits, within the bounds they state.
+"""The arithmetic of choice.h, correction.h and power.h against 60 digits, within their own bounds.
 
-The header is compiled for the host, as C++14: every device reads the same text.
+The headers are compiled for the host, as C++14: every device reads the same text.
 """
 
 import ctypes

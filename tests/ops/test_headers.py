@@ -9,7 +9,10 @@ import pytest
 
 CSRC = Path(__file__).resolve().parents[2] / "csrc"
 COMPILER = (sysconfig.get_config_var("CXX") or "c++").split()[0]
-FOR_METAL = ["rowmath.h", "twofloat.h", "target.h", "philox.h", "cdf.h", "power.h", "choice.h"]
+FOR_METAL = [
+    *("rowmath.h", "twofloat.h", "target.h", "philox.h", "cdf.h", "power.h", "choice.h"),
+    "correction.h",
+]
 for_metal = pytest.mark.parametrize("header", FOR_METAL)
 shared = pytest.mark.parametrize("header", [*FOR_METAL, "problem.h"])
 
