@@ -1,17 +1,31 @@
-// Switching from one stack to another. ucontext.h can do it everywhere, but asks the kernel each
-// time; on x86-64 a few instructions do, and a launch has many thousands of switches.
+// Switching from one stack to another. ucontext.h can do it on most systems, but asks the kernel
+// each time; a few instructions do, and a launch has many thousands of switches.
 #pragma once
 
 #include <stddef.h>
 #include <stdint.h>
 
-#if defined(__x86_64__)
+#if defined(__x86_64__) || defined(__aarch64__)
 
-// Puts the registers that a call must keep on the stack, and takes those of another stack instead.
-// A section's local symbol: every file that includes this has its own.
-asm(R"(
-.pushsection .text
-.type shim_switch_stacks, @function
+// Linux and macOS name sections and parts of addresses in ways of their own.
+#if defined(__APPLE__)
+#define SHIM_TEXT_BEGIN ".text\n"
+#define SHIM_TEXT_END ""
+#define SHIM_PAGE(name) #name "@PAGE"
+#define SHIM_IN_PAGE(name) #name "@PAGEOFF"
+#else
+#define SHIM_TEXT_BEGIN ".pushsection .text\n"
+#define SHIM_TEXT_END ".popsection\n"
+#define SHIM_PAGE(name) #name
+#define SHIM_IN_PAGE(name) ":lo12:" #name
+#endif
+
+// shim_switch_stacks(void** from, void* to) puts the registers that a call must keep on the stack,
+// and takes those of another stack instead. A section's local symbol: every file that includes this
+// has its own.
+#if defined(__x86_64__)
+asm(SHIM_TEXT_BEGIN R"(
+  .p2align 4
 shim_switch_stacks:
   pushq %rbp
   pushq %rbx
@@ -28,8 +42,39 @@ shim_switch_stacks:
   popq %rbx
   popq %rbp
   ret
-.popsection
-)");
+)" SHIM_TEXT_END);
+#else
+asm(SHIM_TEXT_BEGIN R"(
+  .p2align 4
+shim_switch_stacks:
+  sub sp, sp, #160
+  stp x19, x20, [sp]
+  stp x21, x22, [sp, #16]
+  stp x23, x24, [sp, #32]
+  stp x25, x26, [sp, #48]
+  stp x27, x28, [sp, #64]
+  stp x29, x30, [sp, #80]
+  stp d8, d9, [sp, #96]
+  stp d10, d11, [sp, #112]
+  stp d12, d13, [sp, #128]
+  stp d14, d15, [sp, #144]
+  mov x9, sp
+  str x9, [x0]
+  mov sp, x1
+  ldp x19, x20, [sp]
+  ldp x21, x22, [sp, #16]
+  ldp x23, x24, [sp, #32]
+  ldp x25, x26, [sp, #48]
+  ldp x27, x28, [sp, #64]
+  ldp x29, x30, [sp, #80]
+  ldp d8, d9, [sp, #96]
+  ldp d10, d11, [sp, #112]
+  ldp d12, d13, [sp, #128]
+  ldp d14, d15, [sp, #144]
+  add sp, sp, #160
+  ret
+)" SHIM_TEXT_END);
+#endif
 
 namespace shim {
 
@@ -39,18 +84,29 @@ class Context {
 
   // Will run `entry`, which must not return.
   Context(char* stack, size_t size, void (*entry)()) {
-    constexpr int kRegisters = 6;
-    auto top = reinterpret_cast<uintptr_t*>(reinterpret_cast<uintptr_t>(stack + size) & ~15ull);
-    *--top = 0;  // where `entry` would return to: the end, for who prints a stack
-    *--top = reinterpret_cast<uintptr_t>(entry);
-    for (int i = 0; i < kRegisters; ++i) *--top = 0;
-    stack_ = top;
+#if defined(__x86_64__)
+    // Six registers, `entry`, and where that would return to: the end, for who prints a stack.
+    constexpr int kWords = 8, kEntry = 6;
+#else
+    constexpr int kWords = 20, kEntry = 11;  // x30
+#endif
+    const uintptr_t top = reinterpret_cast<uintptr_t>(stack + size) & ~static_cast<uintptr_t>(15);
+    auto words = reinterpret_cast<uintptr_t*>(top) - kWords;
+    for (int i = 0; i < kWords; ++i) words[i] = 0;
+    words[kEntry] = reinterpret_cast<uintptr_t>(entry);
+    stack_ = words;
   }
 
   // Goes on with `other`, until something goes on with this one.
   void switch_to(const Context& other) {
     void (*switch_stacks)(void**, void*);
+#if defined(__x86_64__)
     asm("leaq shim_switch_stacks(%%rip), %0" : "=r"(switch_stacks));
+#else
+    asm("adrp %0, " SHIM_PAGE(shim_switch_stacks) "\n"
+        "add %0, %0, " SHIM_IN_PAGE(shim_switch_stacks)
+        : "=r"(switch_stacks));
+#endif
     switch_stacks(&stack_, other.stack_);
   }
 

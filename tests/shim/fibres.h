@@ -24,10 +24,7 @@
 #include <vector>
 
 #include "context.h"
-
-#if defined(__SANITIZE_ADDRESS__)
-#include <sanitizer/common_interface_defs.h>
-#endif
+#include "sanitizer.h"
 
 struct dim3 {
   unsigned x, y, z;
@@ -48,7 +45,7 @@ struct Fibre {
   dim3 index;
   State state = State::kReady;
   int parity = 0;  // which of its warp's two sets of slots the next exchange uses
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(SHIM_ASAN)
   void* fake_stack = nullptr;
 #endif
 
@@ -72,7 +69,7 @@ struct Block {
   int seed = 0;    // ISF_SHIM_ORDER
   Fibre* current = nullptr;
   Context scheduler;
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(SHIM_ASAN)
   const void* scheduler_stack = nullptr;
   size_t scheduler_stack_size = 0;
   void* scheduler_fake_stack = nullptr;
@@ -96,11 +93,11 @@ inline void leave(State state) {
   Block& b = *block();
   Fibre& fibre = *b.current;
   fibre.state = state;
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(SHIM_ASAN)
   __sanitizer_start_switch_fiber(&fibre.fake_stack, b.scheduler_stack, b.scheduler_stack_size);
 #endif
   fibre.context.switch_to(b.scheduler);
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(SHIM_ASAN)
   Block& now = *block();  // another one, if the fibre was done
   __sanitizer_finish_switch_fiber(fibre.fake_stack, &now.scheduler_stack,
                                   &now.scheduler_stack_size);
@@ -108,7 +105,7 @@ inline void leave(State state) {
 }
 
 inline void start() {
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(SHIM_ASAN)
   Block& b = *block();
   __sanitizer_finish_switch_fiber(nullptr, &b.scheduler_stack, &b.scheduler_stack_size);
 #endif
@@ -132,11 +129,11 @@ inline std::vector<Fibre*> fibres(size_t count) {
 inline void enter(Fibre& fibre) {
   Block& b = *block();
   b.current = &fibre;
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(SHIM_ASAN)
   __sanitizer_start_switch_fiber(&b.scheduler_fake_stack, fibre.stack.get(), kStack);
 #endif
   b.scheduler.switch_to(fibre.context);
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(SHIM_ASAN)
   __sanitizer_finish_switch_fiber(b.scheduler_fake_stack, nullptr, nullptr);
 #endif
   b.current = nullptr;

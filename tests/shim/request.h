@@ -19,9 +19,7 @@
 #include <utility>
 #include <vector>
 
-#if defined(__SANITIZE_ADDRESS__)
-#include <sanitizer/asan_interface.h>
-#endif
+#include "sanitizer.h"
 
 namespace shim {
 
@@ -29,7 +27,7 @@ class Buffer {
  public:
   Buffer(size_t bytes, size_t misalignment) : bytes_(bytes), misalignment_(misalignment) {
     if (posix_memalign(&memory_, 256, bytes + misalignment) != 0) abort();
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(SHIM_ASAN)
     ASAN_POISON_MEMORY_REGION(memory_, misalignment & ~size_t{7});
 #endif
   }
