@@ -10,11 +10,14 @@ from torch import Tensor
 # the host wait for the device, which no training step should.
 FETCH_TOGETHER = 64
 
+# Copies that an Apple GPU still makes: their memory stays, whoever has lost interest in it.
+_under_way: deque[tuple[torch.mps.Event, Tensor]] = deque()
+
 
 class Readback:
     """A copy of a tensor to the host that is under way.
 
-    On CUDA the copy goes to pinned memory, in the order of the current stream, and the host learns
+    On CUDA and Apple GPUs the copy is made in the order of the current stream, and the host learns
     by an event that it has arrived: asking for it some steps later waits for nothing. On other
     devices the value is copied when it is asked for.
 
@@ -24,12 +27,22 @@ class Readback:
     """
 
     def __init__(self, value: Tensor) -> None:
-        self._arrived: torch.cuda.Event | None = None
+        self._arrived: torch.cuda.Event | torch.mps.Event | None = None
         if value.is_cuda:
             self._value = torch.empty(value.shape, dtype=value.dtype, device="cpu", pin_memory=True)
             self._value.copy_(value, non_blocking=True)
             self._arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
             self._arrived.record(torch.cuda.current_stream(value.device))
+        elif value.is_mps:
+            # Strides that differ would make it two copies, of which the host makes the second now.
+            source = value.clone(memory_format=torch.contiguous_format)
+            self._value = torch.empty(value.shape, dtype=value.dtype, device="cpu")
+            self._value.copy_(source, non_blocking=True)
+            self._arrived = torch.mps.Event()
+            self._arrived.record()
+            while _under_way and _under_way[0][0].query():
+                _under_way.popleft()
+            _under_way.append((self._arrived, self._value))
         else:
             self._value = value.clone()
 
@@ -49,7 +62,7 @@ class Readback:
 class Backlog:
     """What steps on an accelerator have shown, taken to the host in groups of ``together`` steps.
 
-    A group is due when the next one is complete: by then CUDA has brought it over, and elsewhere
+    A group is due when the next one is complete: by then a GPU has brought it over, and elsewhere
     the host waits once for a whole group.
 
     Args:

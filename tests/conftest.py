@@ -17,11 +17,14 @@ from tests.devices import (
     GPUS,
     carried,
     is_available,
+    is_double,
     is_required,
+    leave_out,
     need_cuda,
     need_mps,
     required,
 )
+from tests.elsewhere import Event
 from tests.toy import C, K
 
 settings.register_profile("fixed", derandomize=True, deadline=None)
@@ -32,6 +35,10 @@ ON_GPUS = [pytest.param(kind, marks=getattr(pytest.mark, kind)) for kind in GPUS
 
 def pytest_configure(config: pytest.Config) -> None:
     config.option.markexpr = config.option.markexpr or " and ".join(f"not {kind}" for kind in GPUS)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    leave_out(config, items, lambda item: is_double(item) and item.get_closest_marker("mps"))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -52,6 +59,13 @@ def _torch_state_restored() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
+@pytest.fixture(autouse=True)
+def _events_elsewhere(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But for tests of an Apple GPU, events are those of the accelerator that the CPU plays."""
+    if not request.node.get_closest_marker("mps"):
+        monkeypatch.setattr(torch.mps, "Event", Event)
+
+
 @pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
     """Operations on tensors that small last microseconds: a second thread is only waited for."""
@@ -65,6 +79,12 @@ def one_thread() -> Iterator[None]:
 def device(request: pytest.FixtureRequest) -> torch.device:
     """The CPU in an ordinary run, the current GPU under `-m cuda` or `-m mps`."""
     return CPU if request.param == "cpu" else request.getfixturevalue(request.param)
+
+
+@pytest.fixture(params=ON_GPUS)
+def gpu(request: pytest.FixtureRequest) -> torch.device:
+    """The current GPU under `-m cuda` or `-m mps`, for what only a GPU does."""
+    return request.getfixturevalue(request.param)
 
 
 @pytest.fixture

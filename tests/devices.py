@@ -35,6 +35,23 @@ def is_available(kind: str) -> bool:
     return torch.cuda.is_available() if kind == "cuda" else torch.backends.mps.is_available()
 
 
+def is_double(item: pytest.Item) -> bool:
+    """Whether a test is one of float64, which Apple GPUs do not have."""
+    callspec = getattr(item, "callspec", None)
+    parameters = callspec.params.values() if callspec else ()
+    return "float64" in item.name or torch.float64 in parameters
+
+
+def leave_out(
+    config: pytest.Config, items: list[pytest.Item], unwanted: Callable[[pytest.Item], bool]
+) -> None:
+    """Deselects tests."""
+    left_out = [item for item in items if unwanted(item)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not unwanted(item)]
+
+
 def need_mps() -> None:
     """Skip the test that runs, unless there is a device."""
     if not is_available("mps"):

@@ -6,7 +6,7 @@ that the CPU's raise for: they mark them. What makes the host wait is counted.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -26,6 +26,7 @@ class Elsewhere(Tensor):
     values: Tensor
     copies = 0
     waits = 0  # for a value, or a number of values
+    coming: ClassVar[list[tuple[Tensor, Tensor]]] = []  # copies to the CPU since the last event
 
     @staticmethod
     def __new__(cls, values: Tensor) -> "Elsewhere":
@@ -38,6 +39,9 @@ class Elsewhere(Tensor):
         """What Python calls runs on the values."""
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "")
+        if name == "copy_" and not isinstance(args[0], cls) and kwargs.get("non_blocking"):
+            cls.coming.append((args[0], args[1].values))
+            return args[0].fill_(0)
         if name == "__get__":  # device, is_cpu and their like
             return super().__torch_function__(func, types, args, kwargs)
         boolean = name == "__getitem__" and getattr(args[1], "dtype", None) == torch.bool
@@ -60,6 +64,22 @@ class Elsewhere(Tensor):
         if func.namespace == "impsamp_fast":
             return tree_map_only(Tensor, cls, _marked(func, args, kwargs))
         return tree_map_only(Tensor, cls, func(*args, **kwargs))
+
+
+class Event:
+    """Stands for ``torch.mps.Event``: what has not arrived yet is wrong until somebody waits."""
+
+    def record(self) -> None:
+        self._coming, Elsewhere.coming = Elsewhere.coming, []
+
+    def query(self) -> bool:
+        return not self._coming
+
+    def synchronize(self) -> None:
+        for place, values in self._coming:
+            place.copy_(values)
+            Elsewhere.copies += 1
+        self._coming = []
 
 
 def _values(tree: Any) -> Any:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from impsamp_fast import _readback
 from impsamp_fast._readback import FETCH_TOGETHER, Backlog, Readback, Tally, Updates
 from impsamp_fast._watch import StatusWatch
 from tests.elsewhere import Elsewhere
@@ -16,6 +17,34 @@ def test_reads_the_value_that_was_there():
     readback = Readback(value)
     value.values.zero_()
     assert readback.get().tolist() == [1.0, 2.0]
+
+
+def test_a_copy_is_there_when_its_event_is():
+    value = Elsewhere(torch.arange(6.0).reshape(2, 3).t())
+    readback = Readback(value)
+    assert readback._value.count_nonzero() == 0  # the accelerator has not made it yet
+    assert torch.equal(readback.get(), value.values)
+    assert torch.equal(readback.get(), value.values)
+
+
+def test_memory_of_a_copy_stays_until_it_is_made():
+    _readback._under_way.clear()
+    for step in range(3):
+        Readback(Elsewhere(torch.tensor(step)))
+    events, places = zip(*_readback._under_way, strict=True)
+    for event in events[:2]:
+        event.synchronize()
+    assert [int(place) for place in places] == [0, 1, 0]
+    Readback(Elsewhere(torch.tensor(3)))
+    assert [id(place) for _, place in _readback._under_way][:1] == [id(places[2])]
+
+
+def test_a_device_brings_over_what_it_was(device: torch.device) -> None:
+    value = torch.arange(12.0, device=device).reshape(3, 4).t()[1:]
+    readbacks = [Readback(value.mul_(2)) for _ in range(100)]
+    for step, readback in enumerate(readbacks[:20], 1):
+        expected = torch.arange(12.0).reshape(3, 4).t()[1:] * 2.0**step
+        assert torch.equal(readback.get(), expected)
 
 
 class TestBacklog:

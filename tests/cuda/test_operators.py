@@ -192,22 +192,21 @@ class TestValidate:
         assert all(map(torch.equal, isf.row_stats(logits, target), expected))
 
 
-@pytest.mark.cuda
 class TestWithoutWaiting:
     """What is wrong with values is marked, for whoever looks."""
 
-    @pytest.mark.parametrize("classes", [2, 7, 100, 5000])
+    @pytest.mark.parametrize("classes", [2, 7, 100, 2000])
     @pytest.mark.parametrize("options", [{}, {"label_smoothing": 0.1}], ids=str)
     def test_a_faulty_row_is_nan_and_no_other(
-        self, cuda: torch.device, classes: int, options: dict[str, float]
+        self, gpu: torch.device, classes: int, options: dict[str, float]
     ) -> None:
-        logits, target = batch(cuda, classes=classes)
+        logits, target = batch(gpu, classes=classes)
         target[150] = -100
         expected = isf.row_stats(logits, target, **options)
         wrong, wrong_target = logits.clone(), target.clone()
         wrong[3, 0], wrong[4, -1], wrong[5] = NAN, INF, -INF
         wrong_target[6], wrong_target[199], wrong_target[8] = classes, -1, 2**40
-        faulty = torch.zeros(200, dtype=torch.bool, device=cuda)
+        faulty = torch.zeros(200, dtype=torch.bool, device=gpu)
         faulty[[3, 4, 5, 6, 8, 199]] = True
         found = isf.row_stats(wrong, wrong_target, **options)
         for name, value in found._asdict().items():
@@ -218,33 +217,33 @@ class TestWithoutWaiting:
                 kind
             )
 
-    def test_a_bad_class_weight_or_feature_or_probability(self, cuda: torch.device) -> None:
-        logits, target = batch(cuda)
-        weight = torch.ones(7, device=cuda)
+    def test_a_bad_class_weight_or_feature_or_probability(self, gpu: torch.device) -> None:
+        logits, target = batch(gpu)
+        weight = torch.ones(7, device=gpu)
         weight[4] = -1.0
         found = isf.row_stats(logits, target, class_weight=weight).loss
         assert torch.equal(found.isnan(), target == 4)
-        features = torch.ones(200, 3, device=cuda)
+        features = torch.ones(200, 3, device=gpu)
         features[11, 1] = INF
         found = isf.score(logits, target, "last_layer", features)
         assert found.isnan().nonzero().tolist() == [[11]]
-        probability = torch.rand(200, 7, device=cuda).softmax(-1)
+        probability = torch.rand(200, 7, device=gpu).softmax(-1)
         probability[13, 2] = -0.5
         found = isf.row_stats(logits, probability).loss
         assert found.isnan().nonzero().tolist() == [[13]]
 
     @pytest.mark.parametrize("rows", [20, 5000, 200_000])
     @pytest.mark.parametrize("method", METHODS)
-    def test_a_draw_that_cannot_be_made(self, cuda: torch.device, rows: int, method: str) -> None:
+    def test_a_draw_that_cannot_be_made(self, gpu: torch.device, rows: int, method: str) -> None:
         n = 12
         for value in (-1.0, NAN, INF):
-            weights = torch.rand(rows, device=cuda) + 0.1
+            weights = torch.rand(rows, device=gpu) + 0.1
             weights[rows - 3] = value
             drawn = isf.draw(weights, n, method, seed=1)
             assert drawn.prob.isnan().all()
             assert drawn.index.tolist() == [0] * n
         if method in ("race", "pps", "topk"):
-            weights = torch.zeros(rows, device=cuda)
+            weights = torch.zeros(rows, device=gpu)
             weights[:11] = 1.0
             drawn = isf.draw(weights, n, method, seed=1)
             assert drawn.prob.isnan().all()
@@ -253,9 +252,9 @@ class TestWithoutWaiting:
     @pytest.mark.parametrize(("rows", "classes"), [(20, 7), (4097, 3), (5000, 100), (200_000, 2)])
     @pytest.mark.parametrize("method", METHODS)
     def test_a_selection_says_it_in_its_status(
-        self, cuda: torch.device, rows: int, classes: int, method: str
+        self, gpu: torch.device, rows: int, classes: int, method: str
     ) -> None:
-        logits, target = batch(cuda, rows, classes)
+        logits, target = batch(gpu, rows, classes)
 
         def status(logits: Tensor, target: Tensor, n: int = 12, **options: Any) -> int:
             picked = isf.select(logits, target, n, method=method, seed=1, **options)
@@ -280,40 +279,41 @@ class TestWithoutWaiting:
         ignored[:5] = 0
         assert status(logits, ignored) == (-1 - 5 if method in ("race", "pps", "topk") else 0)
 
-    def test_more_draws_than_rows(self, cuda: torch.device) -> None:
-        logits, target = batch(cuda, 20)
+    def test_more_draws_than_rows(self, gpu: torch.device) -> None:
+        logits, target = batch(gpu, 20)
         picked = isf.select(logits * NAN, target, 50)
         assert picked.index.tolist() == [i % 20 for i in range(50)]
 
-    def test_nothing_is_lost_for_the_next_call(self, cuda: torch.device) -> None:
-        logits, target = batch(cuda)
+    def test_nothing_is_lost_for_the_next_call(self, gpu: torch.device) -> None:
+        logits, target = batch(gpu)
         expected = every_operator(logits, target)
         every_operator(logits * NAN, target + 2**40)
         for name, results in every_operator(logits, target).items():
             assert all(map(torch.equal, results, expected[name])), name
-        synchronize(cuda)
+        synchronize(gpu)
 
 
-@pytest.mark.cuda
 class TestDevices:
-    def test_arguments_on_two_devices_are_named(self, cuda: torch.device) -> None:
-        logits, target = batch(cuda)
-        with pytest.raises(ValueError, match="target is on cpu, but logits is on cuda"):
+    def test_arguments_on_two_devices_are_named(self, gpu: torch.device) -> None:
+        logits, target = batch(gpu)
+        weights, there = logits[:, 0].abs(), gpu.type
+        with pytest.raises(ValueError, match=f"target is on cpu, but logits is on {there}"):
             isf.row_stats(logits, target.cpu())
-        with pytest.raises(ValueError, match=r"target is on cuda.*, but logits is on cpu"):
+        with pytest.raises(ValueError, match=f"target is on {there}.*, but logits is on cpu"):
             isf.select(logits.cpu(), target, 2)
-        with pytest.raises(ValueError, match="features is on cpu, but logits is on cuda"):
+        with pytest.raises(ValueError, match=f"features is on cpu, but logits is on {there}"):
             isf.score(logits, target, "last_layer", logits.cpu())
-        with pytest.raises(ValueError, match="class_weight is on cpu, but logits is on cuda"):
+        with pytest.raises(ValueError, match=f"class_weight is on cpu, but logits is on {there}"):
             isf.row_stats(logits, target, class_weight=torch.ones(7))
-        with pytest.raises(ValueError, match="generator is on cpu, but the draw is on cuda"):
-            isf.draw(logits[:, 0].abs(), 2, generator=torch.Generator())
-        with pytest.raises(ValueError, match="seed is on cpu, but the draw is on cuda"):
-            isf.draw(logits[:, 0].abs(), 2, seed=torch.zeros((), dtype=torch.int64))
-        with pytest.raises(ValueError, match=r"out\.prob is on cpu, but the result is on cuda"):
-            drawn = isf.draw(logits[:, 0].abs(), 2)
-            isf.draw(logits[:, 0].abs(), 2, out=drawn._replace(prob=drawn.prob.cpu()))
+        with pytest.raises(ValueError, match=f"generator is on cpu, but the draw is on {there}"):
+            isf.draw(weights, 2, generator=torch.Generator())
+        with pytest.raises(ValueError, match=f"seed is on cpu, but the draw is on {there}"):
+            isf.draw(weights, 2, seed=torch.zeros((), dtype=torch.int64))
+        drawn = isf.draw(weights, 2)
+        with pytest.raises(ValueError, match=rf"out\.prob is on cpu, but the result is on {there}"):
+            isf.draw(weights, 2, out=drawn._replace(prob=drawn.prob.cpu()))
 
+    @pytest.mark.cuda
     def test_another_device_than_the_current_one(self, cuda: torch.device) -> None:
         """Where there is one device only, that one."""
         with torch.cuda.device(0):
@@ -331,10 +331,10 @@ class TestDevices:
             if device.index != 0:
                 assert torch.equal(on_last.cpu(), on_first.cpu()), "each has a generator of its own"
 
-    def test_the_default_device_of_torch_changes_nothing(self, cuda: torch.device) -> None:
+    def test_the_default_device_of_torch_changes_nothing(self, gpu: torch.device) -> None:
         logits, target = batch(CPU)
         expected = every_operator(logits, target)
-        with torch.device(cuda):
+        with torch.device(gpu):
             found = every_operator(logits, target)
         for name, results in found.items():
             assert all(map(torch.equal, results, expected[name])), name

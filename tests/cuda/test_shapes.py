@@ -12,26 +12,29 @@ from torch import Tensor
 
 import impsamp_fast as isf
 from tests import reference
-from tests.devices import assert_the_cpus_prob
+from tests.devices import CPU, assert_the_cpus_prob, carry
 from tests.dtypes import DTYPES
 from tests.exact import assert_relative
 from tests.methods import METHODS, WITH_REPLACEMENT
 from tests.ops.test_corrected import KINDS
-
-pytestmark = pytest.mark.cuda
 
 BOUND = 2e-6
 MOST = 2**24  # logits of one problem: the truth is computed in float64
 
 
 def truth_of(logits: Tensor, target: Tensor, **options: object) -> isf.RowStats:
-    """The reference on the device of the logits, which large problems need."""
+    """The reference on the device of the logits, which large problems need; the CPU's for MPS."""
+    if logits.device.type == "mps":
+        options = {name: carry(value, CPU) for name, value in options.items()}
+        return reference.row_stats(logits.cpu(), target.cpu(), **options)
     with torch.device(logits.device):
         return reference.row_stats(logits, target, **options)
 
 
 def assert_like_truth(logits: Tensor, target: Tensor, **options: object) -> None:
-    found, truth = isf.row_stats(logits, target, **options), truth_of(logits, target, **options)
+    truth = truth_of(logits, target, **options)
+    there = truth.loss.device
+    found = isf.RowStats(*(x.to(there) for x in isf.row_stats(logits, target, **options)))
     bound = 1e-11 if logits.dtype == torch.float64 else BOUND
     what = f"{tuple(logits.shape)}, strides {logits.stride()}, {logits.dtype}"
     assert_relative(found.loss, truth.loss, bound, f"loss, {what}")
@@ -43,9 +46,8 @@ def assert_like_truth(logits: Tensor, target: Tensor, **options: object) -> None
             getattr(found, name).double(), getattr(truth, name), rtol=bound, atol=3 * bound
         )
     for kind in ("loss", "grad_norm", "entropy"):
-        torch.testing.assert_close(
-            isf.score(logits, target, kind, **options), getattr(found, kind), rtol=4e-6, atol=4e-6
-        )
+        score = isf.score(logits, target, kind, **options).to(there)
+        torch.testing.assert_close(score, getattr(found, kind), rtol=4e-6, atol=4e-6)
 
 
 def random_rows(
@@ -64,10 +66,10 @@ CLASSES = [
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("classes", CLASSES)
-def test_every_way_to_share_out_rows(classes: int, dtype: torch.dtype, cuda: torch.device) -> None:
+def test_every_way_to_share_out_rows(classes: int, dtype: torch.dtype, gpu: torch.device) -> None:
     for rows in (1, 2, 5, 33, 131, 1025):
         if rows * classes <= MOST:
-            logits, target = random_rows(rows, classes, dtype, cuda)
+            logits, target = random_rows(rows, classes, dtype, gpu)
             assert_like_truth(logits, target)
 
 
@@ -75,42 +77,42 @@ def test_every_way_to_share_out_rows(classes: int, dtype: torch.dtype, cuda: tor
 @pytest.mark.parametrize("classes", [2, 10, 33, 1000, 4097, 50_257, 128_256])
 @pytest.mark.parametrize("rows", [3, 150])
 def test_options_at_every_width(
-    rows: int, classes: int, dtype: torch.dtype, cuda: torch.device
+    rows: int, classes: int, dtype: torch.dtype, gpu: torch.device
 ) -> None:
-    logits, target = random_rows(rows, classes, dtype, cuda)
+    logits, target = random_rows(rows, classes, dtype, gpu)
     target[1] = -100
-    weight = torch.rand(classes, device=cuda) + 0.1
-    soft = torch.randn(rows, classes, device=cuda).softmax(-1)
+    weight = torch.rand(classes, device=gpu) + 0.1
+    soft = torch.randn(rows, classes, device=gpu).softmax(-1)
     assert_like_truth(logits, target, label_smoothing=0.1)
     assert_like_truth(logits, target, class_weight=weight)
     assert_like_truth(logits, target, label_smoothing=0.1, class_weight=weight)
     assert_like_truth(logits, soft.to(dtype), label_smoothing=0.2, class_weight=weight)
 
 
-def test_many_rows(cuda: torch.device) -> None:
+def test_many_rows(gpu: torch.device) -> None:
     for rows, classes in ((2**21 + 1, 2), (2**20 + 3, 10), (100_003, 100)):
-        assert_like_truth(*random_rows(rows, classes, torch.float32, cuda))
+        assert_like_truth(*random_rows(rows, classes, torch.float32, gpu))
 
 
 @pytest.mark.parametrize("classes", [5000, 128_256, 1_000_003])
 @pytest.mark.parametrize("rows", [1, 200])
-def test_equal_logits_add_up(rows: int, classes: int, cuda: torch.device) -> None:
+def test_equal_logits_add_up(rows: int, classes: int, gpu: torch.device) -> None:
     """A long sum of equal terms is where float32 loses most."""
     if rows * classes <= 4 * MOST:
-        target = torch.zeros(rows, dtype=torch.int64, device=cuda)
-        assert_like_truth(torch.zeros(rows, classes, device=cuda), target)
-        logits = torch.full((rows, classes), 2.5, device=cuda)
+        target = torch.zeros(rows, dtype=torch.int64, device=gpu)
+        assert_like_truth(torch.zeros(rows, classes, device=gpu), target)
+        logits = torch.full((rows, classes), 2.5, device=gpu)
         logits[:, 0] = 17.0
         assert_like_truth(logits, target)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("classes", [2, 7, 64, 1001, 5003, 40_000])
-def test_any_alignment(classes: int, dtype: torch.dtype, cuda: torch.device) -> None:
+def test_any_alignment(classes: int, dtype: torch.dtype, gpu: torch.device) -> None:
     """Every place of a row's first logit within 16 bytes, and every step from row to row."""
     rows = 19
-    memory = (3 * torch.randn(rows * (classes + 9) + 9, device=cuda)).to(dtype)
-    target = torch.randint(classes, (rows,), device=cuda)
+    memory = (3 * torch.randn(rows * (classes + 9) + 9, device=gpu)).to(dtype)
+    target = torch.randint(classes, (rows,), device=gpu)
     for offset, gap in itertools.product(range(9), (0, 1, 3, 8)):
         logits = memory.as_strided((rows, classes), (classes + gap, 1), offset)
         found = isf.row_stats(logits, target)
@@ -120,14 +122,15 @@ def test_any_alignment(classes: int, dtype: torch.dtype, cuda: torch.device) -> 
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_any_stride(dtype: torch.dtype, cuda: torch.device) -> None:
+def test_any_stride(dtype: torch.dtype, gpu: torch.device) -> None:
     for rows, classes in ((40, 2), (70, 33), (9, 5000), (3, 60_000)):
-        memory = (3 * torch.randn(rows * classes * 2 + 1, device=cuda)).to(dtype)
-        target = torch.randint(classes, (2 * rows,), device=cuda)[::2]
+        memory = (3 * torch.randn(rows * classes * 2 + 1, device=gpu)).to(dtype)
+        target = torch.randint(classes, (2 * rows,), device=gpu)[::2]
         for strides in ((1, rows), (2 * classes, 2), (0, 1), (1, 0), (1, 1), (classes, 1)):
             assert_like_truth(memory.as_strided((rows, classes), strides, 1), target)
 
 
+@pytest.mark.cuda  # a Mac may not have the memory
 def test_offsets_beyond_32_bits(cuda: torch.device) -> None:
     step = 2**30
     memory = torch.zeros(2 * step + 5000, dtype=torch.bfloat16, device=cuda)
@@ -138,6 +141,7 @@ def test_offsets_beyond_32_bits(cuda: torch.device) -> None:
         logits.zero_()
 
 
+@pytest.mark.cuda  # a Mac may not have the memory
 def test_more_than_2_to_the_31_logits(cuda: torch.device) -> None:
     classes = 5003
     rows = 2**31 // classes + 5
@@ -152,10 +156,10 @@ def test_more_than_2_to_the_31_logits(cuda: torch.device) -> None:
 
 @pytest.mark.parametrize("width", [1, 3, 4, 128, 1001, 4096])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_last_layer_at_every_width(width: int, dtype: torch.dtype, cuda: torch.device) -> None:
+def test_last_layer_at_every_width(width: int, dtype: torch.dtype, gpu: torch.device) -> None:
     rows, result = 517, torch.float64 if dtype == torch.float64 else torch.float32
-    logits, target = random_rows(rows, 10, result, cuda)
-    memory = torch.randn(rows * (width + 1) + 3, device=cuda).to(dtype)
+    logits, target = random_rows(rows, 10, result, gpu)
+    memory = torch.randn(rows * (width + 1) + 3, device=gpu).to(dtype)
     for features in (
         memory[: rows * width].view(rows, width),
         memory.as_strided((rows, width), (width + 1, 1), 3),
@@ -163,8 +167,10 @@ def test_last_layer_at_every_width(width: int, dtype: torch.dtype, cuda: torch.d
     ):
         found = isf.score(logits, target, "last_layer", features)
         norm = truth_of(logits, target).grad_norm
-        expected = norm * (1 + features.double().square().sum(-1)).sqrt()
-        assert_relative(found, expected, 1e-11 if result == torch.float64 else 4e-6, str(width))
+        h = features.to(norm.device).double()
+        expected = norm * (1 + h.square().sum(-1)).sqrt()
+        bound = 1e-11 if result == torch.float64 else 4e-6
+        assert_relative(found.to(norm.device), expected, bound, str(width))
 
 
 ROWS = [
@@ -183,16 +189,18 @@ WEIGHTS = {
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("rows", ROWS)
-def test_draws_are_the_cpus(rows: int, method: str, cuda: torch.device) -> None:
+def test_draws_are_the_cpus(rows: int, method: str, gpu: torch.device) -> None:
     """Index by index, and with the same probabilities."""
     for name, make in WEIGHTS.items():
         weights = make(rows)
+        if weights.dtype == torch.float64 and gpu.type == "mps":
+            continue
         positive = int(weights.count_nonzero()) or rows
         for n in {1, 33, 1000, rows // 3, 70_000, positive - 1, positive}:
             if n < 1 or (method not in WITH_REPLACEMENT and n > positive):
                 continue
             for seed in (1, -7) if rows < 2**16 else (1,):
-                found = isf.draw(weights.to(cuda), n, method, seed)
+                found = isf.draw(weights.to(gpu), n, method, seed)
                 expected = isf.draw(weights, n, method, seed)
                 assert torch.equal(found.index.cpu(), expected.index), (name, n, seed)
                 assert_the_cpus_prob(found.prob, expected.prob, method)
@@ -207,9 +215,9 @@ def test_draws_are_the_cpus(rows: int, method: str, cuda: torch.device) -> None:
         *((200_001, 3), (1_000_003, 2)),
     ],
 )
-def test_select_is_score_and_draw(rows: int, classes: int, method: str, cuda: torch.device) -> None:
+def test_select_is_score_and_draw(rows: int, classes: int, method: str, gpu: torch.device) -> None:
     """In one launch, in two and in several: the same rows and weights, from the same scores."""
-    logits, target = random_rows(rows, classes, torch.float32, cuda)
+    logits, target = random_rows(rows, classes, torch.float32, gpu)
     if rows > 40:
         target[::7] = -100
     stats = isf.row_stats(logits, target)
@@ -239,9 +247,9 @@ def test_select_is_score_and_draw(rows: int, classes: int, method: str, cuda: to
         assert torch.equal(picked.weight.cpu(), weight)
 
 
-def test_the_same_call_gives_the_same_bits(cuda: torch.device) -> None:
+def test_the_same_call_gives_the_same_bits(gpu: torch.device) -> None:
     for rows, classes in ((1024, 10), (3, 200_000), (8000, 1000), (100_000, 2)):
-        logits, target = random_rows(rows, classes, torch.float32, cuda)
+        logits, target = random_rows(rows, classes, torch.float32, gpu)
         first = (*isf.row_stats(logits, target), *isf.select(logits, target, 2, "loss", seed=1))
         for _ in range(5):
             again = (*isf.row_stats(logits, target), *isf.select(logits, target, 2, "loss", seed=1))

@@ -5,26 +5,27 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-import torch
 
+from tests.devices import is_double, leave_out
 from tests.metal.device import MetalDevice
 from tests.metal.fake_mps import FakeMPS
 
 HERE = Path(__file__).parent
+# For CUDA's whole grid: Metal's ways change at smaller numbers.
+TOO_MANY_ROWS = ("65536", "66000", "70000", "100003", "200000")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves out what tests of CUDA that are taken over do in float64, which Metal has not."""
+    """Leaves out what tests of CUDA that are taken over do in float64 or with too many rows."""
 
-    def is_double(item: pytest.Item) -> bool:
+    def is_too_much(item: pytest.Item) -> bool:
+        if HERE not in item.path.parents:
+            return False
         callspec = getattr(item, "callspec", None)
-        parameters = callspec.params.values() if callspec else ()
-        return HERE in item.path.parents and ("float64" in item.name or torch.float64 in parameters)
+        parameters = str(callspec.params) if callspec else ""
+        return is_double(item) or any(rows in parameters for rows in TOO_MANY_ROWS)
 
-    left_out = [item for item in items if is_double(item)]
-    if left_out:
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if not is_double(item)]
+    leave_out(config, items, is_too_much)
 
 
 @pytest.fixture(scope="module")
