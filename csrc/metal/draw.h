@@ -1,4 +1,5 @@
-// A draw by one threadgroup, in one launch: nothing is handed over between launches.
+// A draw by one threadgroup, in one launch; of more rows than that sorts, the order is made by many
+// threadgroups before it.
 #pragma once
 
 #include "stripes.h"
@@ -15,7 +16,7 @@ struct DrawBuffers {
   device float* result;          // [n]: prob, or weight
   device float* tau;             // []
   device int64_t* status;        // []
-  device uint64_t* keys;         // [a power of two], for what a threadgroup's memory cannot sort
+  device uint64_t* keys;         // [whole tiles]: the order of more rows than a tile has
 };
 
 #define ISF_DRAW_BUFFERS                                                                  \
@@ -73,6 +74,24 @@ class Draw {
     }
   }
 
+  // Keys of the rows of some tiles, each sorted.
+  ISF_MEMBER void sort_tiles(int64_t tile, int64_t end) {
+    weights_.sample(team_);
+    if (weights_.sampling.status) return;  // as run() will
+    const bool race = method() == Method::kRace;
+    const uint64_t number = race ? seed() : 0;
+    for (; tile < end; ++tile) {
+      const int64_t first = tile * kMostSorted;
+      for (int i = team_.thread_index(); i < kMostSorted; i += team_.size) {
+        memory_[i] = place_in_order(weights_, plan_.rows, first + i, race, number, 0);
+      }
+      sort(memory_, kMostSorted, static_cast<int>(first), team_);
+      for (int i = team_.thread_index(); i < kMostSorted; i += team_.size) {
+        buffers_.keys[first + i] = memory_[i];
+      }
+    }
+  }
+
  private:
   ISF_MEMBER Method method() const { return static_cast<Method>(plan_.method); }
 
@@ -119,17 +138,18 @@ class Draw {
 
   // The race and the largest weights: the first n keys, in order.
   ISF_MEMBER void first_of_order() const {
-    if (plan_.rows <= kMostSorted) {
-      store_first(memory_);
-    } else {
+    if (plan_.rows > kMostSorted) {
       store_first(buffers_.keys);
+      return;
     }
+    const bool race = method() == Method::kRace;
+    order_rows(memory_, weights_, plan_.rows, race, race ? seed() : 0, 0, team_);
+    store_first(memory_);
   }
 
   template <class Keys>
   ISF_MEMBER void store_first(Keys keys) const {
     const bool race = method() == Method::kRace;
-    order_rows(keys, weights_, plan_.rows, race, race ? seed() : 0, 0, team_);
     const uint64_t next = plan_.n < plan_.rows ? keys[plan_.n] : ~static_cast<uint64_t>(0);
     const float time = arrival_time(static_cast<uint32_t>(next >> 32));
     for (int64_t i = team_.thread_index(); i < plan_.n; i += team_.size) {

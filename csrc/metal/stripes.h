@@ -6,12 +6,11 @@
 #pragma once
 
 #include "../choice.h"
+#include "sort.h"
 #include "team.h"
 
 namespace isf {
 namespace mps {
-
-ISF_CONSTANT int kMostSorted = 2048;  // keys that a threadgroup's memory sorts
 
 // Words of a threadgroup's memory for the sums of its stripes, or for keys.
 ISF_CONSTANT int kDrawWords = kMostSorted;
@@ -53,44 +52,27 @@ struct Stripes {
   }
 };
 
-// Sorts a power of two of keys, ascending (Batcher 1968: bitonic sort). Begins and ends with a
-// barrier.
-template <class Keys>
-ISF_FN void sort(Keys keys, int count, const thread Team& team) {
-  for (int run = 2; run <= count; run *= 2) {
-    for (int distance = run / 2; distance; distance /= 2) {
-      threadgroup_barrier(metal::mem_flags::mem_threadgroup | metal::mem_flags::mem_device);
-      for (int pair = team.thread_index(); pair < count / 2; pair += team.size) {
-        const int i = 2 * pair - (pair & (distance - 1)), j = i + distance;
-        const uint64_t a = keys[i], b = keys[j];
-        if ((b < a) == ((i & run) == 0)) {
-          keys[i] = b;
-          keys[j] = a;
-        }
-      }
-    }
-  }
-  threadgroup_barrier(metal::mem_flags::mem_threadgroup | metal::mem_flags::mem_device);
+// The place of a row in the order of a race, or of weights: its key, and the row in the lower half.
+// Behind all rows is nothing. The rows are those from `first_row` on of all rows.
+template <class W>
+ISF_FN uint64_t place_in_order(const thread W& weights, int64_t rows, int64_t row, bool race,
+                               uint64_t seed, uint64_t first_row) {
+  if (row >= rows) return ~static_cast<uint64_t>(0);
+  const uint64_t random = race ? random_number(seed, first_row + static_cast<uint64_t>(row)) : 0;
+  const uint64_t key = race ? race_key(weights.fixed(row), random) : topk_key(weights.weight(row));
+  return key << 32 | static_cast<uint64_t>(row);
 }
 
-// The rows in the order of a race, or of their weights: keys in the upper halves of `keys`, rows in
-// the lower ones. The rows are those from `first_row` on of all rows.
+// The rows in that order.
 template <class Keys, class W>
 ISF_FN void order_rows(Keys keys, const thread W& weights, int64_t rows, bool race, uint64_t seed,
                        uint64_t first_row, const thread Team& team) {
   int count = 2 * kSimd;
   while (count < rows) count *= 2;
   for (int row = team.thread_index(); row < count; row += team.size) {
-    uint64_t key = ~static_cast<uint64_t>(0);
-    if (row < rows) {
-      const uint64_t random =
-          race ? random_number(seed, first_row + static_cast<uint64_t>(row)) : 0;
-      key = race ? race_key(weights.fixed(row), random) : topk_key(weights.weight(row));
-      key = key << 32 | static_cast<uint64_t>(row);
-    }
-    keys[row] = key;
+    keys[row] = place_in_order(weights, rows, row, race, seed, first_row);
   }
-  sort(keys, count, team);
+  sort(keys, count, 0, team);
 }
 
 // Stores the rows that are drawn in proportion to their size, ascending: before a row's place are

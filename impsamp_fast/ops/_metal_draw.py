@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from impsamp_fast.ops import _metal_rows
+from impsamp_fast.ops._fakes import check_that
 from impsamp_fast.ops._metal import check_dtype, implement, kernel, launch, named, scalars
 
 # In the order of csrc/choice.h.
@@ -19,7 +20,9 @@ PROB, ONE, UNBIASED, NORMALIZED, POWER = range(5)
 NOWHERE, BY_TARGET, BY_MASK = range(3)
 
 MOST_THREADS = 512
-MOST_SORTED = 2048  # keys that a threadgroup's memory sorts
+MOST_SORTED = 2048  # keys that a threadgroup's memory sorts: a tile
+MOST_ORDERED = 2**29  # rows, whose numbers in a sort are int32
+TILE_GROUPS = 32  # threadgroups that share out the tiles, each with a look at all scores first
 MOST_FUSED_ROWS = 4096
 MOST_FUSED_CLASSES = 64
 # One threadgroup scores this many logits about as fast as a second launch starts.
@@ -142,11 +145,38 @@ def draw_buffers(
     return [target, index if seed.words is None else seed.words, index, result, tau, status]
 
 
-def keys_for(rows: int, method: int, index: Tensor) -> Tensor:
-    """Room for the keys that a threadgroup's memory has none for."""
+def check_ordered(rows: int) -> None:
+    """Checks that so many rows can be sorted."""
+    check_that(
+        rows <= MOST_ORDERED,
+        lambda: f"weights has {rows} rows, but on mps at most {MOST_ORDERED} can be put in order",
+    )
+
+
+def order_of(
+    scores: Tensor, method: int, index: Tensor, buffers: list[Tensor], plan: tuple[int, ...]
+) -> Tensor:
+    """The rows in order, where they are more than a threadgroup's memory sorts."""
+    rows = scores.numel()
     if way_of(method) != "order" or rows <= MOST_SORTED:
         return index
-    return index.new_empty(1 << (rows - 1).bit_length())
+    check_ordered(rows)
+    count = 1 << (rows - 1).bit_length()
+    keys, tiles = index.new_empty(count), count // MOST_SORTED
+    each = -(-tiles // TILE_GROUPS)
+    arguments = [scores, *buffers, keys, plan, scalars("2q", tiles, each)]
+    launch(kernel("draw", "draw_tiles"), arguments, -(-tiles // each), MOST_THREADS)
+    run = 2 * MOST_SORTED
+    while run <= count:
+        distance = run // 2
+        while distance >= MOST_SORTED:
+            far = scalars("2q", run, distance)
+            launch(kernel("sort", "sort_far"), [keys, far], tiles // 2, MOST_THREADS)
+            distance //= 2
+        near = scalars("2q", run, distance)
+        launch(kernel("sort", "sort_near"), [keys, near], tiles, MOST_THREADS)
+        run *= 2
+    return keys
 
 
 def draw_by(
@@ -175,8 +205,9 @@ def draw_by(
         smoothing=smoothing,
     )
     buffers = draw_buffers(ignored, seed, index, result, result if tau is None else tau, status)
+    keys = order_of(scores, method, index, buffers, plan)
     function = kernel("draw", f"draw_{way_of(method)}")
-    launch(function, [scores, *buffers, keys_for(rows, method, index), plan], 1, threads)
+    launch(function, [scores, *buffers, keys, plan], 1, threads)
 
 
 def numbers_of(name: str, given: Tensor) -> Tensor:
@@ -236,7 +267,7 @@ def _run_select(
     buffers = [
         *_metal_rows.buffers_of(rows, scores),
         *draw_buffers(ignored, seed, *results),
-        keys_for(count, method, index),
+        index,  # for the order of more rows than one launch takes
     ]
     function = kernel("select", f"select_{way_of(method)}", rows.logits.dtype)
     launch(function, [*buffers, problem, plan], 1, threads)

@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from impsamp_fast.ops._metal import implement, kernel, launch, scalars
-from impsamp_fast.ops._metal_draw import method_of, numbers_of, threads_for
+from impsamp_fast.ops._metal_draw import check_ordered, method_of, numbers_of, threads_for
 
 
 def _run(
@@ -42,6 +42,7 @@ def _run_part(given: SimpleNamespace, *results: Tensor) -> None:
 
 @implement("_draw_first")
 def _run_first(given: SimpleNamespace, key: Tensor, index: Tensor) -> None:
+    check_ordered(given.weights.numel())
     keys = key.new_empty(max(64, 1 << (given.weights.numel() - 1).bit_length()))
     buffers = [given.first_row, given.seed, key, index, keys]
     _run("draw_first", given, buffers, given.n, given.method)

@@ -91,4 +91,4 @@ def test_every_barrier_is_needed(without: str) -> None:
                 return True
         return False
 
-    assert any(map(races, (draws, selections)))
+    assert any(map(races, (draws, selections, stages)))

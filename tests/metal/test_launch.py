@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 import impsamp_fast as isf
-from impsamp_fast.ops import _metal
+from impsamp_fast.ops import _metal, _metal_draw
 from tests import reference
 from tests.metal.fake_mps import ByMetal, FakeMPS
 from tests.shim.building import ROOT
@@ -122,6 +122,12 @@ def test_what_it_refuses(mps: FakeMPS) -> None:
     with pytest.raises(ValueError, match=r"target has shape \[8\]"):
         isf.score(logits, target[1:])
     assert mps.launches == []
+
+
+def test_the_order_of_too_many_rows_is_refused() -> None:
+    with pytest.raises(ValueError, match="weights has 536870913 rows, but on mps at most 5368709"):
+        _metal_draw.check_ordered(2**29 + 1)
+    _metal_draw.check_ordered(2**29)
 
 
 def test_places_for_results(mps: FakeMPS) -> None:
