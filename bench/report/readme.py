@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.report import (
+    device_table,
     gpu_table,
     operator_tables,
     paper_tables,
@@ -65,6 +66,7 @@ PARTS = {
         "strategies": strategy_list.markdown,
         "operators": shown("ratios", operator_tables.ratios_markdown),
         "gpu": shown("gpu", gpu_table.markdown),
+        "devices": shown("devices", device_table.markdown),
         "variance": shown("variance", operator_tables.variance_markdown),
     },
     "docs/distributed.md": {"ranks": shown("ranks", ranks_table.markdown)},

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 import impsamp_fast as isf
+from impsamp_fast.ops import _metal
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -253,6 +254,20 @@ def test_package_is_shipped_with_its_types(tmp_path):
     shipped = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
     assert {"impsamp_fast/py.typed", "impsamp_fast/_C.pyi"} <= shipped
     assert all(name.startswith("impsamp_fast/") for name in shipped)
+
+
+def test_what_a_mac_compiles_is_installed_and_found(machine):
+    machine.torch(None)
+    machine.build()
+    package = machine.folder / "built" / "impsamp_fast"
+    (package / "ops").mkdir()
+    loader = shutil.copy(_metal.__file__, package / "ops")
+    installed = runpy.run_path(loader)
+    assert installed["_CSRC"] == package / "csrc"
+    names = [path.stem for path in ROOT.glob("csrc/metal/*.metal")]
+    assert names
+    for name in names:
+        assert installed["source"](name) == _metal.source(name)
 
 
 def test_source_distribution_can_be_built_from(tmp_path):

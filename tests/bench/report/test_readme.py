@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.report import gpu_table, readme
+from bench.report import device_table, gpu_table, readme
 from tests.bench import made_up
 
 
@@ -20,3 +20,11 @@ def test_a_part_shows_the_committed_result(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(readme, "RESULTS", tmp_path)
     (tmp_path / "gpu.json").write_text(json.dumps(made_up.gpu_result()))
     assert readme.PARTS["README.md"]["gpu"]() == gpu_table.markdown(made_up.gpu_result())
+
+
+def test_a_device_without_hardware_is_told() -> None:
+    facts = {"built": "always", "in_tests": "a CPU", "on_hardware": None, "date": None}
+    seen = facts | {"on_hardware": "M1", "date": "2026-01-02"}
+    *_, first, second = device_table.markdown({"one": facts, "two": seen}).splitlines()
+    assert "not yet" in first
+    assert "M1, 2026-01-02" in second
