@@ -48,8 +48,8 @@ class Readback:
 
     @property
     def has_arrived(self) -> bool:
-        """Whether CUDA has brought it; on other devices nothing tells."""
-        return self._arrived is None or bool(self._arrived.query())  # type: ignore[no-untyped-call]
+        """Whether a GPU has brought it; on other devices nothing tells."""
+        return self._arrived is None or bool(self._arrived.query())
 
     def get(self) -> Tensor:
         """The value, on the CPU; waits for it if need be."""

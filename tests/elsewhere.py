@@ -67,18 +67,22 @@ class Elsewhere(Tensor):
 
 
 class Event:
-    """Stands for ``torch.mps.Event``: what has not arrived yet is wrong until somebody waits."""
+    """Stands for ``torch.mps.Event``: a copy is wrong until somebody asks, or waits, for it."""
 
     def record(self) -> None:
         self._coming, Elsewhere.coming = Elsewhere.coming, []
 
     def query(self) -> bool:
-        return not self._coming
+        self._arrive()
+        return True
 
     def synchronize(self) -> None:
+        Elsewhere.copies += len(self._coming)
+        self._arrive()
+
+    def _arrive(self) -> None:
         for place, values in self._coming:
             place.copy_(values)
-            Elsewhere.copies += 1
         self._coming = []
 
 

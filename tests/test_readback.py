@@ -9,7 +9,7 @@ from torch import Tensor
 from impsamp_fast import _readback
 from impsamp_fast._readback import FETCH_TOGETHER, Backlog, Readback, Tally, Updates
 from impsamp_fast._watch import StatusWatch
-from tests.elsewhere import Elsewhere
+from tests.elsewhere import Elsewhere, Event
 
 
 def test_reads_the_value_that_was_there():
@@ -27,7 +27,8 @@ def test_a_copy_is_there_when_its_event_is():
     assert torch.equal(readback.get(), value.values)
 
 
-def test_memory_of_a_copy_stays_until_it_is_made():
+def test_memory_of_a_copy_stays_until_it_is_made(monkeypatch):
+    monkeypatch.setattr(Event, "query", lambda event: not event._coming)
     _readback._under_way.clear()
     for step in range(3):
         Readback(Elsewhere(torch.tensor(step)))
