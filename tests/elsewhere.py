@@ -71,13 +71,14 @@ class Event:
 
     def record(self) -> None:
         self._coming, Elsewhere.coming = Elsewhere.coming, []
+        self._copies = len(self._coming)
 
     def query(self) -> bool:
         self._arrive()
         return True
 
     def synchronize(self) -> None:
-        Elsewhere.copies += len(self._coming)
+        Elsewhere.copies += self._copies
         self._arrive()
 
     def _arrive(self) -> None:
