@@ -8,7 +8,8 @@ import torch.distributed as dist
 
 from impsamp_fast import Selector
 from tests.distributed.conftest import Run
-from tests.distributed.test_selector import N, Named, rows_on
+from tests.distributed.test_selector_errors import Named
+from tests.distributed.training import N, rows_on
 
 
 def take_dicts(group: Any, exchange: bool) -> str:

@@ -13,28 +13,20 @@ from torch.nn.parallel import DistributedDataParallel
 
 from impsamp_fast import (
     After,
-    EvolvedScore,
     LossRatio,
-    LossSplit,
     MiniBatch,
     PickCounts,
     ScoringPass,
     Selector,
     StartRule,
-    Together,
     VarianceReduction,
 )
 from tests.distributed.conftest import Run
-from tests.distributed.training import large_batch
+from tests.distributed.training import N, large_batch, plain_model, rows_on
 from tests.methods import METHODS
 
-N, STEPS = 12, 5
+STEPS = 5
 SIZES = {2: (10, 40), 3: (30, 0, 20), 4: (9, 25, 13, 3)}  # rows of each rank
-
-
-def make_model() -> nn.Module:
-    torch.manual_seed(1)
-    return nn.Sequential(nn.Linear(5, 7), nn.ReLU(), nn.Linear(7, 3)).double()
 
 
 def rows_of(size: int, step: int) -> tuple[Tensor, Tensor]:
@@ -66,7 +58,7 @@ def train(group: Any, options: dict[str, Any]) -> list[str]:
     part = slice(begin, begin + SIZES[size][rank])
     alone, together = Trained(), Trained()
     for trained, is_alone in ((alone, True), (together, False)):
-        model = make_model()
+        model = plain_model()
         own = copy.deepcopy(options)
         if is_alone:
             own |= {"rank": 0, "exchange": False}
@@ -148,7 +140,7 @@ def test_whatever_they_are_drawn_by(run: Run, options: dict[str, Any]) -> None:
 
 def train_with_few_rows(group: Any) -> tuple[list[int], list[float]]:
     """The mini-batches' sizes and losses where one row is drawn of all."""
-    model = DistributedDataParallel(make_model(), process_group=group)
+    model = DistributedDataParallel(plain_model(), process_group=group)
     selector = Selector(model, 1, seed=0, group=group)
     sizes, losses = [], []
     for step in range(6):
@@ -172,7 +164,7 @@ def test_a_rank_without_a_row_takes_part(run: Run) -> None:
 
 
 def begin_by_loss(group: Any) -> list[bool]:
-    model = DistributedDataParallel(make_model(), process_group=group)
+    model = DistributedDataParallel(plain_model(), process_group=group)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.3)
     selector = Selector(model, N, start=LossRatio(0.8), group=group, seed=0)
     importance = []
@@ -197,7 +189,7 @@ def count(group: Any) -> tuple[list[int], list[int]]:
     """The picks that a rank has counted, and the samples that it has trained on."""
     counts = PickCounts(100)
     rank = dist.get_rank(group)
-    selector = Selector(make_model(), N, group=group, counts=counts, exchange=True, seed=0)
+    selector = Selector(plain_model(), N, group=group, counts=counts, exchange=True, seed=0)
     x, y = large_batch(rank, 0, 50)
     batch = selector(x.double(), y, torch.arange(50) + 50 * rank)
     return counts.counts.nonzero().flatten().tolist(), batch.index.tolist()
@@ -211,7 +203,7 @@ def test_each_rank_counts_what_it_trains_on(run: Run) -> None:
 
 def resume(group: Any) -> bool:
     rank = dist.get_rank(group)
-    first, second = (Selector(make_model(), N, group=group, seed=seed) for seed in (0, 9))
+    first, second = (Selector(plain_model(), N, group=group, seed=seed) for seed in (0, 9))
     for step in range(3):
         first(*rows_on(rank, step))
     second.load_state_dict(first.state_dict())
@@ -219,115 +211,8 @@ def resume(group: Any) -> bool:
     return torch.equal(expected.index, found.index) and torch.equal(expected.weight, found.weight)
 
 
-def rows_on(rank: int, step: int) -> tuple[Tensor, Tensor]:
-    x, y = large_batch(rank, step)
-    return x.double(), y
-
-
 def test_a_state_goes_on_with_the_same_rows(run: Run) -> None:
     assert run(2, resume) == [True, True]
-
-
-def errors(group: Any, kind: str) -> str:
-    """The error of a rank, after which all of them can go on."""
-    rank = dist.get_rank(group)
-    options: dict[str, Any] = {"small_batch": "skip"} if kind == "skip" else {}
-    selector = Selector(make_model(), N, group=group, seed=0, **options)
-    x, y = rows_on(rank, 0)
-    wrong_x, wrong_y = x, y
-    match (kind, rank):
-        case ("target", 1):
-            wrong_y = y.masked_fill(torch.arange(64) == 5, 7)
-        case ("sizes", 0):
-            wrong_x = x[:3]
-        case ("nan", 1):
-            wrong_x = x * torch.nan
-        case ("few" | "skip", _):
-            wrong_x, wrong_y = x[:5], y[:5]
-    if kind == "skip":
-        assert selector(wrong_x, wrong_y) is None
-        return "skipped"
-    with pytest.raises((ValueError, IndexError)) as raised:
-        selector(wrong_x, wrong_y)
-    selector(x, y)
-    return str(raised.value)
-
-
-@pytest.mark.parametrize(
-    ("kind", "message"),
-    [
-        ("target", "target[5] is 7"),
-        ("sizes", "x has shape [3, 5], but y has 64 rows"),
-        ("nan", "logits[0, 0] is"),
-        ("few", "the large batch has only 10 rows"),
-        ("skip", "skipped"),
-    ],
-)
-def test_what_is_wrong_on_one_rank_is_raised_on_all(run: Run, kind: str, message: str) -> None:
-    for told in run(2, errors, kind):
-        assert message in told
-
-
-def refuse(group: Any, options: dict[str, Any]) -> str:
-    with pytest.raises(ValueError) as raised:
-        Selector(make_model(), 5, group=group, **options)
-    return str(raised.value)
-
-
-def fail_to_exchange(group: Any, kind: str) -> str:
-    """The error where rows are not alike, after which all ranks can go on."""
-    selector = Selector(Named(), N, group=group, exchange=True, seed=0)
-    x, y = rows_on(0, 0)
-    parts, numbers = {"x": x, "z": x.float()}, torch.arange(64)
-    batch: list[Any] = [parts, y, numbers]
-    if dist.get_rank(group) == 1:
-        match kind:
-            case "width":
-                batch[0] = parts | {"z": x[:, :2].float()}
-            case "dtype":
-                batch[0] = parts | {"z": x}
-            case "order":
-                batch[0] = dict(reversed(parts.items()))
-            case "target":
-                batch[1] = F.one_hot(y, 3).double()
-            case "index":
-                batch[2] = None
-    with pytest.raises(ValueError) as raised:
-        selector(*batch)
-    selector(parts, y, numbers)
-    return str(raised.value)
-
-
-class Named(nn.Module):
-    """A model of named parts."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layers = make_model()
-
-    def forward(self, x: Tensor, z: Tensor) -> Tensor:
-        return self.layers(x)
-
-
-@pytest.mark.parametrize("kind", ["width", "dtype", "order", "target", "index"])
-def test_rows_that_are_not_alike_are_not_exchanged(run: Run, kind: str) -> None:
-    for told in run(2, fail_to_exchange, kind):
-        assert told.startswith("a row of x, y and index is [{'x': ([5], torch.float64), 'z': ")
-
-
-def count_outside(group: Any) -> str:
-    selector = Selector(make_model(), N, group=group, counts=PickCounts(64), seed=0)
-    x, y = rows_on(dist.get_rank(group), 0)
-    with pytest.raises(IndexError) as raised:
-        selector(x, y, torch.arange(64) + dist.get_rank(group))
-    selector(x, y, torch.arange(64))
-    return str(raised.value)
-
-
-def test_an_index_outside_the_data_set_is_told_by_all(run: Run) -> None:
-    first, second = run(2, count_outside)
-    assert second == "index[63] is 64, but there are 64 samples"
-    assert first == f"on rank 1: {second}"
 
 
 class Hears(StartRule):
@@ -354,7 +239,7 @@ class Hears(StartRule):
 def hear(group: Any) -> list[float]:
     """What a rank's rule hears of losses that are all 2."""
     rule = Hears()
-    selector = Selector(make_model(), 4, group=group, start=rule, seed=0)
+    selector = Selector(plain_model(), 4, group=group, start=rule, seed=0)
     for step in range(8):
         batch = selector(*rows_on(dist.get_rank(group), step))
         batch.mean(torch.full_like(batch.weight, 2.0))
@@ -367,39 +252,3 @@ def test_a_rule_hears_the_mean_of_a_ranks_rows(run: Run) -> None:
     none = heard.isnan()
     assert none.any()
     torch.testing.assert_close(heard[~none], torch.full_like(heard[~none], 2.0))
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"score": EvolvedScore()}, "score is EvolvedScore("),
-        ({"start": Together(LossRatio(0.5))}, "Together with another group"),
-        ({"method": LossSplit()}, "method is LossSplit()"),
-        ({"batches_per_pool": 2}, "batches_per_pool is 2"),
-        ({"on_fault": "skip"}, "on_fault is 'skip'"),
-        ({"rank": 1}, "rank is 1"),
-        ({"exchange": True}, "n is 5, but exchange=True shares it out equally among 2 ranks"),
-        ({"exchange": True, "small_batch": "all"}, "small_batch is 'all'"),
-    ],
-)
-def test_what_ranks_cannot_do_together_is_refused(
-    run: Run, options: dict[str, Any], message: str
-) -> None:
-    for told in run(2, refuse, options):
-        assert message in told
-
-
-def decide_in_its_group(group: Any) -> bool:
-    for own, there in ((group, group), (dist.group.WORLD, None)):
-        start = Together(LossRatio(0.5), there)
-        Selector(make_model(), N, group=own, start=start)
-    return True
-
-
-def test_together_in_the_same_group_is_taken(run: Run) -> None:
-    assert run(2, decide_in_its_group) == [True, True]
-
-
-def test_rows_are_exchanged_in_a_group_only() -> None:
-    with pytest.raises(ValueError, match="only the ranks of a group exchange rows"):
-        Selector(make_model(), N, exchange=True)
