@@ -1,4 +1,4 @@
-"""What is wrong on one rank of a selector of all ranks is raised on all; what they cannot do is told."""
+"""What a selector of all ranks refuses, and that what is wrong on one of them is raised on all."""
 
 from typing import Any
 
