@@ -302,11 +302,12 @@ def stateful_loader():
 
 @either_argument
 @pytest.mark.parametrize("own_state", [False, True])
-@pytest.mark.parametrize("workers", [0, 2])
-def test_a_stateful_loader_resumes_exactly(stateful_loader, argument, own_state, workers):
+@pytest.mark.parametrize(("workers", "every"), [(0, 1), (2, 1), (2, 2)])
+def test_a_stateful_loader_resumes_exactly(stateful_loader, argument, own_state, workers, every):
     def made():
         sampler = InfoBatch(SIZE, 4, seed=0)
-        return sampler, loader_of(sampler, argument, stateful_loader, num_workers=workers)
+        options = {"num_workers": workers, "snapshot_every_n_steps": every}
+        return sampler, loader_of(sampler, argument, stateful_loader, **options)
 
     def go_on(sampler, loader, stop=None):
         seen = []
