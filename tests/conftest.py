@@ -4,6 +4,7 @@
 tests are left out, even where there is a GPU.
 """
 
+import faulthandler
 from collections.abc import Iterator
 
 import pytest
@@ -95,10 +96,15 @@ def cuda() -> torch.device:
 
 
 @pytest.fixture
-def mps() -> torch.device:
-    """The Apple GPU, for tests marked with `mps`."""
+def mps() -> Iterator[torch.device]:
+    """The Apple GPU, for tests marked with `mps`.
+
+    The host waits for ever for a kernel that has failed: then the whole run ends, and says where.
+    """
     need_mps()
-    return torch.device("mps", 0)
+    faulthandler.dump_traceback_later(600, exit=True)
+    yield torch.device("mps", 0)
+    faulthandler.cancel_dump_traceback_later()
 
 
 @pytest.fixture

@@ -29,6 +29,11 @@ FLAGS = [
     "-D__METAL_VERSION__=310",
     "-fstrict-aliasing",
     "-Wno-attributes",
+    # clang's, which a Mac compiles with
+    "-Wno-unknown-attributes",
+    "-Wno-unused-function",
+    "-Wno-unneeded-internal-declaration",
+    "-Wno-unused-const-variable",
     "-Wno-unused-parameter",
     f"-I{SHIM}",
     f"-I{ROOT / 'tests' / 'shim'}",
