@@ -55,7 +55,8 @@ def run_all(comparison: Comparison, data: Data) -> dict[str, Any]:
                 warm_up(comparison, data)
                 warmed_up = True
             bar.update(size - len(missing))
-            made = run_in_turns(comparison, data, seed, missing, bar)
+            begin = len(runs) + size - len(missing)
+            made = run_in_turns(comparison, data, seed, missing, bar, begin)
             runs += [made.get(s.name) or done[s.name] for s in comparison.strategies]
     if from_disk:
         print(f"{from_disk} of {len(runs)} runs taken from {comparison.out / 'runs'}")
@@ -107,15 +108,21 @@ def epochs_to_plan(comparison: Comparison, data: Data) -> int:
 
 
 def run_in_turns(
-    comparison: Comparison, data: Data, seed: int, strategies: list[Strategy], bar: "tqdm[Any]"
+    comparison: Comparison,
+    data: Data,
+    seed: int,
+    strategies: list[Strategy],
+    bar: "tqdm[Any]",
+    begin: int,
 ) -> dict[str, dict[str, Any]]:
     """The records of a seed's runs, which train in turns from one evaluation to the next.
 
-    A machine that slows down for a while then slows down all of them.
+    A machine that slows down for a while then slows down all of them. ``begin`` runs are done.
     """
     shuffled = Shuffled(data, seed)
     waiting = deque(Run(comparison, shuffled, strategy, seed) for strategy in strategies)
-    begin, shares, records = bar.n, dict.fromkeys((s.name for s in strategies), 0.0), {}
+    shares = {strategy.name: 0.0 for strategy in strategies}
+    records: dict[str, dict[str, Any]] = {}
     while waiting:
         run = waiting.popleft()
         name = run.strategy.name
@@ -125,7 +132,7 @@ def run_in_turns(
             records[name] = run.finish()
             if bar.disable:  # no terminal: lines instead
                 line = outcome(run.strategy, seed, records[name])
-                print(f"{round(begin) + len(records)} of {bar.total} runs: {line}", file=sys.stderr)
+                print(f"{begin + len(records)} of {bar.total} runs: {line}", file=sys.stderr)
         shares[name] = run.share
         bar.update(begin + sum(shares.values()) - bar.n)
     return records

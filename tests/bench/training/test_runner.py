@@ -41,7 +41,9 @@ def test_finished_runs_are_reused_only_with_the_same_settings(
     names = ["uniform", "gradient-norm-cdf"]
     data = tiny_data(tmp_path)
     first = run_all(comparison(tmp_path, names=names), data)
-    assert "taken from" not in capsys.readouterr().out
+    told = capsys.readouterr()
+    assert "taken from" not in told.out
+    assert all(f"{count} of 4 runs: " in told.err for count in range(1, 5))
     (tmp_path / "runs" / "uniform-1.json").unlink()
 
     trained = []
@@ -54,7 +56,9 @@ def test_finished_runs_are_reused_only_with_the_same_settings(
     monkeypatch.setattr(runner.Run, "__init__", spy)
     second = run_all(comparison(tmp_path, names=names), data)
     assert trained == [("uniform", 1)]
-    assert f"3 of 4 runs taken from {tmp_path / 'runs'}\n" in capsys.readouterr().out
+    told = capsys.readouterr()
+    assert f"3 of 4 runs taken from {tmp_path / 'runs'}\n" in told.out
+    assert "4 of 4 runs: uniform, seed 1: " in told.err
     kept = [run for run in first["runs"] if (run["strategy"], run["seed"]) != ("uniform", 1)]
     assert all(run in second["runs"] for run in kept)
 
