@@ -68,6 +68,8 @@ def make_for_batches(
         options["scoring"] = fast_scoring
     if strategy.batches_per_pool > 1:
         options["batches_per_pool"] = strategy.batches_per_pool
+    if strategy.whole_uniform:
+        options["whole_uniform"] = True
     made = strategy.registered(model, n, counts=counts, seed=seed, **options)
     assert isinstance(made, BatchStrategy)
     return made

@@ -31,6 +31,7 @@ class Strategy:
     row_loop: bool = False
     fast: bool = False  # scores by the task's fast_scoring
     batches_per_pool: int = 1
+    whole_uniform: bool = False
 
     @property
     def level(self) -> str:
@@ -131,6 +132,7 @@ FAST = {
             factory="kf18",
             start="break-even",
             fast=True,
+            whole_uniform=True,
         ),
     )
 }

@@ -158,10 +158,11 @@ def check_selector(selector: Selector) -> None:
             "selector has start=BreakEven(), but the stages of a graph are not timed: call the "
             "selector itself"
         )
-    if selector.batches_per_pool > 1:
+    if selector._makes_pools:
+        what = f"batches_per_pool={selector.batches_per_pool}"
         raise ValueError(
-            f"selector has batches_per_pool={selector.batches_per_pool}, but a graph is one whole "
-            "training step: call the selector itself"
+            f"selector has {'whole_uniform=True' if selector.whole_uniform else what}, but a graph "
+            "is one whole training step: call the selector itself"
         )
     if selector.group is not None:
         raise ValueError(

@@ -25,6 +25,7 @@ def ranks_that_draw(selector: "Selector", group: Any) -> OfRanks:
         "method": not isinstance(selector.method, str),
         "filter": selector.filter is not None,
         "batches_per_pool": selector.batches_per_pool > 1,
+        "whole_uniform": selector.whole_uniform,
         "on_fault": selector.on_fault != "raise",
         "rank": selector.rank is not None,
         "small_batch": selector.exchange and selector.small_batch == "all",

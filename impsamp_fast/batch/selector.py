@@ -149,6 +149,9 @@ class Selector(ScoresRows, BatchStrategy):
         scoring: how the model is called to score, a :class:`~impsamp_fast.ScoringPass`; None is one
             with its defaults.
         batches_per_pool: mini-batches from each large batch, at least 1.
+        whole_uniform: True makes of a large batch from which rows are drawn uniformly all K // n
+            mini-batches that it has rows for, as plain training would, instead of leaving out the
+            other rows. They are taken like those of ``batches_per_pool``.
         dropout: True scores in the mode that the model is in, so that dropout is on while scoring
             if it is on in training; only batch norm and instance norm are switched to evaluation.
             Modules that keep other statistics while training (spectral norm) then update them.
@@ -202,6 +205,7 @@ class Selector(ScoresRows, BatchStrategy):
         start: StartRule | None = None,
         scoring: ScoringPass | None = None,
         batches_per_pool: int = 1,
+        whole_uniform: bool = False,
         dropout: bool = False,
         small_batch: SmallBatch = "raise",
         on_fault: OnFault = "raise",
@@ -238,6 +242,7 @@ class Selector(ScoresRows, BatchStrategy):
         self.start = start
         self.scoring = scoring
         self.batches_per_pool = check_integer("batches_per_pool", batches_per_pool, 1)
+        self.whole_uniform = whole_uniform
         self.dropout = dropout
         self.small_batch = small_batch
         self.on_fault = on_fault
@@ -616,7 +621,7 @@ class Selector(ScoresRows, BatchStrategy):
         self._check_index(index)
         # Found out when a mini-batch is counted, the rows of a pool would be lost, and other ranks
         # have trained on theirs.
-        early = self.batches_per_pool > 1 or self._of_ranks is not None
+        early = self._makes_pools or self._of_ranks is not None
         counted = self.counts if early else None
         if counted is not None and index is not None and index.is_cpu:
             check_range(index, counted.size)
@@ -634,6 +639,11 @@ class Selector(ScoresRows, BatchStrategy):
                 "(drop_last=True makes a DataLoader leave out a small last one), or make the "
                 'selector with small_batch="skip" or small_batch="all"'
             )
+
+    @property
+    def _makes_pools(self) -> bool:
+        """Whether a large batch may give several mini-batches."""
+        return self.batches_per_pool > 1 or self.whole_uniform
 
     @property
     def _wanted(self) -> int:
@@ -673,7 +683,7 @@ class Selector(ScoresRows, BatchStrategy):
             if self._learned is not None:
                 drawn = drawn._replace(learn=self._learning_from(scored))
         else:
-            row = uniform_rows(K, min(self._wanted, K), seeds[0], y.device)
+            row = uniform_rows(K, self._uniform_rows_of(K), seeds[0], y.device)
             weight = torch.ones(row.numel(), dtype=torch.float32, device=y.device)
             drawn = Drawn(row, weight, sizes=self._sizes(row.numel()))
         self._log.mark("selection")
@@ -685,9 +695,14 @@ class Selector(ScoresRows, BatchStrategy):
             drawn = self._with_tau(drawn, x, y, index, seeds[0])
         return x, y, drawn
 
+    def _uniform_rows_of(self, K: int) -> int:
+        """How many of K rows are drawn uniformly."""
+        n = int(self.n)
+        return max(min(self._wanted, K), K // n * n if self.whole_uniform else 0)
+
     def _sizes(self, rows: int) -> list[int] | None:
         """The mini-batches that so many rows drawn uniformly are."""
-        if self.batches_per_pool == 1:
+        if not self._makes_pools:
             return None
         return [min(self.n, rows - begin) for begin in range(0, rows, self.n)]
 

@@ -230,3 +230,59 @@ def test_a_graph_step_has_one(model: nn.Module) -> None:
 def test_bad_numbers(value: Any, error: type[Exception], model: nn.Module) -> None:
     with pytest.raises(error, match="batches_per_pool"):
         make(model, batches_per_pool=value)
+
+
+class TestWholeUniform:
+    """A large batch that is drawn from uniformly is used up."""
+
+    @pytest.mark.parametrize("n", [N, 10, K])
+    def test_no_row_is_left_out_or_comes_twice(self, n: int, model: nn.Module, data: Batch) -> None:
+        x, y = data
+        selector = Selector(model, n, seed=7, start=After(100), whole_uniform=True)
+        minis = list(taken(selector, x, y))
+        assert [len(mini.y) for mini in minis] == [n] * (K // n)
+        index = torch.cat([mini.index for mini in minis])
+        assert len(index.unique()) == K // n * n
+        for mini in minis:
+            assert torch.equal(mini.x, x[mini.index]) and torch.equal(mini.y, y[mini.index])
+            assert not mini.importance and torch.equal(mini.weight, torch.ones(n))
+        assert selector.state_dict()["step"] == K // n
+
+    def test_steps_by_importance_are_as_without(self, model: nn.Module, data: Batch) -> None:
+        uniform = K // N
+        selector = Selector(model, N, seed=7, start=After(uniform), whole_uniform=True)
+        assert len(list(taken(selector, *data))) == uniform
+        (mini,) = taken(selector, *data)
+        assert mini.importance
+        other = Selector(model, N, seed=7)
+        expected = [other(*data) for _ in range(uniform + 1)][-1]
+        assert torch.equal(mini.index, expected.index)
+        assert torch.equal(mini.weight, expected.weight)
+
+    def test_a_state_has_the_mini_batches_that_wait(self, model: nn.Module, data: Batch) -> None:
+        options: dict[str, Any] = {"start": After(100), "whole_uniform": True}
+        selector, other = (Selector(model, N, seed=seed, **options) for seed in (7, 8))
+        selector(*data)
+        other.load_state_dict(selector.state_dict())
+        assert other.waiting == K // N - 1
+        while selector.waiting:
+            mini, same = selector.pop(), other.pop()
+            assert mini is not None and same is not None
+            assert torch.equal(mini.x, same.x) and torch.equal(mini.index, same.index)
+
+    def test_each_mini_batch_is_heard_and_counted(self, model: nn.Module, data: Batch) -> None:
+        counts, rule = PickCounts(K), LossRatio(0.5)
+        selector = Selector(model, N, start=rule, counts=counts, whole_uniform=True)
+        for mini in taken(selector, *data):
+            mini.mean(torch.ones(N))
+        assert torch.equal(counts.counts, torch.ones(K, dtype=torch.int64))
+        for mini in taken(selector, *data):
+            mini.mean(torch.full((N,), 0.25))
+        (mini,) = taken(selector, *data)
+        assert mini.importance
+
+    def test_a_graph_refuses_it(self, model: nn.Module) -> None:
+        selector = Selector(model, N, whole_uniform=True)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        with pytest.raises(ValueError, match="selector has whole_uniform=True"):
+            GraphStep(selector, optimizer)
