@@ -9,7 +9,7 @@ import torch
 
 from bench.operators import against, ranks, ratios, variance
 from bench.operators.gpu import suite as gpu
-from bench.report import figures, paper_tables, readme, strategies_table
+from bench.report import figures, paper_tables, readme, strategies_table, wrong_labels_table
 from bench.report.files import read_json, write_atomically
 from bench.tasks import TASKS
 from bench.tasks.task import Budget
@@ -189,7 +189,8 @@ def run_compare(args: argparse.Namespace) -> None:
     except KeyboardInterrupt:
         print(f"\nstopped; the same command continues from {comparison.out}", file=sys.stderr)
         raise SystemExit(130) from None
-    text = (strategies_table if wide else paper_tables).markdown(results)
+    wide_or_not = strategies_table if wide else paper_tables
+    text = (wrong_labels_table if args.wrong_labels else wide_or_not).markdown(results)
     print(text)
     table = comparison.out / "table.md"
     write_atomically(table, lambda partial: partial.write_text(text))
@@ -198,8 +199,8 @@ def run_compare(args: argparse.Namespace) -> None:
 
 
 def default_out(task: str, wide: bool, wrong_labels: float) -> Path:
-    parts = [task, *(["strategies"] if wide else []), *(["wrong-labels"] if wrong_labels else [])]
-    return Path("out") / "-".join(parts)
+    kind = "-wrong-labels" if wrong_labels else "-strategies" if wide else ""
+    return Path("out") / f"{task}{kind}"
 
 
 def run_readme(args: argparse.Namespace) -> None:

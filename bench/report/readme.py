@@ -17,6 +17,7 @@ from bench.report import (
     ranks_table,
     strategies_table,
     strategy_list,
+    wrong_labels_table,
 )
 from bench.report.files import RESULTS, read_json, write_atomically
 
@@ -63,6 +64,9 @@ PARTS = {
         "mnist": shown("mnist", paper_tables.markdown, otherwise=""),
         "mnist-compiled": shown("mnist-compiled", paper_tables.markdown, otherwise=""),
         "mnist-strategies": shown("mnist-strategies", strategies_table.markdown, otherwise=""),
+        "mnist-wrong-labels": shown(
+            "mnist-wrong-labels", wrong_labels_table.markdown, otherwise=""
+        ),
         "strategies": strategy_list.markdown,
         "operators": shown("ratios", operator_tables.ratios_markdown),
         "gpu": shown("gpu", gpu_table.markdown),

@@ -17,7 +17,7 @@ def take_over(directory: Path) -> None:
         name += "-compiled"
     if results["settings"].get("wrong_labels"):
         name += "-wrong-labels"
-    if beyond_the_paper(results["strategies"]):
+    elif beyond_the_paper(results["strategies"]):
         name += "-strategies"
     if name == "two-circles":
         figures.draw_overview(results, directory / "pictures.npz", RESULTS / "two-circles.png")

@@ -191,7 +191,8 @@ class ImportanceTrainer(Trainer):
             raise ValueError(
                 f"the Trainer makes one step of each batch, and {type(strategy).__name__} did not "
                 "make one mini-batch of it: use a Selector without batches_per_pool or "
-                'whole_uniform, and dataloader_drop_last=True or small_batch="all" for a small last batch'
+                "whole_uniform, and dataloader_drop_last=True or "
+                'small_batch="all" for a small last batch'
             )
         return batch
 

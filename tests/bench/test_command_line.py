@@ -61,6 +61,15 @@ def test_one_evaluation_of_one_strategy_is_drawn_without_a_warning(
     assert (tmp_path / "curves.png").exists()
 
 
+def test_wrong_labels_have_a_table_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(TASKS, "two-circles", TINY)
+    names = ["--strategies", "uniform", "rho-loss", "--seeds", "1", "--steps", "4"]
+    main(["compare", "two-circles", *names, "--wrong-labels", "0.4", "--out", str(tmp_path)])
+    assert "40% of their labels wrong" in (tmp_path / "table.md").read_text()
+
+
 def test_one_table_has_all_strategies(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.report import paper_tables, readme
+from bench.report import paper_tables, readme, wrong_labels_table
 from bench.report import results as results_of
 from bench.report.files import write_json
 from bench.training import taking_over
@@ -51,6 +51,13 @@ def test_mnist_is_taken_over_without_a_figure_and_shortened(
     write_json(tmp_path / "compared" / "results.json", results)
     taking_over.take_over(tmp_path / "compared")
     assert readme.PARTS["README.md"]["mnist-compiled"]() == paper_tables.markdown(results)
+
+    results["settings"] |= {"compiled": False, "pool": 100, "wrong_labels": 0.4}
+    for strategy in results["strategies"].values():
+        strategy["learning_rate"] = 0.001
+    write_json(tmp_path / "compared" / "results.json", results)
+    taking_over.take_over(tmp_path / "compared")
+    assert readme.PARTS["README.md"]["mnist-wrong-labels"]() == wrong_labels_table.markdown(results)
 
 
 def test_two_circles_is_taken_over_whole_and_with_a_figure(

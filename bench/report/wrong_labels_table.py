@@ -1,0 +1,48 @@
+"""The table of a comparison whose training labels are partly wrong: who learns these by heart."""
+
+from collections.abc import Sequence
+from statistics import fmean, stdev
+from typing import Any
+
+from bench.report.machine import one_line
+from bench.report.results import final_accuracy, number_of_seeds, runs_of, smoothed, task_title
+from bench.report.table import table
+
+HEADINGS = ["strategy", "start rule", "learning rate", "highest accuracy", "at the end", "lost"]
+
+
+def markdown(results: dict[str, Any]) -> str:
+    """The table, and what was trained on; the test set has the right labels."""
+    settings = results["settings"]
+    steps = max(run["curve"]["step"][-1] for run in results["runs"])
+    lines = [
+        f"{task_title(results)}, {settings['pool']:,} training samples, "
+        f"{100 * settings['wrong_labels']:g}% of their labels wrong; accuracy on the test set, "
+        f"whose labels are right: mean of {number_of_seeds(results)}, {steps} steps, "
+        f"K = {settings['large_batch']}, n = {settings['mini_batch']}.",
+        f"Trained on {one_line(results['machine'])}.",
+        "",
+        *table(HEADINGS, [cells(results, name) for name in results["strategies"]]),
+        "",
+        "Accuracies are means of three evaluations; the highest one is that of each run.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def cells(results: dict[str, Any], name: str) -> list[str]:
+    strategy, runs = results["strategies"][name], runs_of(results, name)
+    highest = [max(smoothed(run["curve"]["accuracy"])) for run in runs]
+    final = [final_accuracy(run) for run in runs]
+    return [
+        strategy["label"],
+        strategy["start"] or "-",
+        f"{strategy['learning_rate']:g}",
+        percent(highest),
+        percent(final),
+        f"{100 * (fmean(highest) - fmean(final)):.1f}",
+    ]
+
+
+def percent(accuracies: Sequence[float]) -> str:
+    text = f"{100 * fmean(accuracies):.1f}%"
+    return text if len(accuracies) == 1 else f"{text} ± {100 * stdev(accuracies):.1f}"
