@@ -15,7 +15,7 @@ from torch import Tensor
 def are_rows(x: Any) -> bool:
     """Whether it is rows that are no tensor."""
     if isinstance(x, tuple | list):
-        return len(x) > 0 and not hasattr(x, "_fields") and not _has_tensors(x)
+        return not hasattr(x, "_fields") and not _has_tensors(x)
     return _is_array(x)
 
 

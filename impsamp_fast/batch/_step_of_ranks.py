@@ -71,7 +71,7 @@ def step_of_ranks(
         return selector._check_batch(x, y, index)
 
     def batch() -> Any:
-        return x, y, () if index is None else index
+        return (x, y) if index is None else (x, y, index)
 
     scored: list[Scores] = []
 

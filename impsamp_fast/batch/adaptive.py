@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from impsamp_fast._checks import check_integer, check_number
 from impsamp_fast.batch._arguments import unpack
+from impsamp_fast.batch.columns import Columns
 from impsamp_fast.batch.minibatch import MiniBatch
 from impsamp_fast.batch.selector import Selector
 from impsamp_fast.batch.start import VarianceReduction
@@ -49,6 +50,11 @@ class _Adaptive(BatchStrategy):
     def counts(self) -> PickCounts | None:
         """The selector's."""
         return self.selector.counts
+
+    @property
+    def target(self) -> str | Columns | None:
+        """The selector's."""
+        return self.selector.target
 
     @property
     def correction(self) -> str | float:

@@ -90,7 +90,7 @@ class MiniBatch:
         n = check_integer("n", n, 1)
         check_choice("reduction", reduction, get_args(Reduction))
         K = self.weight.shape[0]
-        begins = range(0, K, n)
+        begins = range(0, max(K, 1), n)  # a rank without rows has a backward pass too
         rows = K if self._rows is None else self._rows
         if reduction == "mean":
             rows /= len(begins)
@@ -161,7 +161,7 @@ class _Parts:
         self._losses: list[Tensor | None] = [None] * count
 
     def hear(self, position: int, losses: Tensor) -> None:
-        self._losses[position] = losses
+        self._losses[position] = losses.to(self._whole.weight.device)
         heard = [losses for losses in self._losses if losses is not None]
         if len(heard) == len(self._losses):
             self._whole.mean(torch.cat(heard))

@@ -111,7 +111,7 @@ class Logger(ABC):
         if is_due:
             self._write(self._named(reading.numbers() | numbers), reading.step)
         scores = reading.get("score")
-        if has_histogram and scores is not None:
+        if has_histogram and scores is not None and scores.numel() > 0:
             self._write_histogram(f"{self.prefix}scores", scores, reading.step)
 
     def _named(self, numbers: dict[str, float]) -> dict[str, float]:

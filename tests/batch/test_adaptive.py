@@ -113,6 +113,14 @@ def test_bad_settings(kind: Any, options: Any, error: type[Exception], message: 
         kind(nn.Linear(5, C), N, **options)
 
 
+@pytest.mark.parametrize("kind", [ConstantTime, ConstantVariance])
+def test_its_target_is_the_selectors(kind: Any) -> None:
+    strategy = kind(nn.Linear(5, C), N, target="label")
+    assert strategy.target == "label"
+    x, y = batch(strategy.raw_size)
+    assert strategy({"input": x, "label": y}).y.shape == (N,)
+
+
 def test_its_options_are_shown() -> None:
     made = isf.ConstantTime(nn.Linear(5, C), N, ratio=0.25, method="race", seed=3)
     assert repr(made) == "ConstantTime(Linear, 100, ratio=0.25, method='race', seed=3)"

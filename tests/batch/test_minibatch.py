@@ -121,6 +121,27 @@ def test_a_strategy_hears_the_losses_of_all_rows(model):
     assert torch.equal(torch.stack(heard), losses[None])
 
 
+def test_losses_of_micro_batches_elsewhere_are_heard(model):
+    batch = make_batch(model).to("meta")
+    heard: list[Tensor] = []
+    batch._learner = heard.append
+    for micro in batch.split(6):
+        micro.weight = torch.ones(len(micro.weight))
+        micro.mean(torch.ones(len(micro.weight)))
+    (losses,) = heard
+    assert losses.shape == (N,) and losses.device == batch.weight.device
+
+
+@pytest.mark.parametrize("reduction", ["sum", "mean"])
+def test_a_rank_without_rows_has_one_micro_batch(reduction):
+    none = torch.zeros(0, requires_grad=True)
+    batch = MiniBatch(none, torch.zeros(0).long(), none.detach(), torch.zeros(0).long(), True)
+    batch._rows = 2.0
+    (micro,) = batch.split(4, reduction)
+    micro.mean(micro.x).backward()
+    assert none.grad is not None
+
+
 def test_a_mini_batch_moves_to_a_device(model):
     batch = make_batch(model, Hears())
     there = batch.to("meta", non_blocking=True)

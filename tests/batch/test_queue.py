@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from impsamp_fast.batch.accumulator import Accumulator
+from impsamp_fast.batch.columns import Columns
 from impsamp_fast.batch.filters import AccuracyFilter
 from impsamp_fast.batch.selective_backprop import SelectiveBackprop
 from impsamp_fast.batch.start import After, LossRatio, VarianceReduction
@@ -41,6 +42,19 @@ class TestQueue:
         assert batch.weight.dtype == torch.float32
         assert batch.importance
         assert batch.mean(torch.arange(8.0)).item() == 3.5
+
+    @pytest.mark.parametrize("rows", [list, tuple])
+    def test_a_raw_batch_may_have_no_row_with_its_strings(self, rows):
+        queue = ones(2, target=Columns("y", inputs="x"))
+        batches = []
+        for number, classes in enumerate([(0, 0), (1, 0), (0,), (0, 1)]):
+            x, y = raw(*classes)
+            names = rows(f"{number} {i}" for i in range(len(y)))
+            batches += list(queue.batches([{"x": x, "y": y, "name": names}]))
+        (batch,) = batches
+        assert list(batch.inputs["name"]) == ["1 0", "3 1"]
+        with pytest.raises(ValueError, match=r"x\['name'\] is a list of 0 rows, but y has 3"):
+            queue({"x": torch.zeros(3, C), "y": torch.ones(3).long(), "name": []})
 
     def test_pops_what_one_raw_batch_filled(self):
         queue = ones(2)

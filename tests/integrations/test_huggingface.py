@@ -10,7 +10,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
-from impsamp_fast import InfoBatch, OnlineBatchSelection, PickCounts, Selector, WithIndex
+from impsamp_fast import (
+    ConstantTime,
+    InfoBatch,
+    OnlineBatchSelection,
+    PickCounts,
+    Selector,
+    WithIndex,
+)
 from tests.integrations.tiny import SIZE, Sentences, language_model
 
 transformers = pytest.importorskip("transformers")
@@ -120,6 +127,16 @@ def without_dropout(model: Any) -> Any:
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
     return model
+
+
+def test_a_strategy_of_its_own_batch_size_has_a_target(tmp_path: Path) -> None:
+    model = language_model("sequence")
+    strategy = ConstantTime(model, K, target="labels", seed=0)
+    options = arguments(tmp_path, max_steps=1)
+    data = Sentences("sequence")
+    trainer = ImportanceTrainer(model, options, train_dataset=data, strategy=strategy)
+    trainer.train()
+    assert trainer.state.global_step == 1
 
 
 @every_kind

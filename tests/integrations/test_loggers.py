@@ -1,9 +1,11 @@
 """Loggers write what a strategy's steps come to, to TensorBoard, wandb or a function."""
 
+from dataclasses import replace
+
 import pytest
 from torch import Tensor
 
-from impsamp_fast import After, Selector, strategies
+from impsamp_fast import After, Observation, Selector, strategies
 from impsamp_fast._readback import Readback
 from impsamp_fast.integrations.loggers import FunctionLogger, Logger
 from tests.toy import K, N
@@ -95,6 +97,20 @@ def test_tensorboard_has_curves_and_histograms(model, data, tmp_path):
     assert [event.step for event in histograms] == [0, 4]
     assert histograms[-1].histogram_value.num == K
     assert histograms[-1].histogram_value.max == pytest.approx(float(selector.scores(*data).max()))
+
+
+def test_there_is_no_histogram_of_no_scores(model, data, tmp_path):
+    pytest.importorskip("tensorboard")
+    from torch.utils.tensorboard import SummaryWriter
+
+    from impsamp_fast.integrations.tensorboard import TensorBoardLogger
+
+    seen: list[Observation] = []
+    Selector(model, N, observe=seen.append)(*data)
+    with SummaryWriter(tmp_path) as writer:
+        logger = TensorBoardLogger(writer, every=1, histogram_every=1)
+        logger(replace(seen[0], score=seen[0].score[:0]))
+        logger.flush()
 
 
 def test_wandb_has_them_with_the_runs_own(model, data, tmp_path):
