@@ -8,6 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.utils.data import DataLoader, Dataset, Sampler
 from transformers import (
     Trainer,
@@ -15,6 +16,7 @@ from transformers import (
     TrainerControl,
     TrainerState,
     TrainingArguments,
+    optimization,
 )
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
@@ -25,6 +27,9 @@ from impsamp_fast.dataset.sampler import DatasetSampler
 from impsamp_fast.integrations.sequences import sequence_losses
 
 _INDEX = "index"  # what WithIndex calls the samples' numbers
+
+# The schedulers that step with evaluations; older transformers have but the first.
+_BY_METRIC = (ReduceLROnPlateau, getattr(optimization, "GreedyLR", ()))
 
 # From a model's output and the labels [n, ...] to the losses [n].
 _RowLosses = Callable[[Any, Tensor], Tensor]
@@ -261,8 +266,9 @@ class ImportanceTrainer(Trainer):
         missing = end - step
         if missing == 0 or control.should_training_stop:
             return
-        for _ in range(missing):
-            self.lr_scheduler.step()
+        if not isinstance(self.lr_scheduler, _BY_METRIC):
+            for _ in range(missing):
+                self.lr_scheduler.step()
         state.global_step, state.epoch = end, end / per_epoch
         # What was logged is the mean over steps that were made.
         self._globalstep_last_logged += missing

@@ -213,6 +213,20 @@ def test_epochs_that_end_early_end_the_schedule(tmp_path: Path) -> None:
     assert 0.05 < logs[-1]["train_loss"] < 1.2
 
 
+@pytest.mark.parametrize("kind", ["reduce_lr_on_plateau", "greedy"])
+def test_schedulers_by_a_metric_step_with_evaluations(tmp_path: Path, kind: str) -> None:
+    options = {
+        "per_device_train_batch_size": 8,
+        "eval_strategy": "epoch",
+        "lr_scheduler_type": kind,
+        "metric_for_best_model": "loss",
+    }
+    sampler = InfoBatch(SIZE, EPOCHS, full_after=1, seed=0)
+    trainer, steps = train(tmp_path, "sequence", sampler=sampler, **options)
+    assert len(steps) < trainer.state.global_step == EPOCHS * SIZE // 8
+    assert trainer.lr_scheduler.last_epoch == EPOCHS
+
+
 def test_a_sampler_is_about_the_data_set(tmp_path: Path) -> None:
     model = language_model("sequence")
     data = WithIndex(Sentences("sequence"))
