@@ -84,7 +84,9 @@ def parser() -> argparse.ArgumentParser:
         "--data-root", type=Path, default=Path("data"), help="has MNIST/raw or CIFAR10/train (data)"
     )
     compare.add_argument(
-        "--out", type=Path, help="where results go (out/TASK, or out/TASK-strategies for others)"
+        "--out",
+        type=Path,
+        help="where results go (out/TASK, with -strategies for others than the first 8)",
     )
     compare.set_defaults(run=run_compare)
 

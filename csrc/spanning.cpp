@@ -67,9 +67,8 @@ Tensor spanning_rows(const Tensor& dz, const Tensor& h, const Tensor& product,
 
 TORCH_LIBRARY_FRAGMENT(impsamp_fast, m) {
   m.def(
-      "spanning_rows(Tensor dz, Tensor h, Tensor product, Tensor has_score, Tensor order, SymInt "
-      "n, "
-      "float small) -> Tensor",
+      "spanning_rows(Tensor dz, Tensor h, Tensor product, Tensor has_score, Tensor order, "
+      "SymInt n, float small) -> Tensor",
       {at::Tag::pt2_compliant_tag});
 }
 

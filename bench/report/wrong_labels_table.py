@@ -14,11 +14,12 @@ HEADINGS = ["strategy", "start rule", "learning rate", "highest accuracy", "at t
 def markdown(results: dict[str, Any]) -> str:
     """The table, and what was trained on; the test set has the right labels."""
     settings = results["settings"]
-    steps = max(run["curve"]["step"][-1] for run in results["runs"])
+    steps, seconds = (settings["budget"][unit] for unit in ("steps", "seconds"))
+    budget = f"{seconds:g} s of training each" if steps is None else f"{steps} steps"
     lines = [
         f"{task_title(results)}, {settings['pool']:,} training samples, "
         f"{100 * settings['wrong_labels']:g}% of their labels wrong; accuracy on the test set, "
-        f"whose labels are right: mean of {number_of_seeds(results)}, {steps} steps, "
+        f"whose labels are right: mean of {number_of_seeds(results)}, {budget}, "
         f"K = {settings['large_batch']}, n = {settings['mini_batch']}.",
         f"Trained on {one_line(results['machine'])}.",
         "",

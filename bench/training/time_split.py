@@ -10,6 +10,7 @@ Fetching rows from the stream is training: uniform sampling does it as well.
 """
 
 import time
+import warnings
 from collections.abc import Callable
 from itertools import pairwise
 from statistics import fmean, median
@@ -245,7 +246,9 @@ def sampler_step(training: Training, picker: SamplerPicker) -> Step:
     picker.batches = None  # its pass ends here
     begin = time.perf_counter()
     # Two epochs, since every second one may be of all samples.
-    steps = sum(len(numbers) == n for _ in range(2) for numbers in sampler.batches(n))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*ended without an update")  # nothing is trained on
+        steps = sum(len(numbers) == n for _ in range(2) for numbers in sampler.batches(n))
     drawing = (time.perf_counter() - begin) / max(1, steps)
 
     def step() -> dict[str, float]:

@@ -34,12 +34,12 @@ class Overlap:
         self._hook.remove()
 
     def run(
-        self, model: nn.Module, batch: Any, device: torch.device, score: Callable[[], _Result]
+        self, models: list[Any], batch: Any, device: torch.device, score: Callable[[], _Result]
     ) -> _Result:
         """Begins a scoring pass; ``wait`` comes before its results.
 
         Args:
-            model: whose statistics the pass reads.
+            models: whose statistics the pass reads, as far as they are modules.
             batch: nested tensors that it reads.
             device: where it runs.
             score: the pass.
@@ -49,7 +49,7 @@ class Overlap:
         stream = self._streams.get(device)
         if stream is None:
             stream = self._streams[device] = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-        with _own_statistics(model) as statistics:
+        with _own_statistics(models) as statistics:
             stream.wait_stream(torch.cuda.current_stream(device))
             with torch.cuda.stream(stream):
                 result = score()
@@ -74,9 +74,10 @@ class Overlap:
 
 
 @contextmanager
-def _own_statistics(model: nn.Module) -> Iterator[list[Tensor]]:
-    """Calls of the model read copies, which are given, of batch norm's statistics."""
-    norms = [module for module in model.modules() if isinstance(module, _NormBase)]
+def _own_statistics(models: list[Any]) -> Iterator[list[Tensor]]:
+    """Calls of the models read copies, which are given, of batch norm's statistics."""
+    modules = {part for m in models if isinstance(m, nn.Module) for part in m.modules()}
+    norms = [module for module in modules if isinstance(module, _NormBase)]
     before = [dict(norm._buffers) for norm in norms]
     copies: list[Tensor] = []
     try:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal, final, get_args
+from typing import Any, Literal, NamedTuple, final, get_args
 
 import torch
 from torch import Tensor, nn
@@ -433,12 +433,12 @@ class Selector(ScoresRows, BatchStrategy):
     def metrics(self, wait: bool = False) -> dict[str, float]:
         """What the last step came to, as floats for a logger.
 
-        Nothing is computed for them before this is called. CUDA is not waited for: the numbers are
-        those of a step that it has finished, mostly the one at the last call of this, and there are
-        none before the first has come. Other accelerators are waited for.
+        Nothing is computed for them before this is called. An accelerator is not waited for: the
+        numbers are those of a step that it has finished, mostly the one at the last call of this,
+        and there are none before the first has come.
 
         Args:
-            wait: whether to wait for the last step on CUDA too.
+            wait: whether to wait for the last step on an accelerator too.
 
         Returns:
             ``step``, the number of that step; ``importance``, 1 or 0; ``importance_share`` of the
@@ -464,7 +464,7 @@ class Selector(ScoresRows, BatchStrategy):
                 are before it. Scores that are a step old cost variance, and are no bias. The
                 weights must be changed by a ``torch.optim.Optimizer``. On other devices the same
                 rows are drawn, and no time is saved. After ``load_state_dict`` the loader must give
-                the large batch that was taken early again.
+                the large batch that was taken early again; it is scored with the weights of then.
 
         Raises:
             ValueError: for ``overlap`` with a ``group`` or ``BreakEven``.
@@ -484,29 +484,45 @@ class Selector(ScoresRows, BatchStrategy):
             raise ValueError("overlap is True, but the ranks of a group score together")
         if self._rule.learns_times:
             raise ValueError(f"overlap is True, but {self._rule!r} goes by what scoring takes")
+        items = iter(loader)
         last: MiniBatch | None = None
         with Overlap() as overlap:
-            for item in loader:
-                x, y, index = self._roles(*unpack(item))
-                importance = self._decided(x, y, self._checked(x, y, index))
-                if importance is None:
-                    continue
-                scored = None
-                if importance:
-                    score = partial(self._scored, x, y, index, aside=True)
-                    scored = overlap.run(self.model, (x, y), y.device, score)
+            while True:
+                error: Exception | None = None
+                ahead: _Ahead | None = None
+                try:
+                    ahead = self._look_ahead(items, overlap)
+                except Exception as raised:  # what has been drawn is trained on first
+                    error = raised
                 if last is not None:
                     yield last
-                if scored is not None:
-                    overlap.take((scored.logits, scored.features))
-                self._log.begin(y.device, self._rule)
-                last = self._take(x, y, index, importance, scored)
+                if error is not None:
+                    raise error
+                if ahead is None:
+                    return
+                if ahead.scored is not None:
+                    overlap.take((ahead.scored.logits, ahead.scored.features))
+                self._log.begin(ahead.y.device, self._rule)
+                last = self._take(*ahead)
                 while self._pool:
                     assert last is not None
                     yield last
                     last = self.pop()
-        if last is not None:
-            yield last
+
+    def _look_ahead(self, items: Iterator[Any], overlap: Overlap) -> "_Ahead | None":
+        """The next large batch that is not skipped, with its scores on their way; None if none is."""
+        for item in items:
+            x, y, index = self._roles(*unpack(item))
+            importance = self._decided(x, y, self._checked(x, y, index))
+            if importance is None:
+                continue
+            scored = None
+            if importance:
+                score = partial(self._scored, x, y, index, aside=True)
+                other = None if self.scoring is None else self.scoring.model
+                scored = overlap.run([self.model, other], (x, y), y.device, score)
+            return _Ahead(x, y, index, importance, scored)
+        return None
 
     def state_dict(self) -> dict[str, Any]:
         """``seed``, ``step``, ``faulty_rows``, ``pool`` and the states of ``start`` and ``counts``.
@@ -755,6 +771,16 @@ class Selector(ScoresRows, BatchStrategy):
             return MiniBatch(x, y, weight, numbers, importance, listener, rows)
         inputs, x = x, self._columns.of_model(x)
         return MiniBatch(x, y, weight, numbers, importance, listener, rows, _inputs=inputs)
+
+
+class _Ahead(NamedTuple):
+    """A large batch that is drawn from when the step before has been trained."""
+
+    x: Any
+    y: Tensor
+    index: Tensor | None  # type: ignore[assignment]  # tuple.index gives way to the field
+    importance: bool
+    scored: Scored | None
 
 
 def _numbers(drawn: Drawn, index: Tensor | None) -> Tensor:

@@ -41,7 +41,7 @@ class RobustImportance(RecordingSampler):
     to what c leaves of it; k; the floor, which bounds the weights by its inverse; and a uniform
     first epoch. A sample that was never seen counts as the mean.
 
-    ``update`` needs ``logits`` and ``target``. 20 bytes per sample, and 4 for the epoch's order.
+    ``update`` needs ``logits`` and ``target``. 24 bytes per sample, and 4 for the epoch's order.
 
     Args:
         size: N, the number of samples in the data set.
@@ -60,7 +60,8 @@ class RobustImportance(RecordingSampler):
         "last": (torch.float32, torch.nan),  # v
         "before": (torch.float32, torch.nan),  # the v before that
         "drawn": (torch.int32, 0.0),  # the epoch of the last draw
-        "gap": (torch.int32, 0.0),  # the age of `before` when `last` was drawn
+        "learned": (torch.int32, 0.0),  # the epoch of the draw that `last` is of
+        "gap": (torch.int32, 0.0),  # the age of `before` then
     }
 
     memory: Feedback
@@ -86,21 +87,19 @@ class RobustImportance(RecordingSampler):
     def sample_weights(self, epoch: int) -> Tensor:
         """N p, [N] float32."""
         self.memory.fetch()
-        last, drawn = self._tables["last"], self._tables["drawn"]
+        last, learned = self._tables["last"], self._tables["learned"]
         mean = last.nanmean(dtype=torch.float64).item()
         if not mean > 0:
             return torch.ones_like(last)
         c, d = self._coefficients(mean)
-        features = _features((last / mean).nan_to_num_(nan=1.0), epoch - drawn)
+        features = _features((last / mean).nan_to_num_(nan=1.0), _age(epoch - learned))
         worst = (c + self.k * d).to(features.dtype) @ features
         return projected(worst.sqrt_(), self.floor) if worst.any() else torch.ones_like(last)
 
     def draw_block(self, epoch: int, wanted: int, seed: int) -> Tensor:
         """As in a :class:`~impsamp_fast.dataset.WeightedSampler`."""
         index = super().draw_block(epoch, wanted, seed)
-        drawn = self._tables["drawn"]
-        self._tables["gap"][index] = epoch - drawn[index]
-        drawn[index] = epoch
+        self._tables["drawn"][index] = epoch
         return index
 
     def gain(self) -> float:
@@ -119,7 +118,10 @@ class RobustImportance(RecordingSampler):
         return -(-self.size // _BLOCKS_PER_EPOCH) if self.block is None else self.block
 
     def _learn(self, index: Tensor, grad_norm: Tensor) -> None:
-        last = self._tables["last"]
+        last, learned = self._tables["last"], self._tables["learned"]
+        drawn = self._tables["drawn"][index]
+        self._tables["gap"][index] = _age(drawn - learned[index])
+        learned[index] = drawn
         self._tables["before"][index] = last[index]
         last[index] = grad_norm.to(torch.float32).square()
 
@@ -135,6 +137,10 @@ class RobustImportance(RecordingSampler):
         c = nonnegative_fit(features, value)
         expected = c.to(features.dtype) @ features
         return c, nonnegative_fit(features, (value - expected).abs())
+
+
+def _age(epochs: Tensor) -> Tensor:
+    return epochs.clamp_(min=0)  # epochs may be given in any order
 
 
 def _features(known: Tensor, age: Tensor) -> Tensor:

@@ -39,6 +39,31 @@ def test_pages_are_made_once() -> None:
     assert kept < 100
 
 
+@pytest.mark.parametrize(
+    ("largest", "told", "set_to"),
+    [
+        (1 << 30, True, [(-3, 1 << 30), (-1, (1 << 31) - 1)]),
+        (1 << 25, True, [(-3, 1 << 25), (-1, (1 << 31) - 1)]),
+        (1 << 17, False, []),  # neither threshold alone does any good
+    ],
+)
+def test_thresholds_are_set_together(
+    monkeypatch: pytest.MonkeyPatch, largest: int, told: bool, set_to: list[tuple[int, int]]
+) -> None:
+    done = []
+
+    def mallopt(option: int, value: int) -> int:
+        if option == -3 and value > largest:
+            return 0
+        done.append((option, value))
+        return 1
+
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: SimpleNamespace(mallopt=mallopt))
+    assert isf.keep_freed_memory() == told
+    assert done == set_to
+
+
 def test_another_c_library_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ctypes, "CDLL", lambda _: SimpleNamespace())
     assert not isf.keep_freed_memory()

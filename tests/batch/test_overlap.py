@@ -130,6 +130,7 @@ def test_the_loader_is_one_large_batch_ahead() -> None:
 
 
 def test_a_state_goes_on_at_the_large_batch_that_was_taken_early() -> None:
+    # The weights do not change here: that batch is scored with those of then.
     model = network()
     selector, other = Selector(model, N, seed=3), Selector(model, N, seed=4)
     whole = []
@@ -139,6 +140,29 @@ def test_a_state_goes_on_at_the_large_batch_that_was_taken_early() -> None:
             other.load_state_dict(selector.state_dict())
     rest = [(b.index, b.weight) for b in other.batches(batches()[3:], overlap=True)]
     assert_alike(rest, whole[3:])
+
+
+def broken_loader() -> Iterator[Batch]:
+    yield from batches()[:2]
+    raise OSError("the disk is full")
+
+
+@pytest.mark.parametrize(
+    ("loader", "error"),
+    [
+        (broken_loader, OSError),
+        (lambda: [*batches()[:2], tuple(part[:3] for part in batches()[2])], ValueError),
+        (lambda: [*batches()[:2], (torch.full((K, 5), torch.nan), batches()[2][1])], ValueError),
+    ],
+)
+def test_what_was_drawn_before_an_error_is_trained_on(
+    loader: Callable[[], Any], error: type[Exception]
+) -> None:
+    selector, trained = Selector(network(), N, seed=3), 0
+    with pytest.raises(error):
+        for _ in selector.batches(loader(), overlap=True):
+            trained += 1
+    assert trained == selector.state_dict()["step"] == 2
 
 
 def test_the_report_is_of_whole_steps() -> None:
@@ -210,7 +234,7 @@ class TestStreams:
         model = network()
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
         with Overlap() as overlap:
-            overlap.run(model, (), self.DEVICE, lambda: self.launch("scores"))
+            overlap.run([model], (), self.DEVICE, lambda: self.launch("scores"))
             self.launch("backward")
             optimizer.step()
             overlap.take([None])
@@ -230,17 +254,26 @@ class TestStreams:
         norm = model[1]
         assert isinstance(norm, nn.BatchNorm1d) and norm.running_mean is not None
         buffer, before = norm.running_mean, norm.running_mean.clone()
-        read = Overlap().run(model, (), self.DEVICE, lambda: norm.running_mean)
+        read = Overlap().run([model], (), self.DEVICE, lambda: norm.running_mean)
         assert norm.running_mean is buffer
         buffer.add_(1)
         assert read is not None and torch.equal(read, before)
+
+    @pytest.mark.usefixtures("launched")
+    def test_statistics_of_another_model_are_copied_too(self) -> None:
+        model, other = network(), network()
+        norm = other[1]
+        assert isinstance(norm, nn.BatchNorm1d)
+        buffer = norm.running_mean
+        read = Overlap().run([model, other], (), self.DEVICE, lambda: norm.running_mean)
+        assert read is not buffer and norm.running_mean is buffer
 
     @pytest.mark.usefixtures("launched")
     def test_statistics_are_back_after_an_error(self) -> None:
         model = network()
         buffers = dict(model.named_buffers())
         with pytest.raises(ZeroDivisionError):
-            Overlap().run(model, (), self.DEVICE, lambda: 1 / 0)
+            Overlap().run([model], (), self.DEVICE, lambda: 1 / 0)
         assert all(buffer is buffers[name] for name, buffer in model.named_buffers())
 
 

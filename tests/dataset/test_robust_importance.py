@@ -94,9 +94,9 @@ class TestWeights:
         number = torch.arange(2000)
         half = number < 1000
         found(sampler, torch.full((2000,), 0.5))
-        sampler._tables["gap"][half] = 4
+        sampler._tables["drawn"][half] = 4
         found(sampler, 0.5 + torch.where(half, 0.4 * (number % 2 * 2 - 1), 0))
-        sampler._tables["drawn"][:] = torch.where(number % 3 == 0, 0, 4)
+        sampler._tables["learned"][:] = torch.where(number % 3 == 0, 0, 4)
         weight = sampler.sample_weights(4)
         old, new = ((half & (number % 2 == 1) & (number % 3 == rest)) for rest in (0, 1))
         assert weight[old].std() < 1e-6
@@ -118,15 +118,30 @@ class TestWeights:
         assert weight[-1] < weight[known.argmax()]
 
 
-def test_ages_count_epochs_between_draws():
+def test_ages_count_epochs_between_what_was_learned():
     sampler = RobustImportance(SIZE, block=SIZE, seed=1)
     list(sampler)
     for epoch in (1, 2, 5):
         sampler.set_epoch(epoch)
-        before = sampler._tables["drawn"].clone()
-        drawn = torch.tensor(list(sampler))
-        assert (sampler._tables["drawn"][drawn] == epoch).all()
-        assert torch.equal(sampler._tables["gap"][drawn], epoch - before[drawn])
+        before = sampler._tables["learned"].clone()
+        drawn = torch.tensor(list(sampler)).unique()
+        told = drawn[::2]
+        found(sampler, squares(epoch)[told], told)
+        assert (sampler._tables["learned"][told] == epoch).all()
+        assert torch.equal(sampler._tables["gap"][told], epoch - before[told])
+        assert torch.equal(sampler._tables["learned"][drawn[1::2]], before[drawn[1::2]])
+        found(sampler, squares(epoch)[told], told)  # a sample may come twice
+        assert (sampler._tables["gap"][told] == 0).all()
+
+
+def test_epochs_may_begin_again():
+    sampler = RobustImportance(SIZE, warm_up=0, seed=1)
+    for epoch in (0, 3, 8, 1, 0):
+        sampler.set_epoch(epoch)
+        for batch in sampler.batches(16):
+            index = torch.tensor(batch)
+            found(sampler, squares(epoch, SIZE)[index] * (1 + epoch) / 9, index)
+        assert sampler.sample_weights(epoch).isfinite().all()
 
 
 def test_the_mean_estimates_that_of_the_data_set():
