@@ -77,6 +77,11 @@ class BatchPicker:
                 batch = self.strategy(*stream.next(rows))
         return batch
 
+    def pause(self) -> None:
+        """Is told that no training follows."""
+        if isinstance(self.strategy, Selector):
+            self.strategy.pause()
+
     def score(self, stream: Stream) -> None:
         """Scores a raw batch and does no more: what is compiled for it then is so."""
         if isinstance(self.strategy, Selector):

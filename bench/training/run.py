@@ -78,6 +78,8 @@ class Training:
         else:
             assert budget.seconds is not None
             self.train_seconds(budget.seconds / EVALUATIONS)
+        if isinstance(self.picker, BatchPicker):
+            self.picker.pause()
         self.evaluate()
         if self.steps in self.task.snapshots:
             self.take_snapshot()

@@ -14,7 +14,13 @@ from impsamp_fast.batch._user_score import UserScore
 from impsamp_fast.distributed._draw import rank_0s_seed
 from impsamp_fast.distributed._gathered import places
 from impsamp_fast.distributed._ranks import First, Ranks
-from impsamp_fast.distributed._select import Scores, ScoresOfAll, Share, scores_of_all
+from impsamp_fast.distributed._select import (
+    Scores,
+    ScoresOfAll,
+    Share,
+    first_words,
+    scores_of_all,
+)
 from impsamp_fast.ops._arguments import signed
 from impsamp_fast.ops._stages import WITHOUT_REPLACEMENT
 
@@ -68,11 +74,14 @@ class OfRanks:
         """
 
         def say() -> First:
-            told = torch.tensor([look(), signed(seed)], device="cpu")
+            told = torch.zeros(words, dtype=torch.int64, device="cpu")
+            told[0], told[1] = look(), signed(seed)
             return {**terms, **self._layout(batch)}, told
 
-        sizes, seeds = self.ranks.agree(2, say).unbind(1)
-        return Begun(sizes, seeds[0])
+        # As many as ranks say that begin with their scores: who is in another step is found out.
+        words = first_words(self.ranks)
+        heard = self.ranks.agree(words, say)
+        return Begun(heard[:, 0], heard[0, 1])
 
     def begin_scored(
         self,

@@ -56,6 +56,11 @@ class Pool:
     def __len__(self) -> int:
         return len(self._waiting)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the rows that wait are."""
+        return self._waiting[0].weight.device
+
     def fill(self, rows: Rows, sizes: Sequence[int], importance: bool) -> None:
         """Takes in the rows of mini-batches of these sizes."""
         end = 0

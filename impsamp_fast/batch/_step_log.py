@@ -64,6 +64,11 @@ class StepLog:
         elif self._observe is not None:
             self._read_all()
 
+    def begin_uniform(self, device: torch.device, rule: StartRule) -> None:
+        """Begins to time a step for which a mini-batch of uniform rows has waited."""
+        self.begin(device, rule)
+        self._clock.note(False, 1)
+
     def _read(self) -> Iterator[StepTime]:
         for time in self._clock.ended():
             self._times[time.importance].append(time)
@@ -79,7 +84,8 @@ class StepLog:
         last = self._last = (step, importance, K, drawn[:5], y)
         if importance:
             self._last_by_importance = last
-        self._clock.note(importance, 1 if drawn.sizes is None else len(drawn.sizes))
+        # Those by importance share what scoring takes; uniform ones are steps of their own.
+        self._clock.note(importance, len(drawn.sizes) if drawn.sizes and importance else 1)
         if self._observe is not None:
             self._observe(self._observation(last))
 

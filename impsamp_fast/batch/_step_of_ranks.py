@@ -87,8 +87,9 @@ def step_of_ranks(
 
     terms = {"step": selector._step, "n": int(selector.n)}
     seed = seed_of_step(selector._seed, selector._step)
-    # What decides by the step alone decides before a word is said, and its first word is all.
-    goes_by_step = isinstance(selector._rule, Always | After)
+    # What decides by the step alone decides before a word is said, and its first word is all,
+    # unless rows that are too few must not be scored.
+    goes_by_step = isinstance(selector._rule, Always | After) and selector.small_batch == "raise"
     if goes_by_step and selector._rule.decide(selector._step, selector.n, selector.n):
         begun = of_ranks.begin_scored(terms, seed, scores_at_once, batch, selector._drawer())
     else:

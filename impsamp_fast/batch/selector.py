@@ -129,8 +129,9 @@ class Selector(ScoresRows, BatchStrategy):
         n: rows per mini-batch, at least 1.
         score: what rows are drawn by, see :func:`~impsamp_fast.score`; or a function of the logits
             [K, C] and ``y`` that returns the scores [K], floating point and finite. Negative ones
-            are for method "topk" only, and have no tau. A function with further parameters named
-            ``x`` or ``index`` gets these of the rows as well; one that learns from the steps is a
+            are for method "topk" only, not with a ``group``, and have no tau. A function with
+            further parameters named ``x`` or ``index`` gets these of the rows as well; one that
+            learns from the steps is a
             :class:`~impsamp_fast.LearnedScore`. "last_layer" needs a model that
             returns the output of ``layer``, with input h, and a bias in this layer: the factor
             sqrt(1 + |h|^2) has its 1 from there.
@@ -348,10 +349,23 @@ class Selector(ScoresRows, BatchStrategy):
         self._learn(drawn)
         rows = Rows(x, y, drawn.weight, _numbers(drawn, index))
         self._pool.fill(rows, drawn.sizes, importance)
-        return self.pop()
+        return self._next()
 
     def pop(self) -> MiniBatch | None:
         """The next mini-batch of the last large batch; None if there is none."""
+        if self._pool and not self._pool.importance:  # a step like any other
+            self._log.begin_uniform(self._pool.device, self._rule)
+        return self._next()
+
+    def pause(self) -> None:
+        """Does not time the step under way, since what follows is no training.
+
+        Called before an evaluation it keeps ``report`` and :class:`~impsamp_fast.BreakEven` from
+        taking that for a part of a step. Where it is rare, their medians do not mind.
+        """
+        self._log.stop()
+
+    def _next(self) -> MiniBatch | None:
         if not self._pool:
             return None
         rows = self._pool.next()
@@ -510,7 +524,7 @@ class Selector(ScoresRows, BatchStrategy):
                     last = self.pop()
 
     def _look_ahead(self, items: Iterator[Any], overlap: Overlap) -> "_Ahead | None":
-        """The next large batch that is not skipped, with its scores on their way; None if none is."""
+        """The next large batch that is not skipped, and its scores to come; None at the end."""
         for item in items:
             x, y, index = self._roles(*unpack(item))
             importance = self._decided(x, y, self._checked(x, y, index))

@@ -61,17 +61,18 @@ def gathered(
     """The numbers of all ranks; None where these are too many.
 
     Args:
-        ranks: which have as much room as any of their batches has needed so far.
+        ranks: whose room becomes what these batches have needed, and shrinks by halves.
         numbers: [k], this rank's.
         left_out: [k] bool or None.
         sizes: [ranks], how many each has.
         heard: [ranks, room], what ``words_of`` says of each.
     """
-    most = int(sizes.max())
-    if most > ranks.room:
-        if int(sizes.sum()) > _MOST:
-            return None
-        ranks.room = 1 << (most - 1).bit_length()
+    most, room = int(sizes.max()), ranks.room
+    fits = int(sizes.sum()) <= _MOST
+    ranks.room = max(1 << max(0, most - 1).bit_length() if fits else 0, room // 2)
+    if not fits:
+        return None
+    if most > room:
         heard = ranks.gather(words_of(numbers, left_out, ranks.room))
     rows = torch.cat([words[:size] for words, size in zip(heard, sizes.tolist(), strict=True)])
     values = rows.view(torch.float64)

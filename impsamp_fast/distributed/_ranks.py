@@ -120,11 +120,12 @@ class Ranks:
                 kind, message = failure
                 raise _ERRORS.get(kind, RuntimeError)(f"on rank {rank}: {message}")
         for rank, (_, there) in enumerate(every):
-            for name, value in every[0][1].items():
-                if there[name] != value:
+            for name in {**every[0][1], **there}:
+                value, other = (said.get(name, "not given") for said in (every[0][1], there))
+                if value != other:
                     raise ValueError(
-                        f"{name} is {value} on rank 0, but {there[name]} on rank {rank}: it must "
-                        "be the same on all ranks"
+                        f"{name} is {value} on rank 0, but {other} on rank {rank}: it must be the "
+                        "same on all ranks"
                     )
 
 

@@ -175,6 +175,11 @@ def share_of_selection(
     return scored.share(n, method, correction, fills_up)
 
 
+def first_words(ranks: Ranks) -> int:
+    """How many numbers a rank says at first."""
+    return sum(_WORDS) + ranks.room
+
+
 def scores_of_all(
     ranks: Ranks,
     make: Callable[[], Scores],
@@ -210,7 +215,7 @@ def scores_of_all(
         further = {"smoothing": share, "seed": term, "the dtype of the scores": scores.dtype}
         return {**terms(), **further}, torch.cat(words)
 
-    heard = ranks.agree(sum(_WORDS) + ranks.room, say)
+    heard = ranks.agree(first_words(ranks), say)
     scans, candidates, seeds, words = torch.split(heard, [*_WORDS, ranks.room], 1)
     raise_for_scans("score", scans, 1, "multinomial")
     ((scores, left_out),) = own

@@ -360,3 +360,30 @@ def test_a_capture_is_not_timed(played_cuda: torch.device, monkeypatch: pytest.M
     clock.begin(played_cuda)
     Event.come = 100.0
     assert list(clock.ended()) == []
+
+
+def test_uniform_mini_batches_that_waited_are_steps_of_their_own(clock: Clock, data: Batch) -> None:
+    selector = Selector(Timed(clock), N, start=After(100), whole_uniform=True, seed=0)
+    for _ in range(3):
+        mini = selector(*data)
+        for milliseconds in (3, 5, 7, 9):
+            assert mini is not None
+            clock.pass_by(milliseconds)
+            mini = selector.pop()
+    report = selector.report()
+    assert report.steps == 11  # the last one is under way
+    assert report.uniform == pytest.approx(0.005)
+
+
+def test_what_follows_a_pause_is_no_step(clock: Clock, data: Batch) -> None:
+    selector = Selector(Timed(clock), N, start=After(100), seed=0)
+    for _ in range(6):
+        selector(*data)
+        clock.pass_by(3)
+        selector(*data)
+        clock.pass_by(3)
+        selector.pause()
+        clock.pass_by(1000)
+    report = selector.report()
+    assert report.steps == 6
+    assert report.uniform == pytest.approx(0.003)

@@ -58,7 +58,7 @@ def test_all_ranks_draw_the_rows_of_one_process(run: Run, most: int, size: int) 
 
 def draw_again_and_again(group: Any) -> list[int]:
     """Draws by ranks that remember how much room there must be; what was drawn otherwise."""
-    ranks, wrong, most = Ranks(group), [], 0
+    ranks, wrong = Ranks(group), []
     for number in range(60):
         given = problem(number, ranks.size)
         whole, own = torch.cat(given.weights), given.weights[ranks.rank]
@@ -69,13 +69,27 @@ def draw_again_and_again(group: Any) -> list[int]:
         expected = here(isf.draw(whole, n, given.method, number), sizes, ranks.rank)
         if not all(map(torch.equal, (share.index[mine], share.prob[mine]), expected)):
             wrong.append(number)
-        most = max(most, *sizes)
-        assert most <= ranks.room < 2 * most
+        assert ranks.room >= max(sizes)
     return wrong
 
 
 def test_ranks_that_draw_again_and_again_draw_the_same(run: Run) -> None:
     assert run(3, draw_again_and_again) == [[]] * 3
+
+
+def room_for(group: Any) -> list[int]:
+    """How much room there is after draws from so many rows of each rank."""
+    ranks, found = Ranks(group), []
+    for rows in (60, 1000, 10, 10, 40_000, 10):
+        weights = torch.ones(rows)
+        share_of_draw(ranks, lambda w=weights: w, 5, "multinomial", given_seed(0, None))
+        found.append(ranks.room)
+    return found
+
+
+def test_room_follows_what_is_needed(run: Run) -> None:
+    # 80,000 rows of two ranks are too many to be sent.
+    assert run(2, room_for) == [[64, 1024, 512, 256, 128, 64]] * 2
 
 
 def draw_without_a_seed(group: Any) -> list[list[int]]:

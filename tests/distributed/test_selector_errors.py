@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from impsamp_fast import (
+    After,
     EvolvedScore,
     LossRatio,
     LossSplit,
@@ -58,6 +59,46 @@ def errors(group: Any, kind: str) -> str:
 def test_what_is_wrong_on_one_rank_is_raised_on_all(run: Run, kind: str, message: str) -> None:
     for told in run(2, errors, kind):
         assert message in told
+
+
+def too_few(group: Any, rows: int) -> tuple[Any, Any]:
+    """What comes of rows that nobody scores: they are too few, and their logits are NaN."""
+    x, y = torch.full((rows, 5), torch.nan, dtype=torch.float64), torch.zeros(rows).long()
+    skips = Selector(plain_model(), N, group=group, seed=0, small_batch="skip")(x, y)
+    takes = Selector(plain_model(), N, group=group, seed=0, small_batch="all")
+    return skips, takes(x, y).weight.tolist() if rows else None
+
+
+def test_too_few_rows_are_not_scored(run: Run) -> None:
+    assert run(2, too_few, 2) == [(None, [1.0, 1.0])] * 2
+    assert run(2, too_few, 0) == [(None, None)] * 2
+
+
+def differ(group: Any, kind: str) -> str:
+    """What ranks say that are not alike, after which those that are alike go on."""
+    rank = dist.get_rank(group)
+    x, y = rows_on(rank, 0)
+    options: dict[str, Any] = {"exchange": rank == 1} if kind == "exchange" else {}
+    selector = Selector(plain_model(), N, group=group, seed=0, start=After(1), **options)
+    if kind == "step" and rank == 0:
+        state = selector.state_dict()
+        selector.load_state_dict(state | {"step": 1})
+    with pytest.raises(ValueError) as raised:
+        selector(x, y)
+    Selector(plain_model(), N, group=group, seed=0)(x, y)
+    return str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("exchange", "a row of x, y and index is not given on rank 0, but"),
+        ("step", "step is 1 on rank 0, but 0 on rank 1"),
+    ],
+)
+def test_ranks_that_are_not_alike_are_told(run: Run, kind: str, message: str) -> None:
+    for told in run(2, differ, kind):
+        assert told.startswith(message)
 
 
 def refuse(group: Any, options: dict[str, Any]) -> str:
@@ -129,6 +170,7 @@ def test_an_index_outside_the_data_set_is_told_by_all(run: Run) -> None:
         ({"start": Together(LossRatio(0.5))}, "Together with another group"),
         ({"method": LossSplit()}, "method is LossSplit()"),
         ({"batches_per_pool": 2}, "batches_per_pool is 2"),
+        ({"whole_uniform": True}, "whole_uniform is True"),
         ({"on_fault": "skip"}, "on_fault is 'skip'"),
         ({"rank": 1}, "rank is 1"),
         ({"exchange": True}, "n is 5, but exchange=True shares it out equally among 2 ranks"),

@@ -13,7 +13,7 @@ from bench.tasks.task import Budget
 from bench.training.pickers import SamplerPicker
 from bench.training.run import EVALUATIONS, Training
 from bench.training.strategies import STRATEGIES, find, known
-from impsamp_fast import ScoringPass
+from impsamp_fast import ScoringPass, Selector
 from tests.bench.tiny_bench import QUICK_TASK, TINY, tiny_data
 
 
@@ -95,3 +95,13 @@ def test_a_strategy_may_have_a_learning_rate_of_its_own() -> None:
     uniform = STRATEGIES["uniform"]
     training = Training(QUICK_TASK, data, uniform, seed=0, start="always", learning_rate=0.25)
     assert training.optimizer.param_groups[0]["lr"] == 0.25
+
+
+def test_an_evaluation_is_no_part_of_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(Selector, "pause", lambda _: told.append("pause"))
+    monkeypatch.setattr(Training, "evaluate", lambda _: told.append("evaluate"))
+    data = tiny_data(Path())
+    training = Training(QUICK_TASK, data, STRATEGIES["gradient-norm-cdf"], seed=0, start="always")
+    training.advance(Budget(steps=4))
+    assert told == ["pause", "evaluate"]
