@@ -15,6 +15,9 @@ _PARTS = ("whole", "scoring", "selection", "gather", "second_model", "training")
 # With more classes than this the shares of the single ones are left out.
 _MANY_CLASSES = 32
 
+# A larger number is no class: a score function's targets may be times, say.
+_MOST_CLASSES = 65535
+
 # Readings on their way at most: where the host is far ahead of the device, others are left out.
 _MOST = 4
 
@@ -107,8 +110,10 @@ def _classes(y: Tensor | None) -> dict[str, float]:
     if y.is_floating_point():
         counts = y.double().sum(0)
     elif y.dim() == 1:
-        y = y.to(torch.int64)
-        counts = torch.bincount(y[y >= 0]).double()
+        y = y[y >= 0].to(torch.int64)
+        if (y > _MOST_CLASSES).any():
+            return {}
+        counts = torch.bincount(y).double()
     else:
         return {}
     shares = counts / counts.sum()

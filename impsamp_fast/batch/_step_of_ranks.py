@@ -6,8 +6,10 @@ import torch
 from torch import Tensor
 
 from impsamp_fast._seeds import seed_of_step
+from impsamp_fast.batch._nested import narrow
 from impsamp_fast.batch._of_ranks import OfRanks, drawn_of
 from impsamp_fast.batch._pool import Rows
+from impsamp_fast.batch._row_drawer import Drawn
 from impsamp_fast.batch.minibatch import MiniBatch
 from impsamp_fast.batch.start import After, Always, StartRule
 from impsamp_fast.batch.together import Together
@@ -116,25 +118,34 @@ def step_of_ranks(
     if numbers is None:
         numbers = torch.arange(y.shape[0], device=y.device) + before * selector.exchange
     mine = of_ranks.hand_out(share, x, y, numbers)
+    own = mine.weight.numel() if of_ranks.exchange else int((share.index >= 0).sum())
     selector._log.mark("gather")
     if not importance and selector._wanted <= K and selector._rule.learns_from == "tau":
-        share = _with_tau(selector, of_ranks, share, mine, index)
-    drawn = drawn_of(share, scored[-1] if scored else None)
-    selector._log.note(selector._step, importance, K, drawn, mine.y)
+        drawn = _with_tau(selector, of_ranks, share, mine, own, index)
+    else:
+        drawn = drawn_of(share, scored[-1] if scored else None)
+    selector._log.note(selector._step, importance, K, drawn, narrow(mine.y, 0, own))
     selector._count(mine.numbers[mine.weight > 0])
     selector._learn(drawn)
     return selector._made(*mine, importance, of_ranks.share(n))
 
 
 def _with_tau(
-    selector: "Selector", of_ranks: OfRanks, share: Share, mine: Rows, index: Tensor | None
-) -> Share:
-    """Rows that were drawn uniformly, with what the scores of all of them say."""
+    selector: "Selector",
+    of_ranks: OfRanks,
+    share: Share,
+    mine: Rows,
+    own: int,
+    index: Tensor | None,
+) -> Drawn:
+    """Rows that were drawn uniformly, ``own`` of them here, with what the scores of all say."""
+    scored: list[Scores] = []
 
     def make() -> Scores:
         numbers = None if index is None else mine.numbers
         scores, left_out = selector._scores_of(mine.x, mine.y, numbers)
-        nobodys = mine.weight == 0
-        return Scores(scores, nobodys if left_out is None else left_out | nobodys)
+        scored.append(Scores(scores[:own], None if left_out is None else left_out[:own]))
+        return scored[-1]
 
-    return share._replace(tau=of_ranks.tau(selector._drawer(), make))
+    tau = of_ranks.tau(selector._drawer(), make)
+    return drawn_of(share._replace(tau=tau), scored[-1])

@@ -20,14 +20,15 @@ class Observation:
         importance: whether its rows were drawn by importance, or uniformly.
         K: rows of the large batch.
         score: the scores of the rows that were scored, [K]: those that passed a filter, or of a
-            uniform step those of a start rule that learns from tau, if any. From the rows of all
-            ranks those of this one. Before they are smoothed, of the dtype that
-            :func:`~impsamp_fast.score` gives; None where no rows were scored.
+            uniform step the drawn rows [n] for a start rule that learns from tau, if any. From the
+            rows of all ranks those that this one has scored. Before they are smoothed, of the dtype
+            that :func:`~impsamp_fast.score` gives; None where no rows were scored.
         loss: their losses, where the operator has computed them along.
         tau: [], see :func:`~impsamp_fast.select`.
         row: [n], which rows of the large batch were drawn; -1 for those of other ranks.
         weight: [n].
-        y: the targets of these rows; those of other ranks are not among them. None of a graph step.
+        y: the targets of these rows; from the rows of all ranks of those that this one trains on,
+            which with ``exchange=True`` come from any rank. None of a graph step.
         uniform_share: the share of uniform sampling in what the rows were drawn by: ``smoothing``
             where they were drawn by importance, otherwise 1.
         time: what the last step took whose time is known; None before.

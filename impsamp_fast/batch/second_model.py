@@ -29,8 +29,8 @@ class SecondModel:
         model: on the device of the rows.
         optimizer: of its parameters; None for a model that is not trained.
         group: a process group whose ranks have one model: it is trained with the mean of their
-            gradients, and begins as rank 0's. They train it in the same steps. None is a model of
-            this rank's own.
+            gradients, has the mean of their floating-point buffers, and begins as rank 0's. They
+            train it in the same steps. None is a model of this rank's own.
 
     Attributes:
         mark: is told of the stages; by default it tells nobody.
@@ -86,7 +86,7 @@ class SecondModel:
             self.optimizer.zero_grad()
             loss(self.model).backward()  # type: ignore[no-untyped-call]
         if self._ranks is not None:
-            self._share_gradients()
+            self._share_means()
         self.optimizer.step()
         states.put_back()
         self.mark("second_model")
@@ -95,12 +95,14 @@ class SecondModel:
         """The mean of what the ranks of the group have, floating point; without one the value."""
         return value if self._ranks is None else self._ranks.gather(value).mean(0)
 
-    def _share_gradients(self) -> None:
-        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
-        mean = self.mean_of_ranks(torch.cat([gradient.flatten() for gradient in gradients]))
-        parts = torch.split(mean, [gradient.numel() for gradient in gradients])
-        for gradient, part in zip(gradients, parts, strict=True):
-            gradient.copy_(part.view_as(gradient))
+    def _share_means(self) -> None:
+        """Those of the gradients, and of buffers such as the statistics of a batch norm."""
+        shared = [p.grad for p in self.model.parameters() if p.grad is not None]
+        shared += [buffer for buffer in self.model.buffers() if buffer.is_floating_point()]
+        mean = self.mean_of_ranks(torch.cat([tensor.flatten() for tensor in shared]))
+        parts = torch.split(mean, [tensor.numel() for tensor in shared])
+        for tensor, part in zip(shared, parts, strict=True):
+            tensor.copy_(part.view_as(tensor))
 
     def on(
         self, device: torch.device, make: Callable[[torch.device], "SecondModel"]

@@ -218,8 +218,9 @@ class TestMetrics:
             (torch.arange(K) + 40, {"classes"}),
             (torch.rand(K), set()),
             (torch.full((K,), -100), set()),
+            (torch.arange(K) + 10**15, set()),
         ],
-        ids=["soft", "many", "regression", "ignored"],
+        ids=["soft", "many", "regression", "ignored", "times"],
     )
     def test_tell_the_classes_of_any_target(self, model, data, y, expected):
         selector = Selector(model, N, start=After(5), score=lambda logits, y: logits[:, 0].exp())

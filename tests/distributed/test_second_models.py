@@ -119,3 +119,17 @@ def test_the_step_is_by_the_mean_gradient_from_the_weights_of_rank_0(run: Run) -
     expected = [*(first.weight - 0.5 * 2).flatten().tolist(), *(first.bias - 0.5).tolist()]
     for found in run(2, descend):
         assert found == pytest.approx(expected)
+
+
+def normalise(group: Any) -> list[float]:
+    """The statistics of a batch norm that has seen other rows on each rank."""
+    rank = dist.get_rank(group)
+    model = nn.Sequential(nn.BatchNorm1d(1, momentum=1.0))
+    second = SecondModel(model, torch.optim.SGD(model.parameters(), lr=0.5), group)
+    x = torch.tensor([[0.0], [2.0 + 4 * rank]])
+    second.train(lambda model: model(x).sum(), x)
+    return [float(model[0].running_mean), float(model[0].running_var)]
+
+
+def test_a_batch_norm_has_the_mean_statistics(run: Run) -> None:
+    assert run(2, normalise) == [[2.0, 10.0]] * 2

@@ -15,11 +15,13 @@ from impsamp_fast import (
     After,
     LossRatio,
     MiniBatch,
+    Observation,
     PickCounts,
     ScoringPass,
     Selector,
     StartRule,
     VarianceReduction,
+    score,
 )
 from tests.distributed.conftest import Run
 from tests.distributed.training import N, large_batch, plain_model, rows_on
@@ -161,6 +163,37 @@ def test_a_rank_without_a_row_takes_part(run: Run) -> None:
     for sizes, losses in every:
         for size, loss in zip(sizes, losses, strict=True):
             assert (loss > 0) == (size > 0)
+
+
+def watch(group: Any, options: dict[str, Any]) -> list[tuple[int, int, int]]:
+    """Rows that a rank has of those drawn, and how many targets and right scores are told."""
+    model, seen = plain_model(), list[Observation]()
+    selector = Selector(
+        model,
+        N // 4,
+        start=VarianceReduction(1e9),
+        group=group,
+        observe=seen.append,
+        seed=0,
+        **options,
+    )
+    told = []
+    for step in range(8):
+        batch = selector(*rows_on(dist.get_rank(group), step))
+        here = batch.weight > 0
+        with torch.no_grad():
+            expected = score(model(batch.x[here]), batch.y[here], "grad_norm")
+        found = seen[-1].score
+        assert found is not None
+        told.append((int(here.sum()), len(seen[-1].y), int(torch.isclose(found, expected).sum())))
+    return told
+
+
+@pytest.mark.parametrize("exchange", [False, True])
+def test_uniform_steps_tell_the_scores_of_the_rows_here(run: Run, exchange: bool) -> None:
+    steps = [step for told in run(3, watch, {"exchange": exchange}) for step in told]
+    assert {len(set(step)) for step in steps} == {1}
+    assert (0 in {rows for rows, *_ in steps}) == (not exchange)
 
 
 def begin_by_loss(group: Any) -> list[bool]:
