@@ -52,8 +52,9 @@ class ImportanceTrainer(Trainer):
     With a sampler, the Trainer counts steps as if all epochs had as many as the first: where an
     epoch has fewer, ``global_step`` and the scheduler of the learning rate go forward at its end to
     where the next one begins. So the schedule ends with the training, a checkpoint is of the epoch
-    that it says, and what falls due in between is done then. With gradient accumulation, micro-
-    batches at the end of such an epoch that are too few for a step are left out.
+    that it says, and what falls due in between is done then. A scheduler that goes by a metric
+    steps with evaluations alone. With gradient accumulation, micro-batches at the end of such an
+    epoch that are too few for a step are left out.
 
     Checkpoints have the states of both; training that resumes goes on as if it had never stopped.
 

@@ -1,5 +1,6 @@
 """Lightning's ``Trainer`` with importance sampling."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, final
 
@@ -38,23 +39,36 @@ class ImportanceSampling(Callback):
 
     Args:
         chooser: the strategy or the sampler.
+        name: what its state is called in checkpoints, by default its class. Two of the same class
+            need names.
 
     Raises:
         TypeError: if it is neither.
+        ValueError: in training, if another callback has this name.
         RuntimeError: in training, if the loader has another sampler, such as the one that Lightning
             puts around it, or if Lightning counts on another number of batches.
     """
 
-    def __init__(self, chooser: BatchStrategy | DatasetSampler) -> None:
+    def __init__(self, chooser: BatchStrategy | DatasetSampler, name: str | None = None) -> None:
         if not isinstance(chooser, BatchStrategy | DatasetSampler):
             raise TypeError(f"chooser is {chooser!r}, expected a strategy or a sampler")
         self.chooser = chooser
-        self._steps_per_epoch: int | None = None
+        self.name = type(chooser).__name__ if name is None else name
+        self._batches_per_epoch: int | None = None
 
     @property
     def state_key(self) -> str:
         """The key of the state in checkpoints."""
-        return f"impsamp_fast.{type(self.chooser).__name__}"
+        return f"impsamp_fast.{self.name}"
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Looks whether the key is its own, which Lightning does for ``state_dict`` alone."""
+        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+        if [callback.state_key for callback in callbacks].count(self.state_key) > 1:
+            raise ValueError(
+                f"two callbacks would save their state as {self.state_key!r}: give each its own "
+                "name, ImportanceSampling(chooser, name=...)"
+            )
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
@@ -65,7 +79,10 @@ class ImportanceSampling(Callback):
             state = self.chooser.state_dict(position=self.chooser.trained)
         else:
             state = self.chooser.state_dict()
-        checkpoint[self.state_key] = {"state": state, "steps_per_epoch": self._steps_per_epoch}
+        checkpoint[self.state_key] = {
+            "state": state,
+            "batches_per_epoch": self._batches_per_epoch,
+        }
 
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
@@ -73,7 +90,7 @@ class ImportanceSampling(Callback):
         """Continues from it."""
         saved: Mapping[str, Any] = checkpoint[self.state_key]
         self.chooser.load_state_dict(saved["state"])
-        self._steps_per_epoch = saved["steps_per_epoch"]
+        self._batches_per_epoch = saved["batches_per_epoch"]
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Looks whose samples the loader hands out, and how many."""
@@ -87,8 +104,8 @@ class ImportanceSampling(Callback):
                 f"Lightning counts on {planned}, after which it would validate: make the Trainer "
                 "with reload_dataloaders_every_n_epochs=1"
             )
-        if self._steps_per_epoch is None:
-            self._steps_per_epoch = _steps(trainer, int(planned))
+        if self._batches_per_epoch is None:
+            self._batches_per_epoch = int(planned)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Shares what the ranks have learned, and takes schedulers to where the next epoch is."""
@@ -99,19 +116,24 @@ class ImportanceSampling(Callback):
         # has left the last indices of this one where they were too few for a batch.
         self.chooser.set_epoch(trainer.current_epoch + 1)
         progress = trainer.fit_loop.epoch_loop.batch_progress
-        if not progress.is_last_batch or self._steps_per_epoch is None:
+        if not progress.is_last_batch or self._batches_per_epoch is None:
             return
-        missing = self._steps_per_epoch - _steps(trainer, progress.current.ready)
+        planned, made = self._batches_per_epoch, progress.current.ready
+        accumulated = trainer.accumulate_grad_batches
         for config in trainer.lr_scheduler_configs:
             scheduler: Any = config.scheduler
             if config.interval == "step" and not config.reduce_on_plateau:
-                for _ in range(missing // config.frequency):
+                due = _schedule_steps(planned, accumulated, config.frequency)
+                for _ in range(due - _schedule_steps(made, accumulated, config.frequency)):
                     scheduler.step()
 
 
-def _steps(trainer: Trainer, batches: int) -> int:
-    """The optimizer's steps in an epoch."""
-    return -(-batches // trainer.accumulate_grad_batches)
+def _schedule_steps(batches: int, accumulated: int, frequency: int) -> int:
+    """A scheduler's steps in an epoch of so many batches, by Lightning's rule."""
+    # After batches that end an accumulation and whose number is a multiple of the frequency; the
+    # last batch ends one early.
+    last = batches % accumulated != 0 and batches % frequency == 0
+    return batches // math.lcm(accumulated, frequency) + last
 
 
 def _loader_of(sampler: DatasetSampler, loaders: Any) -> DataLoader[Any]:

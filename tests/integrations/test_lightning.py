@@ -30,10 +30,11 @@ def schedule_of(optimizer: Any) -> Any:
 
 
 class Model(lightning.LightningModule):
-    def __init__(self, chooser: Any = None) -> None:
+    def __init__(self, chooser: Any = None, frequency: int = 1) -> None:
         super().__init__()
         self.model = classifier()
         self.chooser = chooser
+        self.frequency = frequency
         self.steps: list[Any] = []
         self.validated: list[int] = []
 
@@ -54,7 +55,11 @@ class Model(lightning.LightningModule):
 
     def configure_optimizers(self) -> Any:
         optimizer = torch.optim.Adam(self.parameters(), lr=0.01)
-        schedule = {"scheduler": schedule_of(optimizer), "interval": "step"}
+        schedule = {
+            "scheduler": schedule_of(optimizer),
+            "interval": "step",
+            "frequency": self.frequency,
+        }
         return {"optimizer": optimizer, "lr_scheduler": schedule}
 
 
@@ -97,10 +102,11 @@ def train(
     resume: str | None = None,
     workers: int = 0,
     argument: str = "sampler",
+    frequency: int = 1,
     **options: Any,
 ) -> Model:
     lightning.seed_everything(1, verbose=False)
-    model = Model(chooser)
+    model = Model(chooser, frequency)
     if isinstance(chooser, Selector):
         chooser.model = model.model
     trainer_for(folder, chooser, **options).fit(
@@ -112,8 +118,8 @@ def train(
     return model
 
 
-def sampler() -> InfoBatch:
-    return InfoBatch(SIZE, EPOCHS, full_after=0.75, seed=0)
+def sampler(full_after: float = 0.75) -> InfoBatch:
+    return InfoBatch(SIZE, EPOCHS, full_after=full_after, seed=0)
 
 
 def by_hand() -> list[Any]:
@@ -158,6 +164,16 @@ def test_a_sampler_validates_and_resumes(tmp_path: Path, workers: int, argument:
         assert resumed.validated == whole.validated[made // PER_EPOCH :]
 
 
+@pytest.mark.parametrize(("accumulated", "frequency"), [(1, 5), (2, 3), (2, 4)])
+def test_schedulers_make_the_steps_of_full_epochs(
+    tmp_path: Path, accumulated: int, frequency: int
+) -> None:
+    options: Any = {"accumulate_grad_batches": accumulated, "frequency": frequency}
+    full, shorter = (train(tmp_path, sampler(after), **options) for after in (0, 0.75))
+    assert len(shorter.steps) < len(full.steps) == EPOCHS * PER_EPOCH
+    assert shorter.lr_schedulers().last_epoch == full.lr_schedulers().last_epoch
+
+
 def test_a_strategy_resumes_exactly(tmp_path: Path) -> None:
     def chooser() -> Selector:
         return Selector(classifier(), SELECTED, start=LossRatio(0.9), counts=PickCounts(SIZE))
@@ -179,6 +195,30 @@ def test_a_loader_with_another_sampler_is_told(tmp_path: Path) -> None:
 def test_epochs_of_another_length_are_told(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match=r"counts on 12.*reload_dataloaders_every_n_epochs=1"):
         train(tmp_path, sampler(), reload_dataloaders_every_n_epochs=0)
+
+
+def test_states_of_one_class_have_names(tmp_path: Path) -> None:
+    def fit(first: Any, second: Any, resume: Path | None = None) -> None:
+        trainer = trainer_for(tmp_path, sampler(), epochs=1 if resume is None else 2)
+        trainer.callbacks[:1] = [first, second]
+        model = Model(first.chooser)
+        first.chooser.model = model.model
+        trainer.fit(model, loader_for(first.chooser, 0, "sampler"), ckpt_path=resume)
+
+    def selectors() -> list[Selector]:
+        return [Selector(classifier(), n, counts=PickCounts(SIZE)) for n in (SELECTED, 2)]
+
+    with pytest.raises(ValueError, match="give each its own name"):
+        fit(*map(ImportanceSampling, selectors()))
+    fit(*map(ImportanceSampling, selectors(), ["one", "other"]))
+    one, other = selectors()
+    fit(
+        ImportanceSampling(one, "one"),
+        ImportanceSampling(other, "other"),
+        tmp_path / "epoch=0.ckpt",
+    )
+    assert one.state_dict()["step"] == 2 * PER_EPOCH
+    assert other.state_dict()["step"] == 0
 
 
 def test_what_it_keeps_is_a_strategy_or_a_sampler() -> None:
