@@ -353,7 +353,8 @@ class Selector(ScoresRows, BatchStrategy):
 
     def pop(self) -> MiniBatch | None:
         """The next mini-batch of the last large batch; None if there is none."""
-        if self._pool and not self._pool.importance:  # a step like any other
+        waits = self._pool and not self._pool.importance
+        if waits and not is_compiling():  # a step like any other
             self._log.begin_uniform(self._pool.device, self._rule)
         return self._next()
 
