@@ -129,7 +129,7 @@ def test_a_model_takes_them_where_they_are_named():
         (["a", ["b"]], True),
         (np.float64(3), False),
         ("ab", False),
-        ([], False),
+        ([], True),
         (torch.zeros(2), False),
         ([torch.zeros(2)], False),
         ([["a"], torch.zeros(2)], False),

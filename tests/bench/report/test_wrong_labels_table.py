@@ -20,6 +20,7 @@ def test_the_table_agrees_with_numbers_worked_out_by_hand() -> None:
             "mini_batch": 16,
             "pool": 2000,
             "wrong_labels": 0.4,
+            "budget": {"steps": 100, "seconds": None},
         },
         "seeds": [0, 1],
         "strategies": {
@@ -38,6 +39,9 @@ def test_the_table_agrees_with_numbers_worked_out_by_hand() -> None:
         "mnist, 2,000 training samples, 40% of their labels wrong; accuracy on the test set, whose "
         "labels are right: mean of 2 seeds, 100 steps, K = 64, n = 16."
     )
+    results["settings"]["budget"] = {"steps": None, "seconds": 7.0}
+    timed = wrong_labels_table.markdown(results).splitlines()[0]
+    assert "mean of 2 seeds, 7 s of training each, K = 64" in timed
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[5:7]]
     assert rows == [
         ["uniform", "-", "0.001", "70.0% ± 14.1", "60.0% ± 0.0", "10.0"],

@@ -52,7 +52,8 @@ def test_mnist_is_taken_over_without_a_figure_and_shortened(
     taking_over.take_over(tmp_path / "compared")
     assert readme.PARTS["README.md"]["mnist-compiled"]() == paper_tables.markdown(results)
 
-    results["settings"] |= {"compiled": False, "pool": 100, "wrong_labels": 0.4}
+    budget = {"steps": 24, "seconds": None}
+    results["settings"] |= {"compiled": False, "pool": 100, "wrong_labels": 0.4, "budget": budget}
     for strategy in results["strategies"].values():
         strategy["learning_rate"] = 0.001
     write_json(tmp_path / "compared" / "results.json", results)
