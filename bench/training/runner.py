@@ -174,7 +174,9 @@ class Run:
     def advance(self) -> bool:
         """Trains until the next evaluation; whether there is more to do."""
         torch.set_rng_state(self.random_state)
-        if self.share < 1:  # a run that was interrupted at its end has no more to do
+        # One that was interrupted at its end has no more to do; one whose strategy has taken all of
+        # the time to prepare is evaluated once.
+        if self.share < 1 or not self.training.curve["step"]:
             self.training.advance(self.budget)
         if time.monotonic() - self.saved > CHECKPOINT_SECONDS:
             store(self.training, self.paths["pt"], self.key)

@@ -120,6 +120,16 @@ def test_epochs_of_a_time_budget_are_measured_once(
     assert epochs_to_plan(replace(parts, budget=Budget(seconds=12.0)), data) == 48
 
 
+def test_a_run_that_prepared_for_longer_than_it_may_train_is_evaluated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.training.run.prepare", lambda *_: ({}, 100.0))
+    parts = replace(comparison(tmp_path, QUICK_TASK, ["uniform"]), budget=Budget(seconds=0.01))
+    for run in run_all(parts, tiny_data(tmp_path))["runs"]:
+        assert len(run["curve"]["accuracy"]) == 1
+        assert run["curve"]["seconds"][0] >= 100
+
+
 def test_counts_add_up_over_seeds(tmp_path: Path) -> None:
     mnist = TASKS["mnist"]
     task = replace(
