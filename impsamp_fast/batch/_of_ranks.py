@@ -30,12 +30,12 @@ class Begun(NamedTuple):
 
     Attributes:
         sizes: [ranks] on the CPU, the rows of their large batches.
-        seed: rank 0's, [] on the CPU.
+        seed: rank 0's.
         scored: the scores of all ranks, where these were asked for.
     """
 
     sizes: Tensor
-    seed: Tensor
+    seed: int
     scored: ScoresOfAll | None = None
 
 
@@ -81,7 +81,7 @@ class OfRanks:
         # As many as ranks say that begin with their scores: who is in another step is found out.
         words = first_words(self.ranks)
         heard = self.ranks.agree(words, say)
-        return Begun(heard[:, 0], heard[0, 1])
+        return Begun(heard[:, 0], int(heard[0, 1]))
 
     def begin_scored(
         self,
@@ -105,7 +105,7 @@ class OfRanks:
             drawer.smoothing,
             rank_0s_seed(seed),
         )
-        return Begun(scored.sizes, scored.seed.cpu(), scored)
+        return Begun(scored.sizes, scored.seed, scored)
 
     def _layout(self, batch: Callable[[], Any]) -> Mapping[str, object]:
         return {"a row of x, y and index": layout_of_row(batch())} if self.exchange else {}

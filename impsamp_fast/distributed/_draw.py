@@ -93,7 +93,7 @@ def share_of_draw(
     scans, seeds, words = torch.split(heard, [SCAN, 1, ranks.room], dim=1)
     raise_for_scans("weights", scans, n, method)
     (weights,) = own
-    seed_of_all = seeds[0, 0].to(weights.device)
+    seed_of_all = int(seeds[0, 0])
     every = gathered(ranks, weights, None, scans[:, 2], words)
     if every is not None:
         return every.share(ranks.rank, draw_of_one(every.numbers, n, method, seed_of_all))

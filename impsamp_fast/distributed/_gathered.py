@@ -28,18 +28,14 @@ class Gathered(NamedTuple):
     left_out: Tensor | None
     sizes: Tensor
 
-    def places(self, rank: int, row: Tensor) -> tuple[Tensor, Tensor]:
-        """Of rows [n] those of a rank in its own count, -1 for all others; and whose each is."""
-        return places(self.sizes, rank, row)
-
     def share(self, rank: int, drawn: Draw) -> Draw:
         """Of a draw from all rows those of a rank; -1 and 0 in the places of all others."""
-        index, _ = self.places(rank, drawn.index)
+        index, _ = places(self.sizes, rank, drawn.index)
         return Draw(index, drawn.prob.masked_fill(index == ELSEWHERE, 0))
 
 
 def places(sizes: Tensor, rank: int, row: Tensor) -> tuple[Tensor, Tensor]:
-    """Of rows of all ranks, in their order, those of one, see ``Gathered``."""
+    """Of rows [n] those of a rank in its own count, -1 for all others; and whose each is."""
     owner = torch.bucketize(row, sizes.cumsum(0).to(row.device), right=True)
     first = int(sizes[:rank].sum())
     return torch.where(owner == rank, row - first, ELSEWHERE), owner

@@ -16,7 +16,7 @@ from impsamp_fast.distributed._draw import (
     given_seed,
     raise_for_scans,
 )
-from impsamp_fast.distributed._gathered import Gathered, gathered, words_of
+from impsamp_fast.distributed._gathered import Gathered, gathered, places, words_of
 from impsamp_fast.distributed._ranks import First, Ranks
 from impsamp_fast.ops import Selection, corrected, draw, smoothed
 from impsamp_fast.ops import score as score_of
@@ -223,7 +223,7 @@ def scores_of_all(
         *(ranks, scores, left_out, scans, candidates[:, 0]),
         every=gathered(ranks, scores, left_out, scans[:, 2], words),
         smoothing=smoothing,
-        seed=seeds[0, 0].to(scores.device),
+        seed=int(seeds[0, 0]),
     )
 
 
@@ -238,7 +238,7 @@ class ScoresOfAll:
         candidates: [ranks], how many rows are not left out.
         every: the scores of all ranks, where all have them.
         smoothing: a in [0, 1].
-        seed: [], on the device of the scores.
+        seed: rank 0's.
     """
 
     def __init__(
@@ -251,7 +251,7 @@ class ScoresOfAll:
         *,
         every: Gathered | None,
         smoothing: float,
-        seed: Tensor,
+        seed: int,
     ) -> None:
         self.ranks = ranks
         self.every = every
@@ -309,7 +309,7 @@ class ScoresOfAll:
             raise status_error(-1 - positive, n, method)
         drawn_by = weights.index_select(0, drawn.index)
         weight = corrected(drawn.prob, drawn_by, self.rows, kind_of(method), correction)
-        index, owner = every.places(self.ranks.rank, drawn.index)
+        index, owner = places(every.sizes, self.ranks.rank, drawn.index)
         return Share(index, weight, owner, tau)
 
     def tau(self) -> Tensor | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
@@ -18,16 +19,13 @@ from impsamp_fast import (
     Selector,
     WithIndex,
 )
-from tests.integrations.tiny import SIZE, Sentences, language_model
-
-transformers = pytest.importorskip("transformers")
-
-from impsamp_fast.integrations.huggingface import ImportanceTrainer, shifts_labels  # noqa: E402
-from impsamp_fast.integrations.sequences import (  # noqa: E402
+from impsamp_fast.integrations.huggingface import ImportanceTrainer, shifts_labels
+from impsamp_fast.integrations.sequences import (
     sequence_losses,
     sequence_scores,
     sequence_selector,
 )
+from tests.integrations.tiny import SIZE, Sentences, language_model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 every_kind = pytest.mark.parametrize("kind", ["sequence", "token", "causal"])

@@ -3,18 +3,17 @@
 from pathlib import Path
 from typing import Any
 
+import lightning.pytorch as lightning
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader
+from torchdata.stateful_dataloader import StatefulDataLoader
 
 from impsamp_fast import InfoBatch, LossRatio, PickCounts, Selector, WithIndex
+from impsamp_fast.integrations.lightning import ImportanceSampling
 from tests.integrations.tiny import SIZE, Points, classifier
-
-lightning = pytest.importorskip("lightning.pytorch")
-
-from impsamp_fast.integrations.lightning import ImportanceSampling  # noqa: E402
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),
@@ -68,8 +67,7 @@ def loader_for(chooser: Any, workers: int, argument: str) -> DataLoader[Any]:
     options: dict[str, Any] = {"num_workers": workers, "persistent_workers": workers > 0}
     if isinstance(chooser, Selector):
         # Of any other loader Lightning begins anew.
-        stateful = pytest.importorskip("torchdata.stateful_dataloader")
-        return stateful.StatefulDataLoader(data, batch_size=N, shuffle=True, **options)
+        return StatefulDataLoader(data, batch_size=N, shuffle=True, **options)
     if argument == "sampler":
         return DataLoader(data, batch_size=N, sampler=chooser, drop_last=True, **options)
     return DataLoader(data, batch_sampler=chooser.batches(N), **options)

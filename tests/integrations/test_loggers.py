@@ -76,7 +76,6 @@ def test_a_strategy_without_observe_is_logged(model, data, written):
 
 
 def test_tensorboard_has_curves_and_histograms(model, data, tmp_path):
-    pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     from torch.utils.tensorboard import SummaryWriter
 
@@ -100,7 +99,6 @@ def test_tensorboard_has_curves_and_histograms(model, data, tmp_path):
 
 
 def test_there_is_no_histogram_of_no_scores(model, data, tmp_path):
-    pytest.importorskip("tensorboard")
     from torch.utils.tensorboard import SummaryWriter
 
     from impsamp_fast.integrations.tensorboard import TensorBoardLogger
@@ -114,7 +112,7 @@ def test_there_is_no_histogram_of_no_scores(model, data, tmp_path):
 
 
 def test_wandb_has_them_with_the_runs_own(model, data, tmp_path):
-    wandb = pytest.importorskip("wandb")
+    import wandb
 
     from impsamp_fast.integrations.wandb import WandbLogger
 

@@ -12,9 +12,6 @@ from torch.utils.data import DataLoader, IterableDataset
 import impsamp_fast as isf
 from tests.integrations.tiny import SIZE, Points, Sentences, classifier, language_model
 
-for package in ("accelerate", "lightning", "torchdata", "transformers"):
-    pytest.importorskip(package)
-
 PAGE = (Path(__file__).parents[2] / "docs" / "trainers.md").read_text()
 MOST = 8
 

@@ -13,8 +13,6 @@ import torch.distributed as dist
 from tests.integrations import ranks
 from tests.integrations.ranks import EPOCHS, SAVED, Epochs, N
 
-for package in ("accelerate", "lightning", "transformers"):
-    pytest.importorskip(package)
 pytestmark = pytest.mark.skipif(not dist.is_available(), reason="torch has no torch.distributed")
 
 TRAINERS = ["accelerate-False", "accelerate-True", "huggingface", "lightning"]

@@ -41,7 +41,6 @@ def test_an_observer_is_told_of_the_scores(names):
 
 
 def test_a_logger_writes(names, tmp_path, monkeypatch):
-    pytest.importorskip("tensorboard")
     monkeypatch.chdir(tmp_path)
     exec(EXAMPLES[2], names)
     assert list((tmp_path / "runs" / "first").iterdir())
