@@ -40,3 +40,10 @@ def one_order() -> Iterator[MetalDevice]:
     """The device with one order, for what does not depend on it."""
     with closing(FakeMPS(order=5)) as mps:
         yield MetalDevice(mps)
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[FakeMPS]:
+    """A fake ``torch.mps`` whose kernels the stand-in runs."""
+    with closing(FakeMPS(order=5)) as mps:
+        yield mps

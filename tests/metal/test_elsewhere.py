@@ -5,7 +5,6 @@ there.
 """
 
 from collections.abc import Iterator
-from contextlib import closing
 
 import pytest
 import torch
@@ -15,12 +14,6 @@ from tests import elsewhere
 from tests.cuda.test_operators import TestValidate, batch, every_operator  # noqa: F401
 from tests.elsewhere import DEVICE, Elsewhere, accelerator
 from tests.metal.fake_mps import FakeMPS, on_mps
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[FakeMPS]:
-    with closing(FakeMPS(order=5)) as mps:
-        yield mps
 
 
 @pytest.fixture(autouse=True)

@@ -16,12 +16,6 @@ from tests.shim.building import ROOT
 LIBRARIES = sorted(path.stem for path in (ROOT / "csrc" / "metal").glob("*.metal"))
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[FakeMPS]:
-    with closing(FakeMPS(order=5)) as mps:
-        yield mps
-
-
 @pytest.fixture
 def mps(running: FakeMPS) -> Iterator[FakeMPS]:
     """The operators run on Metal's kernels."""

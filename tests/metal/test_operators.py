@@ -4,7 +4,6 @@ Tensors are the CPU's, which the operators take for those of an Apple GPU.
 """
 
 from collections.abc import Iterator
-from contextlib import closing
 
 import pytest
 import torch
@@ -28,12 +27,6 @@ def device() -> torch.device:
 @pytest.fixture
 def gpu() -> torch.device:
     return CPU
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[FakeMPS]:
-    with closing(FakeMPS(order=5)) as mps:
-        yield mps
 
 
 @pytest.fixture(autouse=True)

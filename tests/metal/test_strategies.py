@@ -5,19 +5,12 @@ there. One of the steps has a NaN.
 """
 
 from collections.abc import Iterator
-from contextlib import closing
 
 import pytest
 
 from tests import elsewhere
 from tests.batch.test_faults import test_an_accelerator_is_not_waited_for  # noqa: F401
 from tests.metal.fake_mps import FakeMPS, on_mps
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[FakeMPS]:
-    with closing(FakeMPS(order=5)) as mps:
-        yield mps
 
 
 @pytest.fixture(autouse=True)
