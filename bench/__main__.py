@@ -15,8 +15,17 @@ from bench.tasks import TASKS
 from bench.tasks.task import Budget
 from bench.training.comparison import Comparison
 from bench.training.making import parse_start
+from bench.training.recipe import COMPILED, DECAYED
 from bench.training.runner import run_all
-from bench.training.strategies import ALL, STRATEGIES, beyond_the_paper, find, known
+from bench.training.strategies import (
+    ALL,
+    BASELINES,
+    STRATEGIES,
+    beyond_the_paper,
+    find,
+    is_known,
+    known,
+)
 from bench.training.taking_over import take_over
 from impsamp_fast import keep_freed_memory
 
@@ -31,8 +40,8 @@ def parser() -> argparse.ArgumentParser:
         "--strategies",
         nargs="+",
         metavar="NAME",
-        help=f'"{ALL}" of the library, or any of {", ".join(known())}; the first '
-        f"{len(STRATEGIES)} if none is named",
+        help=f'"{ALL}" of the library, "{BASELINES}", or any of {", ".join(known())}, with '
+        f'"{COMPILED}", "{DECAYED}" or both behind; the first {len(STRATEGIES)} if none is named',
     )
     compare.add_argument("--seeds", type=positive_int, default=5, help="runs per strategy (5)")
     length = compare.add_mutually_exclusive_group()
@@ -148,7 +157,7 @@ def share(text: str) -> float:
 
 def named_rate(text: str) -> tuple[str, float]:
     name, _, rate = text.partition("=")
-    if name not in known():
+    if not is_known(name):
         raise argparse.ArgumentTypeError(f'no strategy "{name}"')
     return name, positive_float(rate)
 

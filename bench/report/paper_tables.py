@@ -92,9 +92,15 @@ def made_with(results: dict[str, Any]) -> list[str]:
     compiled = settings.get("compiled")
     if compiled:
         sentences.append("The model that is trained is compiled for all.")
+    recipes = [s.get("recipe", {}) for s in strategies.values()]
+    trained_compiled = any(recipe.get("compiled") for recipe in recipes)
+    if trained_compiled:
+        sentences.append('"compiled": the training forward pass, with a fused Adam.')
     passes = [s.get("made", {}).get("scoring") or {} for s in strategies.values()]
-    if compiled or any(scoring.get("compile") for scoring in passes):
+    if compiled or trained_compiled or any(scoring.get("compile") for scoring in passes):
         sentences.append("Compiling is done before the clock runs.")
+    if any(recipe.get("decayed") for recipe in recipes):
+        sentences.append("Decayed rates fall to 0 at the end of the budget, by half a cosine.")
     if settings.get("keeps_memory"):
         sentences.append("The process keeps freed memory (`keep_freed_memory`), for all.")
     return [" ".join(sentences)] if sentences else []

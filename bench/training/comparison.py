@@ -69,6 +69,7 @@ class Comparison:
             **self.settings(),
             "strategy": self.description(strategy)["made"],
             "learning_rate": self.rate_of(strategy),
+            "recipe": asdict(strategy.recipe),
             "seed": seed,
             "machine": machine.describe(),
             "extension": machine.extension_hash(),
@@ -90,11 +91,12 @@ class Comparison:
             further = prepared_for_nothing(strategy)
             one = make_for_batches(strategy, nothing, task.mini, rule, None, 0, scoring, **further)
             made = parameters_of(one)
-            rule = "its own" if strategy.name in OWN_RULE else rule
+            rule = "its own" if strategy.base in OWN_RULE else rule
             correction = "none" if rule is None else getattr(one, "correction", "none")
         return {
             "label": strategy.label,
             "learning_rate": self.rate_of(strategy),
+            "recipe": asdict(strategy.recipe),
             "colour": strategy.colour,
             "line": strategy.line,
             "level": strategy.level,

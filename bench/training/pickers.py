@@ -206,7 +206,7 @@ def make_picker(
     `start` gives way to a rule of the strategy's own; `epochs` is for those that plan by epochs;
     `prepared` was made for it before the run.
     """
-    if strategy.name == "uniform":
+    if strategy.base == "uniform":
         return UniformPicker(model, task.mini)
     if strategy.row_loop:
         return RowLoopPicker(model, task.large, task.mini, seed)

@@ -46,10 +46,12 @@ class Training:
         torch.manual_seed(seed)
         self.task, self.data, self.strategy = task, data, strategy
         self.model = task.network()
-        rate = learning_rate or task.learning_rate
-        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=rate)
-        trained = torch.compile(self.model) if task.compiled else self.model
+        self.rate = learning_rate or task.learning_rate
+        self.optimizer = strategy.recipe.optimizer(self.model.parameters(), self.rate)
+        self.compiled = task.compiled or strategy.recipe.compiled
+        trained = torch.compile(self.model) if self.compiled else self.model
         assert isinstance(trained, nn.Module)
+        self.trained = trained
         # What a strategy needs before it can begin is a part of what it takes.
         self.prepared, self.seconds = prepare(strategy, task, data, seed)
         self.steps = 0
@@ -77,7 +79,7 @@ class Training:
             self.train_steps(budget.steps)
         else:
             assert budget.seconds is not None
-            self.train_seconds(budget.seconds / EVALUATIONS)
+            self.train_seconds(budget.seconds)
         if isinstance(self.picker, BatchPicker):
             self.picker.pause()
         self.evaluate()
@@ -90,26 +92,31 @@ class Training:
         steps = min(steps, limit - self.steps)
         begin = time.perf_counter()
         for _ in range(steps):
-            self.step()
+            self.step(self.steps / limit)
+            self.steps += 1
         self.seconds += time.perf_counter() - begin
-        self.steps += steps
 
-    def train_seconds(self, interval: float) -> None:
-        """Train past the next multiple of the interval.
+    def train_seconds(self, limit: float) -> None:
+        """Train past the next of the moments at which runs are evaluated.
 
         All strategies are evaluated at the same moments: means over evaluations are then over the
         same time, however many steps were made in it.
         """
+        interval = limit / EVALUATIONS
         end = interval * (self.seconds // interval + 1)
         if end <= self.seconds:  # the quotient of a multiple may be rounded down
             end += interval
         before, begin = self.seconds, time.perf_counter()
         while self.seconds < end:
-            self.step()
+            self.step(self.seconds / limit)
             self.steps += 1
             self.seconds = before + time.perf_counter() - begin
 
-    def step(self) -> None:
+    def step(self, share: float = 0.0) -> None:
+        """`share` of the budget is spent."""
+        if self.strategy.recipe.decayed:
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.strategy.recipe.rate(self.rate, share)
         self.update(self.picker.loss(self.stream))
 
     def update(self, loss: Tensor) -> None:

@@ -160,7 +160,7 @@ class Run:
             comparison.rate_of(strategy),
             shuffled,
         )
-        if strategy.fast or comparison.task.compiled:
+        if strategy.fast or self.training.compiled:
             self.training.warm_up()
         restore(self.training, self.paths["pt"], self.key)
         self.saved = time.monotonic()

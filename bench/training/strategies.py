@@ -1,18 +1,19 @@
-"""Which strategies a comparison sets beside each other: those of the registry, and two of its own.
+"""Which strategies a comparison sets beside each other: those of the registry, and some of its own.
 
 What a strategy does is said by its factory in `impsamp_fast.strategies`. Here is only what a
 comparison adds: how a strategy looks in figures, and from when it may choose.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from itertools import cycle, product
 
 from bench.report.results import ROW_LOOP
 from bench.tasks.task import Task
+from bench.training.recipe import Recipe, split_name
 from impsamp_fast import strategies
 
-ALL = "all"
+ALL, BASELINES = "all", "baselines"  # names of groups
 UNSCORED = ("uniform", "random-subset")  # their factories take no start rule: they never score
 OWN_RULE = ("constant-time", "constant-variance")  # nor do these, which have one
 NUMBERED = ("es", "rho-loss")  # go by the samples' numbers
@@ -32,22 +33,33 @@ class Strategy:
     fast: bool = False  # scores by the task's fast_scoring
     batches_per_pool: int = 1
     whole_uniform: bool = False
+    recipe: Recipe = field(default_factory=Recipe)
 
     @property
     def level(self) -> str:
         return "batch" if self.row_loop else self.registered.level
 
     @property
+    def base(self) -> str:
+        """The name without its recipe's."""
+        return self.name.removesuffix(self.recipe.suffix)
+
+    @property
     def takes_numbers(self) -> bool:
-        return (self.factory or self.name) in NUMBERED
+        return (self.factory or self.base) in NUMBERED
 
     @property
     def registered(self) -> strategies.Strategy:
-        return strategies.get(self.factory or self.name)
+        return strategies.get(self.factory or self.base)
+
+    def trained_by(self, recipe: Recipe, colour: str, line: str) -> "Strategy":
+        """The same choice of rows under another name, with other looks."""
+        name, label = self.name + recipe.suffix, self.label + recipe.label
+        return replace(self, name=name, label=label, recipe=recipe, colour=colour, line=line)
 
     def start_rule(self, start: str, task: Task, size: int) -> str | None:
         """When it begins to choose, where `start` is the comparison's rule."""
-        if self.level == "dataset" or self.name in UNSCORED + OWN_RULE:
+        if self.level == "dataset" or self.base in UNSCORED + OWN_RULE:
             return None
         rule = self.start or start
         return f"after:{size // task.mini}" if rule == "epoch" else rule
@@ -148,37 +160,70 @@ COLOURS = (
     "#44AA99",
     "#999933",
     "#AA4499",
+    "#117733",
+    "#CC6677",
+    "#DDCC77",
+    "#88CCEE",
 )
 LINES = (":", "-.", "--", "-")
 
 
+# What a choice of rows has to beat: uniform sampling trained as well as it can be without one, and
+# rows chosen at random from as many. Those of the data-set level have "random-pruning" besides.
+UNIFORM = STRATEGIES["uniform"]
+STRONG = {
+    strategy.name: strategy
+    for strategy in (
+        UNIFORM.trained_by(Recipe(decayed=True), "#000000", "--"),
+        UNIFORM.trained_by(Recipe(compiled=True), "#000000", "-."),
+        UNIFORM.trained_by(Recipe(compiled=True, decayed=True), "#000000", ":"),
+        Strategy("random-subset", "random subset", "#999999", line=":"),
+    )
+}
+OURS = STRATEGIES | FAST | STRONG
+GROUPS = {ALL: strategies.names, BASELINES: lambda: [UNIFORM.name, *STRONG]}
+
+
 def known() -> dict[str, Strategy]:
     """All strategies by name: those of the paper first, then the others of the registry."""
-    ours = STRATEGIES | FAST
-    taken = {(strategy.line, strategy.colour) for strategy in ours.values()}
-    looks = cycle(look for look in product(LINES, COLOURS) if look not in taken)
-    others = [name for name in strategies.names() if name not in ours]
-    return ours | {
+    others = [name for name in strategies.names() if name not in OURS]
+    return OURS | {
         name: Strategy(name, name, colour, line, start=OWN_START.get(name))
-        for name, (line, colour) in zip(others, looks, strict=False)
+        for name, (colour, line) in zip(others, free_looks(OURS.values()), strict=False)
     }
+
+
+def free_looks(taken: Iterable[Strategy]) -> Iterator[tuple[str, str]]:
+    """Colours and lines that none of these has, over and over."""
+    looks = [(strategy.colour, strategy.line) for strategy in taken]
+    return cycle((c, line) for line, c in product(LINES, COLOURS) if (c, line) not in looks)
+
+
+def is_known(name: str) -> bool:
+    """Whether it is a strategy's, with or without a recipe."""
+    return name in (strategy_of := known()) or split_name(name)[0] in strategy_of
 
 
 def find(names: list[str]) -> list[Strategy]:
     """The strategies of those names, or SystemExit naming the unknown one and the known.
 
-    "all" stands for all of the registry.
+    "all" stands for all of the registry, "baselines" for those that the others have to beat. Any
+    name may end in "-compiled", "-decayed" or both, its recipe.
     """
     strategy_of = known()
+    looks = free_looks(strategy_of.values())
     found: dict[str, Strategy] = {}
     for name in names:
-        for each in strategies.names() if name == ALL else [name]:
-            if each not in strategy_of:
+        for each in GROUPS[name]() if name in GROUPS else [name]:
+            if not is_known(each):
                 raise SystemExit(f'no strategy "{each}"; there are {", ".join(strategy_of)}')
-            found[each] = strategy_of[each]
+            base, recipe = split_name(each)
+            found[each] = strategy_of.get(each) or strategy_of[base].trained_by(
+                recipe, *next(looks)
+            )
     return list(found.values())
 
 
 def beyond_the_paper(names: Iterable[str]) -> bool:
-    """Whether others than the paper's strategies, fast or not, are among them."""
-    return any(name not in STRATEGIES | FAST for name in names)
+    """Whether others than the paper's strategies, fast or not, and baselines are among them."""
+    return any(split_name(name)[0] not in OURS for name in names)

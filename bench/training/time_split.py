@@ -88,7 +88,7 @@ def scores(training: Training) -> bool:
 def at_work(training: Training) -> BatchPicker:
     """The strategy of the run with its model, choosing from the first step on."""
     rule = "always" if scores(training) else None
-    task, model = training.task, training.model
+    task, model = training.task, training.trained
     strategy = make_for_batches(
         training.strategy,
         model,
@@ -139,7 +139,7 @@ def row_loop_step(training: Training) -> Step:
 
 
 def selector_step(training: Training, selector: Selector) -> Step:
-    model, stream, large = training.model, training.stream, training.task.large
+    model, stream, large = training.trained, training.stream, training.task.large
     whole_step = strategy_step(training)
     assert isinstance(selector.score, str)
     assert isinstance(selector.method, str)
@@ -242,7 +242,7 @@ class CallClock:
 
 def sampler_step(training: Training, picker: SamplerPicker) -> Step:
     """A strategy of the data set: each step bears its share of drawing an epoch."""
-    model, sampler, n = training.model, picker.sampler, training.task.mini
+    model, sampler, n = training.trained, picker.sampler, training.task.mini
     picker.batches = None  # its pass ends here
     begin = time.perf_counter()
     # Two epochs, since every second one may be of all samples.

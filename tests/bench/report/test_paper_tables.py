@@ -61,6 +61,16 @@ def test_times_to_further_targets_have_a_table() -> None:
     assert cells[3][0] == "bad"
 
 
+def test_recipes_are_explained() -> None:
+    results = made_up.paper_results() | {"target": 0.62}
+    results["settings"]["learning_rate"] = 0.01
+    told = "Decayed rates fall to 0 at the end of the budget, by half a cosine."
+    assert told not in paper_tables.markdown(results)
+    results["strategies"]["kf18"]["recipe"] = {"compiled": True, "decayed": True}
+    (line,) = (line for line in paper_tables.markdown(results).splitlines() if told in line)
+    assert line.startswith('"compiled": the training forward pass, with a fused Adam. Compiling')
+
+
 def test_data_that_are_not_the_original_are_named() -> None:
     results = made_up.paper_results() | {"target": 0.62}
     results["settings"]["source"] = "JPEG"

@@ -1,6 +1,7 @@
 """One training run: the loss that it trains on, and when it is evaluated."""
 
 import itertools
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -68,7 +69,27 @@ def test_a_time_budget_is_evaluated_at_common_moments(monkeypatch: pytest.Monkey
         assert i * interval - 1e-6 <= moment < i * interval + 0.03 + 1e-6
 
 
-@pytest.mark.parametrize("name", ["uniform", "gradient-norm-cdf-fast", "break-even"])
+@pytest.mark.parametrize("budget", [Budget(steps=24), Budget(seconds=2.4)], ids=["steps", "time"])
+def test_a_decayed_rate_is_half_a_cosine_of_the_budget(
+    monkeypatch: pytest.MonkeyPatch, budget: Budget
+) -> None:
+    clock = itertools.count(0.0, 0.1)  # read once more per step
+    monkeypatch.setattr("bench.training.run.time.perf_counter", lambda: next(clock))
+    strategy = known()["uniform-decayed"]
+    training = Training(QUICK_TASK, tiny_data(Path()), strategy, 0, "always", learning_rate=0.25)
+    rates = []
+    training.optimizer.register_step_pre_hook(lambda o, *_: rates.append(o.param_groups[0]["lr"]))
+    while budget.share(training.steps, training.seconds) < 1:
+        training.advance(budget)
+    assert len(rates) >= 24
+    assert rates[:24] == pytest.approx([0.25 * math.cos(math.pi * i / 48) ** 2 for i in range(24)])
+    training.step(1.5)  # a strategy may have taken all of the time to prepare
+    assert rates[-1] == 0
+
+
+@pytest.mark.parametrize(
+    "name", ["uniform", "gradient-norm-cdf-fast", "break-even", "uniform-compiled-decayed"]
+)
 def test_what_is_compiled_is_so_before_the_run(name: str) -> None:
     """The steps that warm it up are taken back: a run goes on as if there had been none."""
     (strategy,) = find([name])
@@ -88,6 +109,25 @@ def test_what_is_compiled_is_so_before_the_run(name: str) -> None:
     assert str(warmed.model.state_dict()) == str(plain.model.state_dict())
     assert str(warmed.optimizer.state_dict()) == str(plain.optimizer.state_dict())
     assert str(warmed.picker.state_dict()) == str(plain.picker.state_dict())
+
+
+def test_a_compiled_strategy_trains_as_the_plain_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[object] = []
+
+    def compile(model: torch.nn.Module) -> torch.nn.Module:
+        compiled.append(model)
+        return model
+
+    monkeypatch.setattr(torch, "compile", compile)
+    ends = []
+    for strategy in find(["kf18", "kf18-compiled"]):
+        training = Training(QUICK_TASK, tiny_data(Path()), strategy, seed=0, start="always")
+        training.train_steps(8)
+        ends.append(torch.cat([p.flatten() for p in training.model.parameters()]))
+        assert training.compiled == bool(compiled)
+        assert training.optimizer.param_groups[0]["fused"] == (True if compiled else None)
+    assert compiled == [training.model]
+    torch.testing.assert_close(*ends)
 
 
 def test_a_strategy_may_have_a_learning_rate_of_its_own() -> None:

@@ -71,6 +71,12 @@ def test_finished_runs_are_reused_only_with_the_same_settings(
     assert len(trained) == 1 + 4 + 4
 
 
+def test_another_recipe_makes_another_run(tmp_path: Path) -> None:
+    parts = comparison(tmp_path, names=["baselines"])
+    keys = [parts.key(strategy, 0) for strategy in parts.strategies]
+    assert all(keys.count(key) == 1 for key in keys)
+
+
 def test_other_settings_of_a_strategy_make_another_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -87,7 +93,7 @@ def test_other_settings_of_a_strategy_make_another_run(
 def test_an_interrupted_run_continues_as_if_it_had_not_been(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: Task
 ) -> None:
-    names = ["uniform", "highest-loss", "gradient-norm-cdf", "kf18"]
+    names = ["uniform", "highest-loss", "gradient-norm-cdf", "kf18-decayed"]
     assert_continues_as_if_not_interrupted(tmp_path, monkeypatch, task, names)
 
 

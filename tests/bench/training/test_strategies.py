@@ -11,7 +11,7 @@ from bench.training import time_split
 from bench.training.making import make_for_dataset, parse_start
 from bench.training.run import Training
 from bench.training.runner import run_all
-from bench.training.strategies import FAST, STRATEGIES, find, known
+from bench.training.strategies import FAST, STRATEGIES, STRONG, beyond_the_paper, find, known
 from bench.training.stream import Stream
 from impsamp_fast import ScoringPass, strategies
 from tests.bench.tiny_bench import QUICK_TASK, comparison, tiny_data
@@ -26,7 +26,7 @@ def test_all_are_those_of_the_registry() -> None:
         *(name for name in ALL if name != "kf18"),
         "gradient-norm-cdf-loop",
     ]
-    ours = {"gradient-norm-cdf-unbiased", "gradient-norm-cdf-loop", *FAST}
+    ours = {"gradient-norm-cdf-unbiased", "gradient-norm-cdf-loop", *FAST, *STRONG}
     assert set(known()) == {*ALL, *ours}
     with pytest.raises(SystemExit, match=r'no strategy "top-l"; there are uniform, .*pruning'):
         find(["top-l"])
@@ -35,6 +35,27 @@ def test_all_are_those_of_the_registry() -> None:
 def test_all_can_be_told_apart_in_figures() -> None:
     looks = [(strategy.colour, strategy.line) for strategy in known().values()]
     assert len(set(looks)) == len(looks)
+
+
+def test_any_strategy_may_be_trained_by_a_recipe() -> None:
+    names = ["baselines", "kf18-decayed", "break-even-compiled-decayed", "bandit-compiled"]
+    found = find(names)
+    assert [(s.name, s.label) for s in found[:5]] == [
+        ("uniform", "uniform"),
+        ("uniform-decayed", "uniform, decayed rate"),
+        ("uniform-compiled", "uniform, compiled"),
+        ("uniform-compiled-decayed", "uniform, compiled, decayed rate"),
+        ("random-subset", "random subset"),
+    ]
+    recipes = [(s.base, s.recipe.compiled, s.recipe.decayed) for s in found[5:]]
+    assert recipes == [("kf18", False, True), ("break-even", True, True), ("bandit", True, False)]
+    assert found[5].start == "variance:1.5"  # all else stays
+    looks = {(s.colour, s.line) for s in [*known().values(), *found]}
+    assert len(looks) == len(known()) + 3
+    assert not beyond_the_paper([s.name for s in found[:-1]])
+    assert beyond_the_paper([found[-1].name])
+    with pytest.raises(SystemExit, match='no strategy "kf18-decayed-compiled"'):
+        find(["kf18-decayed-compiled"])
 
 
 def test_strategies_say_how_they_weigh_and_when_they_start(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from torch.utils.hooks import RemovableHandle
 from bench.report.results import ROW_LOOP
 from bench.training import time_split
 from bench.training.run import Training
-from bench.training.strategies import known
+from bench.training.strategies import find, known
 from bench.training.stream import Stream
 from impsamp_fast import MentorNet, SecondModel, strategies
 from impsamp_fast.batch.autoassist import Assistant
@@ -117,6 +117,27 @@ def test_a_strategys_own_model_has_its_time(
     assert parts["second_model"] == parts["step"] >= 2e6
     assert parts["selection"] == parts["train"] == 0
     assert SecondModel.train.__qualname__ == "SecondModel.train"  # as it was
+
+
+@pytest.mark.parametrize("name", ["uniform-compiled", "kf18-compiled", "bandit-compiled"])
+def test_what_is_trained_compiled_is_timed_so(
+    monkeypatch: pytest.MonkeyPatch, now: list[float], name: str
+) -> None:
+    """By a clock that only the compiled model moves, by 1 s a call."""
+
+    class Compiled(nn.Module):
+        def __init__(self, model: nn.Module) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            now[0] += 1
+            return self.model(x)
+
+    monkeypatch.setattr(torch, "compile", Compiled)
+    (strategy,) = find([name])
+    training = Training(QUICK_TASK, tiny_data(Path()).first(100), strategy, 0, "always", epochs=9)
+    assert time_split.measure(training)["train"] == 1e6
 
 
 def test_turning_numbers_into_a_tensor_is_no_drawing(
