@@ -90,7 +90,10 @@ def parser() -> argparse.ArgumentParser:
         help="replace this share of the training labels by other classes; the test set stays clean",
     )
     compare.add_argument(
-        "--data-root", type=Path, default=Path("data"), help="has MNIST/raw or CIFAR10/train (data)"
+        "--data-root",
+        type=Path,
+        default=Path("data"),
+        help="has MNIST/raw, CIFAR10/train ... (data)",
     )
     compare.add_argument(
         "--out",

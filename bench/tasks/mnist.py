@@ -1,11 +1,14 @@
-"""MNIST with a small convolutional network."""
+"""MNIST and Fashion-MNIST with a small convolutional network."""
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from bench.tasks import mnist_files
+from bench.tasks.mnist_files import FASHION_MNIST, MNIST, Files
 from bench.tasks.task import Budget, Data, Task
 from impsamp_fast import ScoringPass
 
@@ -26,13 +29,13 @@ def network() -> nn.Module:
     )
 
 
-def load(root: Path) -> Data:
-    return Data(*mnist_files.load(root, "train"), *mnist_files.load(root, "t10k"))
+def load(files: Files, root: Path) -> Data:
+    return Data(*mnist_files.load(root, "train", files), *mnist_files.load(root, "t10k", files))
 
 
 TASK = Task(
     name="mnist",
-    load=load,
+    load=partial(load, MNIST),
     network=network,
     learning_rate=0.01,
     start="ratio:0.42",
@@ -42,4 +45,24 @@ TASK = Task(
     to_pixels=mnist_files.to_pixels,
     count_picks=True,
     fast_scoring=ScoringPass(compile=True, memory_format=torch.channels_last),
+)
+
+# Not of the paper.
+FASHION = replace(
+    TASK,
+    name="fashion-mnist",
+    load=partial(load, FASHION_MNIST),
+    to_pixels=partial(mnist_files.to_pixels, files=FASHION_MNIST),
+    class_names=(
+        "T-shirt",
+        "trouser",
+        "pullover",
+        "dress",
+        "coat",
+        "sandal",
+        "shirt",
+        "sneaker",
+        "bag",
+        "ankle boot",
+    ),
 )

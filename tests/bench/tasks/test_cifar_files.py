@@ -1,4 +1,4 @@
-"""CIFAR-10 as a folder of pictures: read, refused, missing."""
+"""CIFAR-10 and CIFAR-100 as folders of pictures: read, refused, missing."""
 
 import sys
 from pathlib import Path
@@ -8,20 +8,24 @@ import pytest
 from PIL import Image
 
 from bench.__main__ import main
-from bench.tasks import cifar10, cifar10_files
-from bench.tasks.cifar10_files import CLASSES
+from bench.tasks import cifar10, cifar_files
+from bench.tasks.cifar_files import CIFAR10, CIFAR100, Cifar
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
+    make(CIFAR10, tmp_path)
+    return tmp_path
+
+
+def make(cifar: Cifar, root: Path) -> None:
     """Two training and one test picture of each class, of one colour each."""
     for split, count in (("train", 2), ("test", 1)):
-        for label, name in enumerate(CLASSES):
-            folder = tmp_path / "CIFAR10" / split / name
+        for label, name in enumerate(cifar.classes):
+            folder = root / cifar.name / split / name
             folder.mkdir(parents=True)
             for i in range(count):
-                save(folder / f"{i:04}.jpg", (20 * label, 100 + i, 7))
-    return tmp_path
+                save(folder / f"{i:04}.jpg", (20 * label % 256, 100 + i, 7))
 
 
 def save(path: Path, colour: tuple[int, int, int], side: int = 32) -> None:
@@ -35,13 +39,20 @@ def test_pictures_are_read_class_by_class(root: Path) -> None:
     assert data.y.tolist() == [label for label in range(10) for _ in range(2)]
     assert data.test_y.tolist() == list(range(10))
     assert (data.source, data.classes) == ("JPEG", 10)
-    pixels = cifar10_files.to_pixels(data.x)
+    pixels = cifar10.TASK.to_pixels(data.x)
     for i, (label, second) in enumerate((label, j) for label in range(10) for j in range(2)):
         colour = np.array([20 * label, 100 + second, 7])
         assert np.abs(pixels[i].astype(int) - colour).max() <= 3, i  # what JPEG leaves of it
     expected = (pixels[3, 5, 7, 0] / 255 - 0.4914) / 0.2470
     assert data.x[3, 0, 5, 7].item() == pytest.approx(expected, rel=1e-4)
     assert cifar10.TASK.network()(data.x).shape == (20, 10)
+
+
+def test_a_hundred_classes_are_read_alike(tmp_path: Path) -> None:
+    make(CIFAR100, tmp_path)
+    data = cifar10.TASK_OF_100.load(tmp_path)
+    assert data.y.tolist() == [label for label in range(100) for _ in range(2)]
+    assert (data.source, data.classes) == ("JPEG", 100)
 
 
 def test_what_is_not_such_a_folder_is_refused(root: Path) -> None:
@@ -74,8 +85,8 @@ def test_what_torchvision_downloads_is_taken(
                 assert (root, download) == (str(tmp_path), True)
                 self.data, self.targets = pixels, [3, 1, 9, int(train)]
 
-    monkeypatch.setattr(cifar10_files, "torchvision_datasets", lambda *_: Datasets)
+    monkeypatch.setattr(cifar_files, "torchvision_datasets", lambda *_: Datasets)
     data = cifar10.TASK.load(tmp_path)
     assert (data.y.tolist(), data.test_y.tolist()) == ([3, 1, 9, 1], [3, 1, 9, 0])
     assert data.source == ""
-    np.testing.assert_array_equal(cifar10_files.to_pixels(data.x), pixels)
+    np.testing.assert_array_equal(cifar10.TASK.to_pixels(data.x), pixels)
