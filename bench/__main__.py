@@ -1,22 +1,30 @@
 """The command line: `python -m bench COMMAND --help`."""
 
 import argparse
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
+from bench.arguments import positive_float, positive_int, share
 from bench.operators import against, ranks, ratios, variance
 from bench.operators.gpu import suite as gpu
-from bench.report import figures, paper_tables, readme, strategies_table, wrong_labels_table
+from bench.papers import thresholds
+from bench.report import (
+    figures,
+    paper_tables,
+    readme,
+    strategies_table,
+    study_figures,
+    wrong_labels_table,
+)
 from bench.report.files import read_json, write_atomically
 from bench.tasks import TASKS
 from bench.tasks.task import Budget
 from bench.training.comparison import Comparison
 from bench.training.making import parse_start
 from bench.training.recipe import COMPILED, DECAYED
-from bench.training.runner import run_all
+from bench.training.runner import run_until_stopped
 from bench.training.strategies import (
     ALL,
     BASELINES,
@@ -106,6 +114,10 @@ def parser() -> argparse.ArgumentParser:
     draw.add_argument("directory", type=Path)
     draw.set_defaults(run=lambda args: draw_figures(args.directory))
 
+    study = commands.add_parser("thresholds", help="how early importance sampling should begin")
+    thresholds.add_arguments(study)
+    study.set_defaults(run=thresholds.run)
+
     ratio = commands.add_parser("ratios", help="each operator beside what else could be written")
     ratio.add_argument(
         "--against",
@@ -135,27 +147,6 @@ def parser() -> argparse.ArgumentParser:
     )
     write.set_defaults(run=run_readme)
     return top
-
-
-def positive_int(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is not positive")
-    return value
-
-
-def positive_float(text: str) -> float:
-    value = float(text)
-    if not value > 0:
-        raise argparse.ArgumentTypeError(f"{value} is not positive")
-    return value
-
-
-def share(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{value} is not from 0 to 1")
-    return value
 
 
 def named_rate(text: str) -> tuple[str, float]:
@@ -198,11 +189,7 @@ def run_compare(args: argparse.Namespace) -> None:
         wrong_labels=args.wrong_labels,
         keeps_memory=keep_freed_memory(),
     )
-    try:
-        results = run_all(comparison, task.load(args.data_root))
-    except KeyboardInterrupt:
-        print(f"\nstopped; the same command continues from {comparison.out}", file=sys.stderr)
-        raise SystemExit(130) from None
+    results = run_until_stopped(comparison, task.load(args.data_root))
     wide_or_not = strategies_table if wide else paper_tables
     text = (wrong_labels_table if args.wrong_labels else wide_or_not).markdown(results)
     print(text)
@@ -226,7 +213,11 @@ def run_readme(args: argparse.Namespace) -> None:
 def draw_figures(directory: Path) -> None:
     if not (directory / "results.json").exists():
         raise SystemExit(f"{directory} has no results.json: run `python -m bench compare` first")
-    for path in figures.draw(read_json(directory / "results.json"), directory):
+    results = read_json(directory / "results.json")
+    if study := results["settings"].get("study"):
+        print(study_figures.draw(results, directory / f"{study}.png"))
+        return
+    for path in figures.draw(results, directory):
         print(path)
 
 

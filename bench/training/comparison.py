@@ -30,6 +30,7 @@ class Comparison:
     wrong_labels: float = 0.0  # which share of the training samples has one
     epochs: int = 1  # which data-set level strategies plan for
     keeps_memory: bool = False  # whether the process keeps what is freed
+    study: str | None = None  # of bench.papers, whose table and figure the results then have
 
     @property
     def has_dataset_level(self) -> bool:
@@ -49,6 +50,7 @@ class Comparison:
         task = self.task
         return {
             "task": task.name,
+            "study": self.study,
             "large_batch": task.large,
             "mini_batch": task.mini,
             "optimizer": "Adam",

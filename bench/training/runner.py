@@ -68,6 +68,15 @@ def run_all(comparison: Comparison, data: Data) -> dict[str, Any]:
     return results
 
 
+def run_until_stopped(comparison: Comparison, data: Data) -> dict[str, Any]:
+    """The same; SystemExit that says how to go on, where it is interrupted from the keyboard."""
+    try:
+        return run_all(comparison, data)
+    except KeyboardInterrupt:
+        print(f"\nstopped; the same command continues from {comparison.out}", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
 def outcome(strategy: Strategy, seed: int, run: dict[str, Any]) -> str:
     curve = run["curve"]
     return (

@@ -1,8 +1,9 @@
 """From a finished comparison to the results that are committed and shown in README.md."""
 
 from pathlib import Path
+from typing import Any
 
-from bench.report import figures
+from bench.report import figures, study_figures
 from bench.report.files import RESULTS, read_json, write_json
 from bench.training.strategies import beyond_the_paper
 
@@ -10,20 +11,29 @@ MOST_EVALUATIONS = 100  # of each run of which only the table is shown
 
 
 def take_over(directory: Path) -> None:
-    """Copy a comparison's results to where they are committed; for Two Circles draw the figure."""
+    """Copy results to where they are committed, with the figures of Two Circles and of studies."""
     results = read_json(directory / "results.json")
-    name = results["settings"]["task"]
-    if results["settings"].get("compiled"):
-        name += "-compiled"
-    if results["settings"].get("wrong_labels"):
-        name += "-wrong-labels"
-    elif beyond_the_paper(results["strategies"]):
-        name += "-strategies"
+    name = name_of(results)
     if name == "two-circles":
         figures.draw_overview(results, directory / "pictures.npz", RESULTS / "two-circles.png")
     else:
         results["runs"] = [run | {"curve": thinned(run["curve"])} for run in results["runs"]]
     write_json(RESULTS / f"{name}.json", results)
+    if results["settings"].get("study"):
+        study_figures.draw(results, RESULTS / f"{name}.png")
+
+
+def name_of(results: dict[str, Any]) -> str:
+    """Of the committed file: the task, and what is studied."""
+    settings = results["settings"]
+    name: str = settings["task"]
+    if settings.get("compiled"):
+        name += "-compiled"
+    if study := settings.get("study"):
+        return f"{name}-{study}"
+    if settings.get("wrong_labels"):
+        return f"{name}-wrong-labels"
+    return f"{name}-strategies" if beyond_the_paper(results["strategies"]) else name
 
 
 def thinned(curve: dict[str, list[float]]) -> dict[str, list[float]]:

@@ -1,0 +1,1 @@
+"""Experiments of single papers that are more than a comparison of strategies."""

@@ -1,0 +1,106 @@
+"""The table of the threshold study: strategies by when they begin."""
+
+import math
+from statistics import fmean, median, stdev
+from typing import Any
+
+from bench.report.machine import one_line
+from bench.report.results import (
+    final_accuracy,
+    number_of_seeds,
+    runs_of,
+    share_of_uniform,
+    task_title,
+)
+from bench.report.table import table
+
+SEPARATOR = "@"  # in the name of a strategy, before its threshold
+
+
+def studied(results: dict[str, Any]) -> dict[str, list[float]]:
+    """The thresholds of each strategy, the earliest first."""
+    found: dict[str, list[float]] = {}
+    for name in results["strategies"]:
+        strategy, _, threshold = name.partition(SEPARATOR)
+        if threshold:
+            found.setdefault(strategy, []).append(float(threshold))
+    return found
+
+
+def name_of(strategy: str, threshold: float) -> str:
+    return f"{strategy}{SEPARATOR}{threshold:g}"
+
+
+def label_of(results: dict[str, Any], strategy: str) -> str:
+    first = studied(results)[strategy][0]
+    label: str = results["strategies"][name_of(strategy, first)]["label"]
+    return label.removesuffix(f", {first:g}")
+
+
+def markdown(results: dict[str, Any]) -> str:
+    """Accuracies at the end, times to uniform sampling's, what they say, and the machine."""
+    thresholds = next(iter(studied(results).values()))
+    headings = [f"{threshold:g}" for threshold in thresholds]
+    uniform = accuracy(results, "uniform")
+    rows, shares = [], []
+    for strategy, own in studied(results).items():
+        names = [name_of(strategy, threshold) for threshold in own]
+        label = label_of(results, strategy)
+        rows.append([label, *(accuracy(results, name) for name in names)])
+        shares.append([label, *(share(results, name) for name in names)])
+    lines = [
+        f"{task_title(results)}: mean of {number_of_seeds(results)}. Importance sampling begins "
+        "once the loss of a mini-batch is below the threshold times the first one. Accuracy at the "
+        f"end, where uniform sampling has {uniform}:",
+        "",
+        *table(["threshold", *headings], rows),
+        "",
+        "Time to the accuracy that uniform sampling has at its end, over its own time to it (the "
+        "median over the seeds and the range):",
+        "",
+        *table(["threshold", *headings], shares),
+        "",
+        finding(results),
+        f"Measured on {one_line(results['machine'])}.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def accuracy(results: dict[str, Any], name: str) -> str:
+    final = [final_accuracy(run) for run in runs_of(results, name)]
+    text = f"{100 * fmean(final):.2f}%"
+    return text if len(final) == 1 else f"{text} ± {100 * stdev(final):.2f}"
+
+
+def share(results: dict[str, Any], name: str) -> str:
+    found = share_of_uniform(results, name, results["target"])
+    return "-" if found is None else str(found)
+
+
+def finding(results: dict[str, Any]) -> str:
+    """How many of them beat uniform sampling in the end, and which threshold does so last."""
+    uniform = fmean(final_accuracy(run) for run in runs_of(results, "uniform"))
+    pairs = [(s, t) for s, thresholds in studied(results).items() for t in thresholds]
+    above = sum(
+        fmean(final_accuracy(run) for run in runs_of(results, name_of(*pair))) > uniform
+        for pair in pairs
+    )
+    times = {
+        threshold: median(time_of(results, s, t) for s, t in pairs if t == threshold)
+        for threshold in dict.fromkeys(t for _, t in pairs)
+    }
+    first, last = min(times, key=times.__getitem__), max(times, key=times.__getitem__)
+    text = f"{above} of {len(pairs)} end above uniform sampling."
+    if times[first] == math.inf:
+        return text
+    slowest = "not at all" if times[last] == math.inf else f"after {times[last]:.2f}"
+    return (
+        f"{text} By the median over the strategies, its final accuracy is reached the soonest with "
+        f"the threshold {first:g}, after {times[first]:.2f} of its own time, and the latest with "
+        f"{last:g}, {slowest}."
+    )
+
+
+def time_of(results: dict[str, Any], strategy: str, threshold: float) -> float:
+    found = share_of_uniform(results, name_of(strategy, threshold), results["target"])
+    return math.inf if found is None else found.median
