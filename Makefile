@@ -52,14 +52,15 @@ sanitize: build
 
 # The same in a copy of the source tree, by an environment with a CUDA build of torch. ptxas tells of
 # what it compiles, so all of it is compiled whenever a source has changed. The tests left out are
-# those that compile the kernels or run the benchmarks themselves, and those of the trainers and pages.
+# those that compile the kernels or run the benchmarks themselves, and those of trainers, figures
+# and pages.
 CUDA_VENV := .venv-cuda
 CUDA_PYTHON := $(CURDIR)/$(CUDA_VENV)/bin/python
 CUDA_COPY := build/cuda
 COPY = tar --create --exclude '*.so' --exclude _built_with.py --exclude __pycache__ \
 	setup.py pyproject.toml MANIFEST.in README.md LICENSE csrc impsamp_fast bench tests \
 	| tar --extract --directory $(CUDA_COPY)
-CUDA_UNTESTED := bench cuda metal integrations packaging/test_build.py packaging/test_readme.py \
+CUDA_UNTESTED := bench cuda metal integrations plot packaging/test_build.py packaging/test_readme.py \
 	packaging/test_diagnostics.py
 
 cuda-check: $(CUDA_COPY)/log

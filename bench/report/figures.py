@@ -3,20 +3,16 @@
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")  # files only: no display is needed
-
-import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from bench.report.results import ROW_LOOP, number_of_seeds, runs_of, smoothed, task_title
 from bench.tasks import two_circles
+from impsamp_fast import plot
 
 STYLE = {
     "axes.spines.top": False,
@@ -32,15 +28,13 @@ STYLE = {
     "legend.frameon": False,
     "savefig.dpi": 160,
 }
-CLASS_COLOURS = ("#0072B2", "#D55E00")
-DECISION = LinearSegmentedColormap.from_list("decision", ["#BBD9EE", "#FFFFFF", "#F6CDB3"])
 MOMENTS = 200  # points of a curve against time
 
 
 def draw(results: dict[str, Any], directory: Path) -> list[Path]:
     """Write all figures into `directory`; their paths."""
     paths = [directory / "curves.png"]
-    with plt.rc_context(STYLE):
+    with rc_context(STYLE):
         draw_curves(results, paths[0])
         with np.load(directory / "pictures.npz") as pictures:
             arrays = dict(pictures)
@@ -57,7 +51,8 @@ def draw(results: dict[str, Any], directory: Path) -> list[Path]:
 
 def draw_curves(results: dict[str, Any], path: Path) -> None:
     """Accuracy and loss, against time and against steps."""
-    figure, axes = plt.subplots(2, 2, figsize=(10, 6.6), sharey="row", sharex="col")
+    figure = Figure((10, 6.6), layout="constrained")
+    axes = figure.subplots(2, 2, sharey="row", sharex="col")
     for row, (quantity, label) in enumerate((("accuracy", "test accuracy"), ("loss", "test loss"))):
         for column, against in enumerate(("seconds", "step")):
             ax = axes[row, column]
@@ -76,9 +71,8 @@ def draw_curves(results: dict[str, Any], path: Path) -> None:
     axes[1, 1].set_xlabel("step")
     handles, names = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=4)
-    figure.set_layout_engine("constrained")
     figure.suptitle(caption(results), fontsize=10)
-    save(figure, path)
+    figure.savefig(path)
 
 
 def caption(results: dict[str, Any]) -> str:
@@ -144,64 +138,47 @@ def draw_picks(arrays: dict[str, np.ndarray], labels: dict[str, str], path: Path
     """One row per strategy, one column per moment: decision map, border, picked points."""
     moments = sorted({int(key.rsplit("/", 1)[1]) for key in arrays if "/map/" in key})
     names = [name for name in labels if f"{name}/map/{moments[0]}" in arrays]
-    shape = (len(names), len(moments))
-    figure, axes = plt.subplots(
-        *shape, figsize=(2.15 * shape[1] + 0.4, 2.15 * shape[0] + 0.3), squeeze=False
-    )
+    rows, columns = len(names), len(moments)
+    figure = Figure((2.15 * columns + 0.4, 2.15 * rows + 0.3), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False)
     for row, name in enumerate(names):
         for column, step in enumerate(moments):
             draw_map(axes[row, column], arrays, name, step)
         axes[row, 0].set_ylabel(labels[name])
     for column, step in enumerate(moments):
         axes[0, column].set_title(f"step {step}")
-    figure.set_layout_engine("constrained")
-    save(figure, path)
+    figure.savefig(path)
 
 
 def draw_map(ax: Axes, arrays: dict[str, np.ndarray], name: str, step: int) -> None:
-    ax.grid(False)
-    ax.set(xticks=[], yticks=[], xlim=(-1, 1), ylim=(-1, 1), aspect="equal")
-    for spine in ax.spines.values():
-        spine.set(visible=True, color="#BBBBBB")
     if f"{name}/map/{step}" not in arrays:  # a run may end before this moment
+        ax.axis("off")
         return
-    probability = arrays[f"{name}/map/{step}"]
-    ax.imshow(probability, extent=(-1, 1, -1, 1), origin="lower", cmap=DECISION, vmin=0, vmax=255)
+    inside = arrays[f"{name}/map/{step}"] / 255
+    picks = arrays[f"{name}/points/{step}"], arrays[f"{name}/labels/{step}"]
+    plot.pick_map(np.stack([1 - inside, inside], axis=2), picks, ax=ax)
     for centre in two_circles.CENTRES:
         circle = Circle(centre, two_circles.RADIUS, fill=False, linewidth=0.7, color="#555555")
         ax.add_patch(circle)
-    points, classes = arrays[f"{name}/points/{step}"], arrays[f"{name}/labels/{step}"]
-    for value, colour in enumerate(CLASS_COLOURS):
-        own = points[classes == value]
-        ax.scatter(*own.T, s=6, color=colour, linewidth=0.3, edgecolor="white")
 
 
 def draw_most_picked(arrays: dict[str, np.ndarray], name: str, label: str, path: Path) -> None:
-    """The most picked pictures above, the least picked below, titled "class: count"."""
-    counts, chosen = arrays[f"{name}/counts"], arrays[f"{name}/chosen"]
-    images, classes = arrays[f"{name}/images"], arrays[f"{name}/classes"]
-    half, columns = len(chosen) // 2, 10
-    rows = half // columns
-    figure = plt.figure(figsize=(7.5, 7.6), layout="constrained")
-    never = (counts == 0).mean()
-    titles = (
-        f"{label}: most picked (class: picks)",
-        f"least picked ({100 * never:.0f}% were never picked)",
+    """The most picked pictures above, the least picked below, titled "class: picks"."""
+    chosen = arrays[f"{name}/chosen"]
+    pictures, classes = (
+        dict(zip(chosen.tolist(), arrays[f"{name}/{kind}"], strict=True))
+        for kind in ("images", "classes")
     )
-    parts = figure.subfigures(2, 1)
-    for part, title, first in zip(parts, titles, (0, half), strict=True):
-        part.suptitle(title, fontsize=10)
-        for i, ax in enumerate(part.subplots(rows, columns).flat, start=first):
-            ax.imshow(images[i], cmap="gray_r")
-            ax.set_title(f"{classes[i]}: {counts[chosen[i]]}", fontsize=7, pad=2)
-            ax.axis("off")
-    save(figure, path)
+    samples = np.split(chosen, 2)
+    figure = plot.pick_grid(arrays[f"{name}/counts"], pictures, classes, samples=samples)
+    figure.suptitle(label)
+    figure.savefig(path)
 
 
 def draw_overview(results: dict[str, Any], pictures: Path, path: Path) -> None:
     """The README's figure: accuracy against time, and what uniform and importance pick."""
-    with plt.rc_context(STYLE):
-        figure = plt.figure(figsize=(10, 3.5), layout="constrained")
+    with rc_context(STYLE):
+        figure = Figure((10, 3.5), layout="constrained")
         ax, *maps = figure.subplots(1, 3, width_ratios=(1.6, 1, 1))
         for name in ("uniform", "highest-loss", "highest-loss-cdf", "gradient-norm-cdf"):
             if name in results["strategies"]:
@@ -216,9 +193,4 @@ def draw_overview(results: dict[str, Any], pictures: Path, path: Path) -> None:
             for map_ax, name in zip(maps, ("uniform", "gradient-norm-cdf"), strict=True):
                 draw_map(map_ax, dict(arrays), name, 1000)
                 map_ax.set_title(f"{results['strategies'][name]['label']}, step 1000")
-        save(figure, path)
-
-
-def save(figure: Figure, path: Path) -> None:
-    figure.savefig(path)
-    plt.close(figure)
+        figure.savefig(path)

@@ -23,6 +23,7 @@ LAYERS = {
         {"strategies"},
         {"__init__"},
         {"integrations"},
+        {"plot"},
     ],
     "bench": [
         {"tasks"},
@@ -32,8 +33,11 @@ LAYERS = {
         {"__main__", "__init__"},
     ],
 }
-# What a module of integrations is for.
-PACKAGES = {"accelerate", "lightning", "transformers", "wandb"}
+# What modules that are imported on demand are for.
+PACKAGES = {
+    "integrations": {"accelerate", "lightning", "transformers", "wandb"},
+    "plot": {"matplotlib"},
+}
 FILES = [path for package in LAYERS for path in sorted((ROOT / package).rglob("*.py"))]
 every_file = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 
@@ -88,6 +92,5 @@ def test_imports_run_one_way(path: Path) -> None:
 def test_the_package_needs_only_torch_and_the_standard_library(path: Path) -> None:
     if package_of(path) == "impsamp_fast":
         allowed = {"torch", "impsamp_fast", *sys.stdlib_module_names}
-        if module_at(path) == "integrations":
-            allowed |= PACKAGES
+        allowed |= PACKAGES.get(module_at(path), set())
         assert {name.split(".")[0] for name in imports(path)} <= allowed
