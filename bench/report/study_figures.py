@@ -4,17 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib import colormaps, rc_context
+from matplotlib.figure import Figure
 
-from bench.report.figures import (
-    STYLE,
-    accuracy_limits,
-    caption,
-    draw_band,
-    draw_target,
-    save,
-)
+from bench.report.figures import STYLE, accuracy_limits, caption, draw_band, draw_target
 from bench.report.results import runs_of
 from bench.report.thresholds_table import label_of, name_of, studied
 
@@ -28,14 +22,13 @@ def draw(results: dict[str, Any], path: Path) -> Path:
 def draw_thresholds(results: dict[str, Any], path: Path) -> None:
     """Accuracy against time: one panel a strategy, one curve a threshold."""
     found = studied(results)
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(
-            1, len(found), figsize=(2.6 * len(found) + 0.6, 3.4), sharey=True, squeeze=False
-        )
+    with rc_context(STYLE):
+        figure = Figure((2.6 * len(found) + 0.6, 3.4), layout="constrained")
+        axes = figure.subplots(1, len(found), sharey=True, squeeze=False)
         for ax, (strategy, thresholds) in zip(axes[0], found.items(), strict=True):
             # From dark to light in a map that colour-blind readers see alike; yellow is too pale.
             shades = np.linspace(0.0, 0.85, len(thresholds))
-            colours = plt.get_cmap("cividis")(shades)
+            colours = colormaps["cividis"](shades)
             entry = results["strategies"]["uniform"]
             draw_band(ax, runs_of(results, "uniform"), "seconds", "accuracy", entry)
             for threshold, colour in zip(thresholds, colours, strict=True):
@@ -47,9 +40,8 @@ def draw_thresholds(results: dict[str, Any], path: Path) -> None:
         axes[0, 0].set(ylabel="test accuracy", ylim=accuracy_limits(results))
         handles, names = axes[0, 0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside lower center", ncols=len(names))
-        figure.set_layout_engine("constrained")
         figure.suptitle(f"{caption(results)}; thresholds", fontsize=10)
-        save(figure, path)
+        figure.savefig(path)
 
 
 FIGURES: dict[str, Callable[[dict[str, Any], Path], None]] = {"thresholds": draw_thresholds}
