@@ -2,6 +2,7 @@
 #
 #     make demo       build, then compare importance sampling with uniform sampling on Two Circles
 #     make test       build, then lint, type check and test
+#     make docs       build the site of README's links into build/site
 #     make sanitize   the tests under AddressSanitizer and UBSan
 #     make cuda-check build with CUDA (no GPU needed), look at what kernels take, and test on the CPU
 #     make clean      remove what was built (`rm -r .venv` removes the environment)
@@ -24,7 +25,7 @@ TEST_CPP := $(shell find tests -name '*.h' -o -name '*.cpp')
 # Changes when another torch is installed by hand, which calls for another build.
 TORCH_HERE := $(wildcard $(VENV)/lib/python3*/site-packages/torch/version.py)
 
-.PHONY: demo test lint sanitize cuda-check build clean FORCE
+.PHONY: demo test lint docs sanitize cuda-check build clean FORCE
 .DELETE_ON_ERROR:
 
 demo: build
@@ -38,6 +39,9 @@ lint: build
 	$(BIN)/ruff format --check
 	$(BIN)/mypy --strict impsamp_fast
 	$(BIN)/clang-format --dry-run -Werror $(CPP) $(TEST_CPP)
+
+docs: build
+	$(BIN)/python -m mkdocs --quiet build --strict
 
 # A separate build, in a folder of its own: the one in the source tree stays as it is. Python itself
 # is not instrumented, so the runtime is preloaded, and what Python never frees is not reported.
@@ -60,8 +64,7 @@ CUDA_COPY := build/cuda
 COPY = tar --create --exclude '*.so' --exclude _built_with.py --exclude __pycache__ \
 	setup.py pyproject.toml MANIFEST.in README.md LICENSE csrc impsamp_fast bench tests \
 	| tar --extract --directory $(CUDA_COPY)
-CUDA_UNTESTED := bench cuda metal integrations plot packaging/test_build.py packaging/test_readme.py \
-	packaging/test_diagnostics.py
+CUDA_UNTESTED := bench cuda metal integrations pages plot packaging/test_build.py
 
 cuda-check: $(CUDA_COPY)/log
 	$(CUDA_PYTHON) tests/cuda/cuda_resources.py $<

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-RESULTS = Path(__file__).parents[1] / "results"  # those that README.md shows
+RESULTS = Path(__file__).parents[1] / "results"  # those that pages show
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:

@@ -11,7 +11,7 @@ HEADINGS = ["what", OURS, "beside", "takes", "ratio"]
 
 
 def ratios_markdown(result: dict[str, Any]) -> str:
-    """The table of the README, and what it was measured on."""
+    """The table, and what it was measured on."""
     return ratios_table(result) + f"\nMeasured on {one_line(result['machine'])}.\n"
 
 
@@ -51,7 +51,7 @@ def ratio(value: float) -> str:
 
 
 def variance_markdown(result: dict[str, Any]) -> str:
-    """The table of the README: each variance as a share of uniform sampling's."""
+    """Each variance as a share of uniform sampling's."""
     rows = ["| drawn by | mean loss | gradient |", "|---|---|---|"]
     uniform = result["variance"][UNIFORM]
     for name, variance in result["variance"].items():

@@ -15,6 +15,7 @@ from bench.report import (
     operator_tables,
     paper_tables,
     ranks_table,
+    short_tables,
     strategies_table,
     strategy_list,
     wrong_labels_table,
@@ -59,6 +60,11 @@ def shown(
 
 PARTS = {
     "README.md": {
+        "verdict-short": short_tables.verdicts_markdown,
+        "costs-short": short_tables.costs_markdown,
+        "devices": shown("devices", device_table.markdown),
+    },
+    "docs/benchmarks.md": {
         "two-circles": shown("two-circles", paper_tables.markdown),
         # Measured where the data are at hand.
         "mnist": shown("mnist", paper_tables.markdown, otherwise=""),
@@ -67,11 +73,10 @@ PARTS = {
         "mnist-wrong-labels": shown(
             "mnist-wrong-labels", wrong_labels_table.markdown, otherwise=""
         ),
-        "strategies": strategy_list.markdown,
         "operators": shown("ratios", operator_tables.ratios_markdown),
-        "gpu": shown("gpu", gpu_table.markdown),
-        "devices": shown("devices", device_table.markdown),
-        "variance": shown("variance", operator_tables.variance_markdown),
     },
+    "docs/gpu.md": {"gpu": shown("gpu", gpu_table.markdown)},
+    "docs/weights.md": {"variance": shown("variance", operator_tables.variance_markdown)},
+    "docs/strategies.md": {"strategies": strategy_list.markdown},
     "docs/distributed.md": {"ranks": shown("ranks", ranks_table.markdown)},
 }

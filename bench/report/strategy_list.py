@@ -24,7 +24,7 @@ LETTERS = {r"\aa": "å", r"\AA": "Å", r"\o": "ø", r"\O": "Ø", r"\ss": "ß", r
 
 
 def markdown() -> str:
-    """The README's list of all strategies."""
+    """The list of all strategies."""
     lines = []
     for level, heading in HEADINGS.items():
         lines += [heading, ""]

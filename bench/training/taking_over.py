@@ -1,4 +1,4 @@
-"""From a finished comparison to the results that are committed and shown in README.md."""
+"""From a finished comparison to the results that are committed and shown on the pages."""
 
 from pathlib import Path
 from typing import Any

@@ -34,7 +34,7 @@ def device() -> torch.device:
     if not torch.cuda.is_available():
         raise SystemExit("torch finds no CUDA device and no Apple GPU: there is nothing to measure")
     if impsamp_fast.build_info()["cuda"] is None:
-        raise SystemExit("impsamp_fast was built without CUDA, see IMPSAMP_CUDA in the README")
+        raise SystemExit("impsamp_fast was built without CUDA, see IMPSAMP_CUDA in docs/index.md")
     return torch.device("cuda", 0)
 
 

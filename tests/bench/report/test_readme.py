@@ -19,7 +19,7 @@ def test_readme_parts_are_replaced_between_their_marks() -> None:
 def test_a_part_shows_the_committed_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(readme, "RESULTS", tmp_path)
     (tmp_path / "gpu.json").write_text(json.dumps(made_up.gpu_result()))
-    assert readme.PARTS["README.md"]["gpu"]() == gpu_table.markdown(made_up.gpu_result())
+    assert readme.PARTS["docs/gpu.md"]["gpu"]() == gpu_table.markdown(made_up.gpu_result())
 
 
 def test_a_device_without_hardware_is_told() -> None:

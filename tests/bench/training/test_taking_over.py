@@ -23,7 +23,7 @@ def test_mnist_is_taken_over_without_a_figure_and_shortened(
 ) -> None:
     for module in (readme, taking_over):
         monkeypatch.setattr(module, "RESULTS", tmp_path / "committed")
-    assert readme.PARTS["README.md"]["mnist"]() == ""
+    assert readme.PARTS["docs/benchmarks.md"]["mnist"]() == ""
 
     results = made_up.paper_results()
     results["settings"]["task"] = "mnist"
@@ -39,7 +39,7 @@ def test_mnist_is_taken_over_without_a_figure_and_shortened(
 
     assert [path.name for path in (tmp_path / "committed").iterdir()] == ["mnist.json"]
     # The summary is that of all evaluations.
-    assert readme.PARTS["README.md"]["mnist"]() == paper_tables.markdown(results)
+    assert readme.PARTS["docs/benchmarks.md"]["mnist"]() == paper_tables.markdown(results)
     for run in json.loads((tmp_path / "committed" / "mnist.json").read_text())["runs"]:
         steps = run["curve"]["step"]
         assert {len(values) for values in run["curve"].values()} == {len(steps)}
@@ -50,7 +50,7 @@ def test_mnist_is_taken_over_without_a_figure_and_shortened(
     results["settings"]["compiled"] = True
     write_json(tmp_path / "compared" / "results.json", results)
     taking_over.take_over(tmp_path / "compared")
-    assert readme.PARTS["README.md"]["mnist-compiled"]() == paper_tables.markdown(results)
+    assert readme.PARTS["docs/benchmarks.md"]["mnist-compiled"]() == paper_tables.markdown(results)
 
     budget = {"steps": 24, "seconds": None}
     results["settings"] |= {"compiled": False, "pool": 100, "wrong_labels": 0.4, "budget": budget}
@@ -58,7 +58,9 @@ def test_mnist_is_taken_over_without_a_figure_and_shortened(
         strategy["learning_rate"] = 0.001
     write_json(tmp_path / "compared" / "results.json", results)
     taking_over.take_over(tmp_path / "compared")
-    assert readme.PARTS["README.md"]["mnist-wrong-labels"]() == wrong_labels_table.markdown(results)
+    assert readme.PARTS["docs/benchmarks.md"][
+        "mnist-wrong-labels"
+    ]() == wrong_labels_table.markdown(results)
 
 
 def test_two_circles_is_taken_over_whole_and_with_a_figure(
@@ -71,4 +73,4 @@ def test_two_circles_is_taken_over_whole_and_with_a_figure(
     taking_over.take_over(tmp_path / "compared")
     assert json.loads((tmp_path / "two-circles.json").read_text()) == results
     assert (tmp_path / "two-circles.png").read_bytes().startswith(b"\x89PNG")
-    assert readme.PARTS["README.md"]["two-circles"]() == paper_tables.markdown(results)
+    assert readme.PARTS["docs/benchmarks.md"]["two-circles"]() == paper_tables.markdown(results)

@@ -1,14 +1,14 @@
 """docs/diagnostics.md: its examples run as they stand, and its table has what metrics() returns."""
 
-import re
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-PAGE = (Path(__file__).parents[2] / "docs" / "diagnostics.md").read_text()
-EXAMPLES = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
+from tests.pages.pages import DOCS, code_in
+
+PAGE = (DOCS / "diagnostics.md").read_text()
+EXAMPLES = code_in(PAGE)
 
 
 @pytest.fixture(scope="module")

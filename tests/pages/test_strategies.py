@@ -1,4 +1,4 @@
-"""What README.md says about strategies: the list is the registry's, and the code runs as it is."""
+"""docs/strategies.md and extending.md: the list is the registry's, and the code runs as it is."""
 
 import re
 from pathlib import Path
@@ -10,28 +10,14 @@ import torch
 from bench.report import strategy_list
 from impsamp_fast import Selector, dataset, strategies
 from impsamp_fast.strategies import registry
+from tests.pages.pages import DOCS, code_in, getting_started
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
-SECTION = README.partition("## Strategies of the literature by name")[2].partition("\n## ")[0]
-LOOPS, OWN = SECTION.split("### Your own")
-
-
-def code_in(text: str) -> list[str]:
-    return re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
-
-
-def names_of_the_first_example() -> dict[str, Any]:
-    """What the example at the top of README leaves behind, with fewer samples."""
-    example, *_ = code_in(README)
-    names: dict[str, Any] = {}
-    exec(example, names)
-    names["x"], names["y"] = names["x"][:2048], names["y"][:2048]
-    return names
+PAGE = DOCS / "strategies.md"
 
 
 def test_every_strategy_is_listed_with_its_paper() -> None:
     for name in strategies.names():
-        (line,) = re.findall(rf"^- `{name}`: (.*)$", SECTION, flags=re.MULTILINE)
+        (line,) = re.findall(rf"^- `{name}`: (.*)$", PAGE.read_text(), flags=re.MULTILINE)
         years = re.findall(r"year\s*=\s*{(\d+)}", strategies.citation(name))
         assert years == re.findall(r"(\d{4})(?=[;)])", line)
 
@@ -40,8 +26,9 @@ def test_the_loops_run_one_after_the_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    names = names_of_the_first_example()
-    listing, batch_level, own_score, dataset_level = code_in(LOOPS)
+    names = getting_started()
+    names["x"], names["y"] = names["x"][:2048], names["y"][:2048]
+    listing, batch_level, own_score, dataset_level = code_in(PAGE.read_text())
     exec(listing, names)
     printed = capsys.readouterr().out
     assert strategies.get("kf18").description in printed
@@ -65,7 +52,7 @@ def test_the_loops_run_one_after_the_other(
 def test_the_strategy_of_your_own_is_new_short_and_works(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    (code,) = code_in(OWN)
+    (code,) = (code for code in code_in((DOCS / "extending.md").read_text()) if "@" in code)
     assert len(code.splitlines()) < 40
     monkeypatch.setattr(registry, "_strategies", dict(registry._strategies))
     before = strategies.names()
