@@ -48,6 +48,24 @@ def extension_hash() -> str:
     return hashlib.sha256(Path(_C.__file__).read_bytes()).hexdigest()[:16]
 
 
+@cache
+def commit() -> str | None:
+    """Of the source tree, "-dirty" behind if it is changed; None outside of a git repository."""
+    root = Path(__file__).parents[2]
+    describe = ["describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
+    try:
+        # In a folder of another repository it would be that one's.
+        top, found = (
+            subprocess.run(
+                ["git", "-C", str(root), *command], capture_output=True, text=True, check=True
+            ).stdout.strip()
+            for command in (["rev-parse", "--show-toplevel"], describe)
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found if Path(top).resolve() == root.resolve() else None
+
+
 def one_line(machine: dict[str, Any]) -> str:
     """The machine as a sentence fragment for captions and tables."""
     return (

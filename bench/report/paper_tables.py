@@ -87,8 +87,8 @@ def made_with(results: dict[str, Any]) -> list[str]:
     settings, strategies = results["settings"], results["strategies"]
     usual = settings.get("learning_rate")
     own = {n: s.get("learning_rate", usual) for n, s in strategies.items()}
-    told = ", ".join(f"{n} {rate:g}" for n, rate in own.items() if rate != usual)
-    sentences = [f"Learning rates: {told}; others {usual:g}."] if told else []
+    tuning = results.get("tuning")
+    sentences = tuned_rates(tuning, own) if tuning else own_rates(usual, own)
     compiled = settings.get("compiled")
     if compiled:
         sentences.append("The model that is trained is compiled for all.")
@@ -104,6 +104,27 @@ def made_with(results: dict[str, Any]) -> list[str]:
     if settings.get("keeps_memory"):
         sentences.append("The process keeps freed memory (`keep_freed_memory`), for all.")
     return [" ".join(sentences)] if sentences else []
+
+
+def own_rates(usual: float, own: dict[str, float]) -> list[str]:
+    told = ", ".join(f"{n} {rate:g}" for n, rate in own.items() if rate != usual)
+    return [f"Learning rates: {told}; others {usual:g}."] if told else []
+
+
+def tuned_rates(tuning: dict[str, Any], own: dict[str, float]) -> list[str]:
+    """How the learning rates were found, and which were not."""
+    first, *_, last = tuning["seeds"] * 2
+    grid = ", ".join(f"{rate:g}" for rate in tuning["grid"])
+    chosen = {n: rate for n, rate in own.items() if tuning["rates"].get(n) == rate}
+    sentences = [
+        f"Each at its best learning rate of {grid}, by {tuning['criterion']}, found on other seeds "
+        f"({first} to {last}): {', '.join(f'{n} {rate:g}' for n, rate in chosen.items())}."
+    ]
+    if ends := [n for n in chosen if n in tuning["at_an_end"]]:
+        sentences.append(f"At an end of that grid: {', '.join(ends)}.")
+    if given := [f"{n} {rate:g}" for n, rate in own.items() if n not in chosen]:
+        sentences.append(f"Not tuned: {', '.join(given)}.")
+    return sentences
 
 
 SHARES = (

@@ -4,7 +4,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from bench.report.machine import one_line
-from bench.report.paper_tables import SHARES
+from bench.report.paper_tables import SHARES, made_with
 from bench.report.results import (
     QUANTILES,
     ROW_LOOP,
@@ -95,6 +95,7 @@ def markdown(results: dict[str, Any]) -> str:
         f"{number_of_seeds(results)}, K = {settings['large_batch']}, n = {settings['mini_batch']}"
         + (f"; target accuracy {100 * goal:.2f}%." if goal else "."),
         f"Measured on {one_line(results['machine'])}.",
+        *made_with(results),
         "",
         *table(headings, rows),
         "",

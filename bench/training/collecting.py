@@ -16,8 +16,10 @@ def collect(comparison: Comparison, data: Data, runs: list[dict[str, Any]]) -> d
     results = {
         "format": 3,
         "machine": machine.describe(),
+        "commits": list(dict.fromkeys(run.get("commit") for run in runs)),
         "settings": comparison.settings() | {"source": data.source},
-        "seeds": list(range(comparison.seeds)),
+        "seeds": list(comparison.seed_numbers),
+        "tuning": comparison.tuning,
         "strategies": {s.name: comparison.description(s) for s in comparison.strategies},
         "runs": [{k: v for k, v in run.items() if k != "key"} for run in runs],
     }
@@ -33,7 +35,7 @@ def collect_pictures(comparison: Comparison, data: Data) -> dict[str, np.ndarray
     for strategy in comparison.strategies:
         arrays = [
             dict(np.load(comparison.path_of(strategy, seed, "npz")))
-            for seed in range(comparison.seeds)
+            for seed in comparison.seed_numbers
         ]
         if "counts" in arrays[0]:
             counts = np.sum([a["counts"] for a in arrays], axis=0)

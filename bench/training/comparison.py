@@ -13,6 +13,9 @@ from bench.training.making import make_for_batches, make_for_dataset, parameters
 from bench.training.preparing import prepared_for_nothing
 from bench.training.strategies import OWN_RULE, Strategy
 
+# Tables have the seeds below: rates that are chosen on a table's own seeds would flatter it.
+TUNING_SEEDS = 1000
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -26,11 +29,17 @@ class Comparison:
     out: Path
     targets: tuple[float, ...] = ()  # accuracies; none: uniform sampling's at its end
     rates: Mapping[str, float] = field(default_factory=dict)  # of learning, not the task's
+    tuning: dict[str, Any] | None = None  # how the rates were found
+    first_seed: int = 0
     pool: int | None = None  # training samples; None: all
     wrong_labels: float = 0.0  # which share of the training samples has one
     epochs: int = 1  # which data-set level strategies plan for
     keeps_memory: bool = False  # whether the process keeps what is freed
     study: str | None = None  # of bench.papers, whose table and figure the results then have
+
+    @property
+    def seed_numbers(self) -> range:
+        return range(self.first_seed, self.first_seed + self.seeds)
 
     @property
     def has_dataset_level(self) -> bool:

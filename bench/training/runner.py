@@ -46,7 +46,7 @@ def run_all(comparison: Comparison, data: Data) -> dict[str, Any]:
     from_disk, warmed_up = 0, False
     runs: list[dict[str, Any]] = []
     with tqdm(total=comparison.seeds * size, unit="run", disable=None) as bar:
-        for seed in range(comparison.seeds):
+        for seed in comparison.seed_numbers:
             bar.set_description(f"seed {seed}")
             done = {s.name: finished(comparison, s, seed) for s in comparison.strategies}
             missing = [s for s in comparison.strategies if done[s.name] is None]
@@ -200,6 +200,7 @@ class Run:
             "strategy": self.strategy.name,
             "seed": self.seed,
             "key": self.key,
+            "commit": machine.commit(),
             "importance_steps": training.picker.importance_steps,
             "loss_quantiles": training.loss_quantiles(),
             "split_us": time_split.measure(training),

@@ -87,6 +87,24 @@ def test_the_table_agrees_with_numbers_worked_out_by_hand() -> None:
     assert "plan for 7 epochs" in text
 
 
+def test_tuned_learning_rates_are_told() -> None:
+    results = made_up_results()
+    results["strategies"]["uniform"]["learning_rate"] = 0.02
+    results["strategies"]["kf18"]["learning_rate"] = 0.01
+    results["tuning"] = {
+        "seeds": [1000, 1001, 1002],
+        "grid": [0.005, 0.01],
+        "criterion": "the shortest median time to 75.00%",
+        "rates": {"kf18": 0.01},
+        "at_an_end": ["kf18"],
+    }
+    assert strategies_table.markdown(results).splitlines()[2] == (
+        "Each at its best learning rate of 0.005, 0.01, by the shortest median time to 75.00%, "
+        "found on other seeds (1000 to 1002): kf18 0.01. At an end of that grid: kf18. "
+        "Not tuned: uniform 0.02."
+    )
+
+
 def test_a_strategy_that_ends_too_soon_has_no_number_there() -> None:
     results = made_up_results()
     results["strategies"]["gradient-norm-cdf-loop"] = {"label": "loop"}
