@@ -6,7 +6,7 @@ from pathlib import Path
 from bench.arguments import positive_int
 from bench.operators import against, ranks, ratios, variance
 from bench.operators.gpu import suite as gpu
-from bench.papers import thresholds
+from bench.papers import balance, thresholds
 from bench.report import readme
 from bench.training import compare, tune
 from bench.training.taking_over import take_over
@@ -31,6 +31,10 @@ def parser() -> argparse.ArgumentParser:
     study = commands.add_parser("thresholds", help="how early importance sampling should begin")
     thresholds.add_arguments(study)
     study.set_defaults(run=thresholds.run)
+
+    classes = commands.add_parser("balance", help="what is picked of each class, epoch by epoch")
+    balance.add_arguments(classes)
+    classes.set_defaults(run=balance.run)
 
     ratio = commands.add_parser("ratios", help="each operator beside what else could be written")
     ratio.add_argument(

@@ -12,7 +12,7 @@ from bench.arguments import positive_float, positive_int
 from bench.report import study_figures
 from bench.report.files import write_atomically
 from bench.tasks import TASKS
-from bench.tasks.task import Budget, Task
+from bench.tasks.task import Budget, Data, Task
 from bench.training.comparison import Comparison
 from bench.training.runner import run_until_stopped
 from bench.training.strategies import Strategy
@@ -49,11 +49,16 @@ def compare(
     study: str,
     args: argparse.Namespace,
     task: Task,
+    data: Data,
     strategies: list[Strategy],
     budget: Budget,
     markdown: Callable[[dict[str, Any]], str],
+    **further: Any,
 ) -> None:
-    """Makes the runs that are missing, prints and writes the table, draws the figure."""
+    """Makes the runs that are missing, prints and writes the table, draws the figure.
+
+    `further` is of the Comparison.
+    """
     comparison = Comparison(
         task=task,
         strategies=strategies,
@@ -64,8 +69,9 @@ def compare(
         pool=args.pool,
         keeps_memory=keep_freed_memory(),
         study=study,
+        **further,
     )
-    results = run_until_stopped(comparison, task.load(args.data_root))
+    results = run_until_stopped(comparison, data)
     show(results, comparison.out, markdown)
 
 

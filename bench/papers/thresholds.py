@@ -44,7 +44,8 @@ def run(args: argparse.Namespace) -> None:
         for threshold in sorted(set(args.thresholds), reverse=True)
     ]
     strategies.insert(0, STRATEGIES["uniform"])
-    study.compare("thresholds", args, task, strategies, budget, thresholds_table.markdown)
+    data = task.load(args.data_root)
+    study.compare("thresholds", args, task, data, strategies, budget, thresholds_table.markdown)
 
 
 def with_threshold(strategy: Strategy, threshold: float, task: Task) -> Strategy:

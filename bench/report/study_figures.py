@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 from matplotlib import colormaps, rc_context
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.ticker import MaxNLocator
 
+from bench.report.balance_table import distance, picked_shares
 from bench.report.figures import STYLE, accuracy_limits, caption, draw_band, draw_target
-from bench.report.results import runs_of
+from bench.report.results import number_of_seeds, runs_of, task_title
 from bench.report.thresholds_table import label_of, name_of, studied
 
 
@@ -44,4 +46,52 @@ def draw_thresholds(results: dict[str, Any], path: Path) -> None:
         figure.savefig(path)
 
 
-FIGURES: dict[str, Callable[[dict[str, Any], Path], None]] = {"thresholds": draw_thresholds}
+def draw_balance(results: dict[str, Any], path: Path) -> None:
+    """Accuracy and distance from balance over the epochs, and what is picked of each class."""
+    strategies = results["strategies"]
+    with rc_context(STYLE):
+        figure = Figure((10, 6.2), layout="constrained")
+        above, below = figure.subfigures(2, 1)
+        accuracy, balance = above.subplots(1, 2)
+        for name, entry in strategies.items():
+            looks = {"color": entry["colour"], "linestyle": entry["line"], "label": entry["label"]}
+            runs = runs_of(results, name)
+            curves = np.mean([run["curve"]["accuracy"] for run in runs], axis=0)
+            epochs = range(1, len(curves) + 1)
+            accuracy.plot(epochs, curves, **looks)
+            balance.plot(epochs, [distance(s) for s in picked_shares(results, name)], **looks)
+        of_data = distance(results["classes"]["shares"])
+        balance.axhline(of_data, color="#777777", linewidth=0.9, linestyle=(0, (4, 3)))
+        balance.annotate("data", (1.0, of_data), xycoords=("axes fraction", "data"), fontsize=8)
+        accuracy.set(xlabel="epoch", ylabel="test accuracy")
+        balance.set(xlabel="epoch", ylabel="distance of the picks from balance", ylim=(0, None))
+        accuracy.legend()
+        shares_of_classes(results, below)
+        for ax in (accuracy, balance):
+            ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        title = f"{task_title(results)}: mean of {number_of_seeds(results)}"
+        above.suptitle(title, fontsize=10)
+        figure.savefig(path)
+
+
+def shares_of_classes(results: dict[str, Any], figure: SubFigure) -> None:
+    """One panel a strategy: the classes' shares of its picks, stacked, over the epochs."""
+    names = results["classes"]["names"]
+    colours = colormaps["cividis"](np.linspace(0.0, 1.0, len(names)))
+    axes = figure.subplots(1, len(results["strategies"]), sharey=True, squeeze=False)[0]
+    for ax, (name, entry) in zip(axes, results["strategies"].items(), strict=True):
+        shares = np.transpose(picked_shares(results, name))
+        epochs = range(1, shares.shape[1] + 1)
+        ax.stackplot(epochs, shares, colors=colours, labels=names, edgecolor="white", linewidth=0.5)
+        ax.set(title=entry["label"], xlabel="epoch", ylim=(0, 1))
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes[0].set_ylabel("share of the picks")
+    if len(names) <= 10:
+        handles, labels = axes[0].get_legend_handles_labels()
+        figure.legend(handles[::-1], labels[::-1], loc="outside right center", title="class")
+
+
+FIGURES: dict[str, Callable[[dict[str, Any], Path], None]] = {
+    "thresholds": draw_thresholds,
+    "balance": draw_balance,
+}

@@ -75,20 +75,27 @@ def load_split(cifar: Cifar, root: Path, split: str) -> tuple[Tensor, Tensor]:
 
 
 def read_folder(cifar: Cifar, folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Bytes [N, 32, 32, 3] and labels [N] of the pictures, class by class in the files' order."""
-    pictures, labels = [], []
+    """Bytes [N, 32, 32, 3] and labels [N] of the pictures, each class in the files' order.
+
+    The classes take turns: a part of the data set from its beginning has all of them.
+    """
+    numbered = []
     for label, name in enumerate(cifar.classes):
         paths = sorted((folder / name).glob("*.jpg"))
         if not paths:
             raise ValueError(f"{folder / name} has no pictures (*.jpg)")
-        for path in paths:
-            with Image.open(path) as image:
-                pixels = np.asarray(image.convert("RGB"))
-            if pixels.shape != (SIDE, SIDE, 3):
-                raise ValueError(f"{path} is not a picture of {SIDE} x {SIDE} pixels")
-            pictures.append(pixels)
-        labels += [label] * len(paths)
-    return np.stack(pictures), np.asarray(labels, np.int64)
+        numbered += [(i, label, path) for i, path in enumerate(paths)]
+    numbered.sort()
+    pictures = [read_picture(path) for *_, path in numbered]
+    return np.stack(pictures), np.asarray([label for _, label, _ in numbered], np.int64)
+
+
+def read_picture(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        pixels = np.asarray(image.convert("RGB"))
+    if pixels.shape != (SIDE, SIDE, 3):
+        raise ValueError(f"{path} is not a picture of {SIDE} x {SIDE} pixels")
+    return pixels
 
 
 def downloaded(cifar: Cifar, root: Path, split: str) -> tuple[np.ndarray, np.ndarray]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,14 @@ class Data:
         y[wrong] = (y[wrong] + further) % self.classes
         return replace(self, y=y)
 
+    def with_rare_classes(self, share: float) -> "Data":
+        """The same with the first share of the samples of each class of the latter half only."""
+        kept = torch.ones(len(self.y), dtype=torch.bool)
+        for rare in range(self.classes // 2, self.classes):
+            own = (self.y == rare).nonzero().squeeze(1)
+            kept[own[round(share * len(own)) :]] = False
+        return self if kept.all() else replace(self, x=self.x[kept], y=self.y[kept])
+
 
 @dataclass(frozen=True)
 class Budget:
@@ -68,19 +77,33 @@ class Task:
     name: str
     load: Callable[[Path], Data]
     network: Callable[[], nn.Module]
-    learning_rate: float  # of Adam, its other settings torch's defaults
+    learning_rate: float
     start: str  # uniform sampling until then, see bench.training.making.parse_start
     budget: Budget  # of each run
     evaluate_every: int  # steps, where the budget is one of steps
     # Samples in the pool where data-set level strategies are compared: they learn from one epoch to
     # the next, so that a run has to have many.
     epoch_pool: int
+    optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam  # of parameters and lr=
     threads: int | None = None  # of torch; None: as many as it takes
     snapshots: tuple[int, ...] = ()  # steps at which picked points and decision map are kept
     to_pixels: Callable[[Tensor], np.ndarray] | None = None  # rows of x as pictures, where they are
     class_names: tuple[str, ...] = ()  # those of classes whose numbers say nothing
     count_picks: bool = False
+    count_classes: bool = False  # of the picks, and how right each is, between evaluations
     fast_scoring: ScoringPass = field(default_factory=ScoringPass)  # the best known for the network
     compiled: bool = False  # whether the model that is trained is, for all strategies
     large: int = 1024  # K, rows scored
     mini: int = 128  # n, rows trained on
+
+    @property
+    def optimizer_name(self) -> str:
+        """Its class, and what is not torch's default."""
+        factory = self.optimizer
+        if not isinstance(factory, partial):
+            return factory.__name__
+        settings = ", ".join(f"{name}={value}" for name, value in factory.keywords.items())
+        return f"{factory.func.__name__}({settings})"
+
+    def name_of_class(self, label: int) -> str:
+        return self.class_names[label] if self.class_names else str(label)

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import torch
 
 from bench.report import machine
 from bench.report.results import target
@@ -23,6 +24,12 @@ def collect(comparison: Comparison, data: Data, runs: list[dict[str, Any]]) -> d
         "strategies": {s.name: comparison.description(s) for s in comparison.strategies},
         "runs": [{k: v for k, v in run.items() if k != "key"} for run in runs],
     }
+    if comparison.task.count_classes:
+        shares = torch.bincount(data.y, minlength=data.classes) / len(data.y)
+        results["classes"] = {
+            "names": [comparison.task.name_of_class(i) for i in range(data.classes)],
+            "shares": [round(share, 6) for share in shares.tolist()],
+        }
     results["target"] = target(results, *comparison.targets[:1])
     results["more_targets"] = list(comparison.targets[1:])
     return results
@@ -44,7 +51,7 @@ def collect_pictures(comparison: Comparison, data: Data) -> dict[str, np.ndarray
             pictures[f"{strategy.name}/chosen"] = chosen
             if task.to_pixels is not None:
                 classes = data.y[chosen].tolist()
-                names = [task.class_names[i] if task.class_names else str(i) for i in classes]
+                names = [task.name_of_class(i) for i in classes]
                 pictures[f"{strategy.name}/images"] = task.to_pixels(data.x[chosen])
                 pictures[f"{strategy.name}/classes"] = np.asarray(names)
         else:

@@ -33,6 +33,7 @@ class Comparison:
     first_seed: int = 0
     pool: int | None = None  # training samples; None: all
     wrong_labels: float = 0.0  # which share of the training samples has one
+    rare_classes: float = 1.0  # which share of the latter half of the classes is trained on
     epochs: int = 1  # which data-set level strategies plan for
     keeps_memory: bool = False  # whether the process keeps what is freed
     study: str | None = None  # of bench.papers, whose table and figure the results then have
@@ -62,7 +63,7 @@ class Comparison:
             "study": self.study,
             "large_batch": task.large,
             "mini_batch": task.mini,
-            "optimizer": "Adam",
+            "optimizer": task.optimizer_name,
             "learning_rate": task.learning_rate,
             "compiled": task.compiled,
             "start": self.start,
@@ -70,6 +71,7 @@ class Comparison:
             "budget": asdict(self.budget),
             "pool": self.pool,
             "wrong_labels": self.wrong_labels,
+            "rare_classes": self.rare_classes,
             "keeps_memory": self.keeps_memory,
             "epochs": self.epochs if self.has_dataset_level else None,
         }

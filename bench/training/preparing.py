@@ -47,7 +47,7 @@ def losses_by_halves(task: Task, data: Data) -> Tensor:
 
 def trained_on(index: Tensor, task: Task, data: Data) -> nn.Module:
     model = task.network()
-    optimizer = torch.optim.Adam(model.parameters(), lr=task.learning_rate)
+    optimizer = task.optimizer(model.parameters(), lr=task.learning_rate)
     for _ in range(STEPS):
         rows = index[torch.randint(len(index), (task.mini,))]
         optimizer.zero_grad()

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from bench.tasks.task import Task
+
 COMPILED, DECAYED = "-compiled", "-decayed"  # what a strategy's name may end in, in this order
 
 
@@ -23,8 +25,10 @@ class Recipe:
             return rate
         return rate * 0.5 * (1.0 + math.cos(math.pi * min(1.0, share)))
 
-    def optimizer(self, parameters: Iterable[nn.Parameter], rate: float) -> torch.optim.Optimizer:
-        return torch.optim.Adam(parameters, lr=rate, fused=self.compiled or None)
+    def optimizer(
+        self, task: Task, parameters: Iterable[nn.Parameter], rate: float
+    ) -> torch.optim.Optimizer:
+        return task.optimizer(parameters, lr=rate, fused=self.compiled or None)
 
     @property
     def suffix(self) -> str:

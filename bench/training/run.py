@@ -47,7 +47,7 @@ class Training:
         self.task, self.data, self.strategy = task, data, strategy
         self.model = task.network()
         self.rate = learning_rate or task.learning_rate
-        self.optimizer = strategy.recipe.optimizer(self.model.parameters(), self.rate)
+        self.optimizer = strategy.recipe.optimizer(task, self.model.parameters(), self.rate)
         self.compiled = task.compiled or strategy.recipe.compiled
         trained = torch.compile(self.model) if self.compiled else self.model
         assert isinstance(trained, nn.Module)
@@ -60,7 +60,10 @@ class Training:
         )
         shuffled = Shuffled(data, seed) if shuffled is None else shuffled
         self.stream = Stream(shuffled, task.count_picks or strategy.takes_numbers)
-        self.curve: dict[str, list[float]] = {"step": [], "seconds": [], "accuracy": [], "loss": []}
+        self.curve: dict[str, list[Any]] = {"step": [], "seconds": [], "accuracy": [], "loss": []}
+        if task.count_classes:
+            self.curve |= {"picked_classes": [], "class_accuracy": []}
+        self.picked_classes = torch.zeros(data.classes, dtype=torch.int64)
         self.pictures: dict[str, np.ndarray] = {}
 
     def warm_up(self) -> None:
@@ -118,6 +121,9 @@ class Training:
             for group in self.optimizer.param_groups:
                 group["lr"] = self.strategy.recipe.rate(self.rate, share)
         self.update(self.picker.loss(self.stream))
+        if self.task.count_classes:
+            labels = self.picker.picked[1]
+            self.picked_classes += torch.bincount(labels, minlength=self.data.classes)
 
     def update(self, loss: Tensor) -> None:
         self.optimizer.zero_grad()
@@ -141,11 +147,21 @@ class Training:
     @torch.no_grad()
     def evaluate(self) -> None:
         logits = self.test_logits()
-        accuracy = (logits.argmax(1) == self.data.test_y).double().mean()
+        right = logits.argmax(1) == self.data.test_y
         self.curve["step"].append(self.steps)
         self.curve["seconds"].append(round(self.seconds, 6))
-        self.curve["accuracy"].append(round(float(accuracy), 6))
+        self.curve["accuracy"].append(round(float(right.double().mean()), 6))
         self.curve["loss"].append(round(float(F.cross_entropy(logits, self.data.test_y)), 6))
+        if self.task.count_classes:
+            self.evaluate_classes(right)
+
+    def evaluate_classes(self, right: Tensor) -> None:
+        """Picks of each class since the last evaluation, and its accuracy on the test set."""
+        self.curve["picked_classes"].append(self.picked_classes.tolist())
+        self.picked_classes.zero_()
+        y, classes = self.data.test_y, self.data.classes
+        hits, all_of_them = (torch.bincount(rows, minlength=classes) for rows in (y[right], y))
+        self.curve["class_accuracy"].append([round(a, 6) for a in (hits / all_of_them).tolist()])
 
     @torch.no_grad()
     def take_snapshot(self) -> None:
@@ -173,3 +189,4 @@ class Training:
         self.picker.load_state_dict(state["picker"])
         self.stream.load_state_dict(state["stream"])
         self.steps, self.seconds, self.curve, self.pictures = state["progress"]
+        self.picked_classes.zero_()  # a state is of an evaluation, or of the beginning

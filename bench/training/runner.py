@@ -38,7 +38,8 @@ def run_all(comparison: Comparison, data: Data) -> dict[str, Any]:
     """Make every run that is not on disk yet; write and return the results."""
     task = comparison.task
     default_pool = task.epoch_pool if comparison.has_dataset_level else len(data.y)
-    data = data.first(comparison.pool or default_pool).with_wrong_labels(comparison.wrong_labels)
+    data = data.first(comparison.pool or default_pool).with_rare_classes(comparison.rare_classes)
+    data = data.with_wrong_labels(comparison.wrong_labels)
     comparison = replace(comparison, pool=len(data.y))
     if comparison.has_dataset_level:
         comparison = replace(comparison, epochs=epochs_to_plan(comparison, data))

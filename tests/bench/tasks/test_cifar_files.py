@@ -32,15 +32,15 @@ def save(path: Path, colour: tuple[int, int, int], side: int = 32) -> None:
     Image.new("RGB", (side, side), colour).save(path, quality=100)
 
 
-def test_pictures_are_read_class_by_class(root: Path) -> None:
+def test_classes_take_turns(root: Path) -> None:
     data = cifar10.TASK.load(root)
     assert data.x.shape == (20, 3, 32, 32)
     assert data.test_x.shape == (10, 3, 32, 32)
-    assert data.y.tolist() == [label for label in range(10) for _ in range(2)]
+    assert data.y.tolist() == 2 * list(range(10))
     assert data.test_y.tolist() == list(range(10))
     assert (data.source, data.classes) == ("JPEG", 10)
     pixels = cifar10.TASK.to_pixels(data.x)
-    for i, (label, second) in enumerate((label, j) for label in range(10) for j in range(2)):
+    for i, (second, label) in enumerate((j, label) for j in range(2) for label in range(10)):
         colour = np.array([20 * label, 100 + second, 7])
         assert np.abs(pixels[i].astype(int) - colour).max() <= 3, i  # what JPEG leaves of it
     expected = (pixels[3, 5, 7, 0] / 255 - 0.4914) / 0.2470
@@ -51,7 +51,7 @@ def test_pictures_are_read_class_by_class(root: Path) -> None:
 def test_a_hundred_classes_are_read_alike(tmp_path: Path) -> None:
     make(CIFAR100, tmp_path)
     data = cifar10.TASK_OF_100.load(tmp_path)
-    assert data.y.tolist() == [label for label in range(100) for _ in range(2)]
+    assert data.y.tolist() == 2 * list(range(100))
     assert (data.source, data.classes) == ("JPEG", 100)
 
 

@@ -1,5 +1,9 @@
+from dataclasses import replace
+from functools import partial
+
 import torch
 
+from bench.tasks import TASKS
 from bench.tasks.task import Data
 
 CLASSES, SIZE = 4, 1000
@@ -22,3 +26,17 @@ def test_a_share_of_the_labels_is_wrong_and_the_test_set_clean() -> None:
     first = torch.randperm(SIZE, generator=torch.Generator().manual_seed(0))[:400]
     assert 130 < wrong[first].sum() < 190
     assert torch.equal(CLEAN.with_wrong_labels(0).y, CLEAN.y)
+
+
+def test_classes_become_rare() -> None:
+    rare = CLEAN.with_rare_classes(0.1)
+    assert rare.y.bincount().tolist() == [250, 250, 25, 25]
+    assert len(rare.x) == len(rare.y)
+    assert CLEAN.with_rare_classes(1.0) is CLEAN
+
+
+def test_an_optimizer_is_told_with_what_it_was_given() -> None:
+    task = TASKS["mnist"]
+    assert task.optimizer_name == "Adam"
+    sgd = partial(torch.optim.SGD, momentum=0.9, weight_decay=5e-4)
+    assert replace(task, optimizer=sgd).optimizer_name == "SGD(momentum=0.9, weight_decay=0.0005)"
