@@ -6,13 +6,15 @@ of the first one, and by importance from then on.
 
 import argparse
 from dataclasses import replace
+from pathlib import Path
 
-from bench.arguments import positive_float
+from bench.arguments import positive_float, positive_int
 from bench.papers import study
 from bench.report import thresholds_table
 from bench.report.thresholds_table import SEPARATOR
-from bench.tasks.task import Budget, Task
-from bench.training.strategies import STRATEGIES, Strategy, find
+from bench.tasks.task import Task
+from bench.training.arguments import add_training_arguments, comparison_of
+from bench.training.strategies import STRATEGIES, Strategy
 
 # The paper's, and some of its thresholds.
 STUDIED = ("highest-loss", "highest-loss-cdf", "gradient-norm", "gradient-norm-cdf")
@@ -20,11 +22,9 @@ THRESHOLDS = (1.0, 0.8, 0.74, 0.5, 0.42, 0.26)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    study.add_arguments(parser, seeds=3)
-    study.add_length(parser)
-    parser.add_argument(
-        "--strategies", nargs="+", metavar="NAME", default=STUDIED, help=f"({' '.join(STUDIED)})"
-    )
+    add_training_arguments(parser)
+    parser.set_defaults(strategies=STUDIED)
+    parser.add_argument("--seeds", type=positive_int, default=3, help="runs per strategy (3)")
     parser.add_argument(
         "--thresholds",
         nargs="+",
@@ -33,19 +33,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=THRESHOLDS,
         help=f"({' '.join(f'{threshold:g}' for threshold in THRESHOLDS)})",
     )
+    parser.add_argument("--out", type=Path, help="where results go (out/TASK-thresholds)")
 
 
 def run(args: argparse.Namespace) -> None:
-    task = study.task_of(args)
-    budget = Budget(args.steps, args.seconds) if args.steps or args.seconds else task.budget
+    comparison = comparison_of(args)
     strategies = [
-        with_threshold(strategy, threshold, task)
-        for strategy in find(args.strategies)
+        with_threshold(strategy, threshold, comparison.task)
+        for strategy in comparison.strategies
         for threshold in sorted(set(args.thresholds), reverse=True)
     ]
-    strategies.insert(0, STRATEGIES["uniform"])
-    data = task.load(args.data_root)
-    study.compare("thresholds", args, task, data, strategies, budget, thresholds_table.markdown)
+    comparison = replace(comparison, strategies=[STRATEGIES["uniform"], *strategies])
+    data = comparison.task.load(args.data_root)
+    study.compare("thresholds", comparison, data, args.out, thresholds_table.markdown)
 
 
 def with_threshold(strategy: Strategy, threshold: float, task: Task) -> Strategy:

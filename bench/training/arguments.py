@@ -17,6 +17,15 @@ from impsamp_fast import keep_freed_memory
 
 
 def add_training_arguments(parser: argparse.ArgumentParser) -> None:
+    add_settings(parser)
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--steps", type=positive_int, help="training steps of each run")
+    length.add_argument("--seconds", type=positive_float, help="training time of each run")
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """All but the length of a run."""
+    parser.set_defaults(steps=None, seconds=None)
     parser.add_argument("task", choices=TASKS)
     parser.add_argument(
         "--strategies",
@@ -25,9 +34,6 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
         help=f'"{ALL}" of the library, "{BASELINES}", or any of {", ".join(known())}, with '
         f'"{COMPILED}", "{DECAYED}" or both behind; the first {len(STRATEGIES)} if none is named',
     )
-    length = parser.add_mutually_exclusive_group()
-    length.add_argument("--steps", type=positive_int, help="training steps of each run")
-    length.add_argument("--seconds", type=positive_float, help="training time of each run")
     parser.add_argument(
         "--start", help='when importance sampling begins: "always", "after:STEPS", "ratio:R", ...'
     )
