@@ -6,6 +6,7 @@ from typing import Any
 from bench.report.machine import one_line
 from bench.report.results import (
     STAGES,
+    Share,
     final_accuracy,
     first_reaching,
     number_of_seeds,
@@ -129,7 +130,9 @@ def tuned_rates(tuning: dict[str, Any], own: dict[str, float]) -> list[str]:
 
 SHARES = (
     "the median over the seeds with which uniform reaches the target of the ratio of the two times "
-    "to it, and its range."
+    "to it, and its 95% bootstrap interval, with five seeds or fewer their range. It is better or "
+    "worse where the interval is wholly below or above 1; of strategies that are alike, five seeds "
+    "agree on that by chance in 6% of all cases, three in 25%."
 )
 OUTCOME_HEADINGS = [
     "strategy",
@@ -142,6 +145,7 @@ OUTCOME_HEADINGS = [
     "steps to target",
     "time to target",
     "over uniform's time to it",
+    "which is",
 ]
 # None of them has a model of its own.
 PAPER_STAGES = [stage for stage in STAGES if stage != "second_model"]
@@ -171,8 +175,13 @@ def outcome_cells(strategy: dict[str, Any], row: dict[str, Any]) -> list[str]:
         f"{row['seconds']:.2f} s",
         steps,
         time,
-        "-" if share is None else str(share),
+        *share_cells(share),
     ]
+
+
+def share_cells(share: Share | None) -> list[str]:
+    """The share of uniform sampling's time, and what it says."""
+    return ["-", "-"] if share is None else [str(share), share.word]
 
 
 def split_cells(strategy: dict[str, Any], row: dict[str, Any]) -> list[str]:

@@ -7,7 +7,7 @@ evaluation jumps up and down between steps, and the first lucky one would flatte
 import math
 from dataclasses import dataclass
 from statistics import fmean, median
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -17,7 +17,13 @@ QUANTILES = (0.5, 0.9, 0.99, 1.0)  # of the test set's losses; the last one is t
 ROW_LOOP = "gradient-norm-cdf-loop"  # makes too few steps for what is said about all runs
 WINDOW = 3  # evaluations averaged
 
+RESAMPLES = 9_999
+SEEDS_OF_A_RANGE = 5  # of so many seeds or fewer, the interval of the median is their range
+FEWEST_SEEDS = 3  # that say anything
+
 Run = dict[str, Any]
+Unit = Literal["step", "seconds"]
+UNITS = get_args(Unit)
 
 
 def runs_of(results: dict[str, Any], strategy: str) -> list[Run]:
@@ -64,10 +70,10 @@ def first_reaching(run: Run, accuracy: float) -> tuple[int, float] | None:
 
 @dataclass(frozen=True)
 class Share:
-    """Times to a target over uniform sampling's own time to it, seed by seed.
+    """What a strategy takes to a target over what another one takes, seed by seed.
 
-    Only seeds with which uniform sampling reaches it count; a run that does not has an infinite
-    share.
+    Only seeds with which the other one reaches it count, which is to its advantage; a run that does
+    not has an infinite share. `low` and `high` are the interval of the median.
     """
 
     median: float
@@ -75,30 +81,69 @@ class Share:
     high: float
     seeds: int
 
+    @classmethod
+    def of(cls, shares: list[float]) -> "Share":
+        return cls(median(shares), *interval_of_median(shares), len(shares))
+
     def __str__(self) -> str:
         if self.median == math.inf:
             return "not reached"
         text = f"{self.median:.2f}"
         return text if self.seeds == 1 else f"{text} ({self.low:.2f} to {bound(self.high)})"
 
+    @property
+    def word(self) -> str:
+        """What it says, by where 1 lies; with the number of seeds, where these are few."""
+        if self.seeds < FEWEST_SEEDS:
+            return "too few seeds"
+        word = "better" if self.high < 1 else "worse" if self.low > 1 else "no difference"
+        return word if self.seeds > SEEDS_OF_A_RANGE else f"{word} ({self.seeds} seeds)"
+
 
 def bound(share: float) -> str:
     return "never" if share == math.inf else f"{share:.2f}"
 
 
-def share_of_uniform(results: dict[str, Any], strategy: str, accuracy: float) -> Share | None:
+def interval_of_median(values: list[float]) -> tuple[float, float]:
+    """The 95% percentile bootstrap; of SEEDS_OF_A_RANGE values or fewer it is their range.
+
+    Its ends are order statistics, since nothing lies between a number and an infinite one.
+    """
+    resamples = np.random.default_rng(0).choice(values, (RESAMPLES, len(values)))
+    medians = np.sort(np.median(resamples, axis=1))
+    tail = round(0.025 * (RESAMPLES + 1))
+    return float(medians[tail - 1]), float(medians[-tail])
+
+
+def share_of(
+    results: dict[str, Any], strategy: str, other: str, accuracy: float, unit: Unit = "seconds"
+) -> Share | None:
+    """What a strategy takes over what the other one does; None if that never reaches the target."""
+    taken = {
+        name: {run["seed"]: cost_of(run, accuracy, unit) for run in runs_of(results, name)}
+        for name in (strategy, other)
+    }
+    shares = [
+        cost / others
+        for seed, cost in taken[strategy].items()
+        if (others := taken[other].get(seed, math.inf)) < math.inf
+    ]
+    return Share.of(shares) if shares else None
+
+
+def cost_of(run: Run, accuracy: float, unit: Unit) -> float:
+    """The steps or seconds of a run to an accuracy; infinite if it does not reach it."""
+    hit = first_reaching(run, accuracy)
+    return math.inf if hit is None else hit[UNITS.index(unit)]
+
+
+def share_of_uniform(
+    results: dict[str, Any], strategy: str, accuracy: float, unit: Unit = "seconds"
+) -> Share | None:
     """None for uniform sampling itself, or if it does not reach the target with any seed."""
     if strategy == "uniform":
         return None
-    uniform = {run["seed"]: first_reaching(run, accuracy) for run in runs_of(results, "uniform")}
-    shares = []
-    for run in runs_of(results, strategy):
-        if own := uniform.get(run["seed"]):
-            hit = first_reaching(run, accuracy)
-            shares.append(math.inf if hit is None else hit[1] / own[1])
-    if not shares:
-        return None
-    return Share(median(shares), min(shares), max(shares), len(shares))
+    return share_of(results, strategy, "uniform", accuracy, unit)
 
 
 def at_time(run: Run, seconds: float) -> float | None:

@@ -4,7 +4,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from bench.report.machine import one_line
-from bench.report.paper_tables import SHARES, made_with
+from bench.report.paper_tables import SHARES, made_with, share_cells
 from bench.report.results import (
     QUANTILES,
     ROW_LOOP,
@@ -83,6 +83,7 @@ def markdown(results: dict[str, Any]) -> str:
         f"at {step:.0f} steps",
         goal_heading,
         "over uniform's",
+        "which is",
         "steps",
         "ms per step",
         "selection",
@@ -127,7 +128,7 @@ def cells(strategy: dict[str, Any], row: dict[str, Any]) -> list[str]:
         percent(row["at_equal_time"]),
         percent(row["at_equal_steps"]),
         time,
-        "-" if row["share_of_uniform"] is None else str(row["share_of_uniform"]),
+        *share_cells(row["share_of_uniform"]),
         f"{row['steps']:.0f}",
         f"{row['step_us'] / 1e3:.2f}",
         f"{100 * row['selection_share']:.1f}%",

@@ -87,10 +87,11 @@ def test_tables_show_the_summary() -> None:
     }
     assert cells["strategy"][:2] == ["correction", "start rule"]
     assert cells["uniform"][:2] == ["none", "-"]
-    settings, outcome = cells["good"][:2], cells["good"][2:]
+    settings, outcome, share = cells["good"][:2], cells["good"][2:8], cells["good"][8:]
+    assert share == cells["bad"][8:] == ["0.75", "too few seeds"]
     assert settings == ["unbiased", "variance:1.5"]
-    assert outcome == ["90.00% ± 0.00", "80", "50%", "12.00 s", "60", "9.00 s", "0.75"]
-    assert cells["bad"][6:] == ["60 (1 of 2 runs)", "6.00 s (1 of 2 runs)", "0.75"]
+    assert outcome == ["90.00% ± 0.00", "80", "50%", "12.00 s", "60", "9.00 s"]
+    assert cells["bad"][6:8] == ["60 (1 of 2 runs)", "6.00 s (1 of 2 runs)"]
     assert (
         "| good     |       1 |      2 |      3 |     4 |     0 |   10 |          20.0% |" in lines
     )

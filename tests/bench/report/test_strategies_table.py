@@ -81,8 +81,8 @@ def test_the_table_agrees_with_numbers_worked_out_by_hand() -> None:
     assert headings[2:5] == ["at 4 s", "at 40 steps", "time to 75.00%"]
     assert headings[-4:] == ["loss 0.5", "loss 0.9", "loss 0.99", "loss worst"]
     assert rows[0][4] == "5.00 s (1 of 2)"
-    assert rows[1][5:11] == ["0.60", "40", "1.12", "19.0%", "4.5%", "0.1"]
-    assert rows[0][9] == "-"
+    assert rows[1][5:12] == ["0.60", "too few seeds", "40", "1.12", "19.0%", "4.5%", "0.1"]
+    assert rows[0][10] == "-"
     assert "the largest is 19.0% (uniform), and of a step without its forward passes 33.3%" in text
     assert "plan for 7 epochs" in text
 
