@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.report import (
+    catalogue,
     device_table,
     gpu_table,
     operator_tables,
@@ -78,5 +79,6 @@ PARTS = {
     "docs/gpu.md": {"gpu": shown("gpu", gpu_table.markdown)},
     "docs/weights.md": {"variance": shown("variance", operator_tables.variance_markdown)},
     "docs/strategies.md": {"strategies": strategy_list.markdown},
+    "docs/catalogue.md": {"catalogue": catalogue.markdown},
     "docs/distributed.md": {"ranks": shown("ranks", ranks_table.markdown)},
 }

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 import impsamp_fast as isf
+from bench.report.prose import prose
 from impsamp_fast import strategies
 
 SIZE = 1000  # of a data set
@@ -35,7 +36,8 @@ def markdown() -> str:
 
 def line_of(strategy: strategies.Strategy) -> str:
     first, _, _ = strategy.description.partition(PARAGRAPH)
-    line = f"- `{strategy.name}`: " + plain(" ".join(first.split())).removesuffix(".")
+    line = f"- [`{strategy.name}`](catalogue.md#{strategy.name}): "
+    line += prose(" ".join(first.split())).removesuffix(".")
     if strategy.bibtex:
         line += f" ({'; '.join(source(entry) for entry in strategy.bibtex.split(PARAGRAPH))})"
     if strategy.level == "dataset":
@@ -88,21 +90,3 @@ def without_latex(text: str) -> str:
     accented = re.compile(r"{\\([\"'`^~])(\w)}")
     text = accented.sub(lambda found: found[2] + ACCENTS[found[1]], text)
     return unicodedata.normalize("NFC", text)
-
-
-def plain(text: str) -> str:
-    """A docstring's formulas as code, which needs no renderer of formulas."""
-    return re.sub(r":math:`(.*?)`", lambda found: f"`{formula(found[1])}`", text)
-
-
-def formula(latex: str) -> str:
-    for command, symbol in (
-        (r"\partial ", "∂"),
-        (r"\propto", "∝"),
-        (r"\alpha", "alpha"),
-        (r"\le", "≤"),
-        (r"\ne", "≠"),
-    ):
-        latex = latex.replace(command, symbol)
-    latex = re.sub(r"\\mathrm{(\w+)}", r"\1", latex)
-    return re.sub(r"\\bar{(\w)}", r"mean \1", latex).replace("\\", "")

@@ -17,7 +17,9 @@ PAGE = DOCS / "strategies.md"
 
 def test_every_strategy_is_listed_with_its_paper() -> None:
     for name in strategies.names():
-        (line,) = re.findall(rf"^- `{name}`: (.*)$", PAGE.read_text(), flags=re.MULTILINE)
+        (line,) = re.findall(
+            rf"^- \[`{name}`\]\(catalogue.md#{name}\): (.*)$", PAGE.read_text(), flags=re.MULTILINE
+        )
         years = re.findall(r"year\s*=\s*{(\d+)}", strategies.citation(name))
         assert years == re.findall(r"(\d{4})(?=[;)])", line)
 

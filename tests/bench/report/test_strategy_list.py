@@ -27,11 +27,6 @@ def test_a_paper_without_authors_is_an_error() -> None:
         strategy_list.source("@misc{key, year = {2006}}")
 
 
-def test_formulas_are_readable_without_being_rendered() -> None:
-    text = r"By :math:`P \propto \exp(-r \ln(s_e) / N)` and :math:`\mathrm{map}(1 - \bar{p})`."
-    assert strategy_list.plain(text) == "By `P ∝ exp(-r ln(s_e) / N)` and `map(1 - mean p)`."
-
-
 def test_what_a_strategy_needs_is_said() -> None:
     needs = {name: strategy_list.needs(strategies.get(name)) for name in strategies.names()}
     assert {name: text for name, text in needs.items() if text} == {
