@@ -35,7 +35,8 @@ def main(out: Path | None) -> None:
     if out is not None:
         task = two_circles.TASK
         shape = {"K": task.large, "n": task.mini}
-        write_json(out, {"format": 1, "machine": machine.describe(), **shape, "rows": rows})
+        made_on = {"machine": machine.describe(), "commit": machine.commit()}
+        write_json(out, {"format": 1, **made_on, **shape, "rows": rows})
         print(out)
 
 

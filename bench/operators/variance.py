@@ -40,6 +40,7 @@ def main(out: Path) -> None:
     result = {
         "format": 1,
         "machine": machine.describe(),
+        "commit": machine.commit(),
         "K": task.large,
         "n": task.mini,
         "steps": STEPS,

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from bench.report.machine import one_line
+from bench.report.machine import commits_of, one_line
 from bench.report.operator_tables import HEADINGS, OURS
 from bench.report.table import table
 
@@ -38,7 +38,7 @@ def markdown(result: dict[str, Any]) -> str:
     if bandwidth := parts.get("wide", {}).get("copy_bandwidth"):
         lines.append(f"A device copy reads and writes {bandwidth / 1e12:.2f} TB/s.")
     lines += [f"- {problem}" for problem in problems(result)]
-    lines.append(f"Measured on {gpu_line(result['machine'])}.")
+    lines.append(f"Measured on {gpu_line(result['machine'])}; {commits_of(result)}.")
     return "\n".join(lines) + "\n"
 
 

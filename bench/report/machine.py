@@ -72,3 +72,17 @@ def one_line(machine: dict[str, Any]) -> str:
         f"{machine['cpu']}, {machine['cores']} cores, {machine['threads']} threads, "
         f"{machine['instruction_set']}, torch {machine['torch']}, Python {machine['python']}"
     )
+
+
+def measured_on(result: dict[str, Any]) -> str:
+    """Machine and commits of a result as a sentence fragment."""
+    return f"{one_line(result['machine'])}; {commits_of(result)}"
+
+
+def commits_of(result: dict[str, Any]) -> str:
+    """At which commits a result was measured; older results do not say it."""
+    commits = [commit for commit in result.get("commits", [result.get("commit")]) if commit]
+    if not commits:
+        return "commit not recorded"
+    told = [commit[:10] + "-dirty" * commit.endswith("-dirty") for commit in commits]
+    return f"commit{'s' * (len(told) > 1)} {', '.join(told)}"

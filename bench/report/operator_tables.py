@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from bench.report.machine import one_line
+from bench.report.machine import measured_on
 from bench.report.table import table
 
 OURS = "impsamp_fast"  # among the candidates of a case
@@ -12,7 +12,7 @@ HEADINGS = ["what", OURS, "beside", "takes", "ratio"]
 
 def ratios_markdown(result: dict[str, Any]) -> str:
     """The table, and what it was measured on."""
-    return ratios_table(result) + f"\nMeasured on {one_line(result['machine'])}.\n"
+    return ratios_table(result) + f"\nMeasured on {measured_on(result)}.\n"
 
 
 def ratios_table(result: dict[str, Any]) -> str:
@@ -36,7 +36,7 @@ def against_markdown(result: dict[str, Any]) -> str:
         ratios = (f"{case['ratio'][key]:.3f}" for key in ("median", "low", "high"))
         rows.append([case["name"], *map(duration, times), *ratios])
     lines = table(["what", "this tree", "that tree", "ratio", "from", "to"], rows)
-    told = f"That tree: {result['tree']}. Measured on {one_line(result['machine'])}."
+    told = f"That tree: {result['tree']}. Measured on {measured_on(result)}."
     return "\n".join(lines) + f"\n\n{told}\n"
 
 

@@ -3,7 +3,7 @@
 from statistics import fmean, stdev
 from typing import Any
 
-from bench.report.machine import one_line
+from bench.report.machine import measured_on
 from bench.report.results import (
     STAGES,
     Share,
@@ -55,7 +55,7 @@ def markdown(results: dict[str, Any]) -> str:
         f"{task_title(results)}: mean of {number_of_seeds(results)}, "
         f"K = {settings['large_batch']}, n = {settings['mini_batch']}"
         + (f"; target accuracy {100 * goal:.2f}%." if goal else "."),
-        f"Measured on {one_line(results['machine'])}.",
+        f"Measured on {measured_on(results)}.",
         f"Over uniform's time: {SHARES}",
         *made_with(results),
         "",
@@ -96,7 +96,7 @@ def made_with(results: dict[str, Any]) -> list[str]:
     recipes = [s.get("recipe", {}) for s in strategies.values()]
     trained_compiled = any(recipe.get("compiled") for recipe in recipes)
     if trained_compiled:
-        sentences.append('"compiled": the training forward pass, with a fused Adam.')
+        sentences.append('"compiled": the training forward pass, with a fused optimizer.')
     passes = [s.get("made", {}).get("scoring") or {} for s in strategies.values()]
     if compiled or trained_compiled or any(scoring.get("compile") for scoring in passes):
         sentences.append("Compiling is done before the clock runs.")

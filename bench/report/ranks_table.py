@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from bench.report.machine import one_line
+from bench.report.machine import measured_on
 from bench.report.table import table
 
 HEADINGS = ["ranks", "rows of", "method", "a step", "over own rows", "bytes heard a step"]
@@ -20,7 +20,7 @@ def markdown(result: dict[str, Any]) -> str:
         f"Two Circles, drawing {result['n']} for each, and gathering. Ranks are processes that "
         "share the processor and talk by gloo over loopback."
     )
-    measured = f"Measured on {one_line(result['machine'])}."
+    measured = f"Measured on {measured_on(result)}."
     return "\n".join([*lines(result["rows"]), "", told, measured]) + "\n"
 
 

@@ -3,7 +3,7 @@
 from statistics import fmean, stdev
 from typing import Any
 
-from bench.report.machine import one_line
+from bench.report.machine import measured_on
 from bench.report.paper_tables import SHARES, made_with, share_cells
 from bench.report.results import (
     QUANTILES,
@@ -95,7 +95,7 @@ def markdown(results: dict[str, Any]) -> str:
         f"{task_title(results)}, {settings['pool']:,} training samples{wrong(settings)}: mean of "
         f"{number_of_seeds(results)}, K = {settings['large_batch']}, n = {settings['mini_batch']}"
         + (f"; target accuracy {100 * goal:.2f}%." if goal else "."),
-        f"Measured on {one_line(results['machine'])}.",
+        f"Measured on {measured_on(results)}.",
         *made_with(results),
         "",
         *table(headings, rows),

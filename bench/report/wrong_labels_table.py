@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from statistics import fmean, stdev
 from typing import Any
 
-from bench.report.machine import one_line
+from bench.report.machine import measured_on
 from bench.report.results import final_accuracy, number_of_seeds, runs_of, smoothed, task_title
 from bench.report.table import table
 
@@ -21,7 +21,7 @@ def markdown(results: dict[str, Any]) -> str:
         f"{100 * settings['wrong_labels']:g}% of their labels wrong; accuracy on the test set, "
         f"whose labels are right: mean of {number_of_seeds(results)}, {budget}, "
         f"K = {settings['large_batch']}, n = {settings['mini_batch']}.",
-        f"Trained on {one_line(results['machine'])}.",
+        f"Trained on {measured_on(results)}.",
         "",
         *table(HEADINGS, [cells(results, name) for name in results["strategies"]]),
         "",

@@ -42,7 +42,8 @@ def main(out: Path | None = None, names: list[str] | None = None) -> None:
     """Measure all parts, print and write what was found; SystemExit if anything went wrong."""
     kind = device().type
     out = out or RESULT[kind]
-    result: dict[str, Any] = {"format": 1, "machine": describe(), "parts": {}}
+    made_on = {"machine": describe(), "commit": machine.commit()}
+    result: dict[str, Any] = {"format": 1, **made_on, "parts": {}}
     end = time.monotonic() + BUDGET_SECONDS
     for name in names or [name for name in PARTS if kind in PARTS[name].devices]:
         part = run_part(name, min(PARTS[name].seconds, end - time.monotonic()))

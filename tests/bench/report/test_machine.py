@@ -42,3 +42,12 @@ def test_the_commit_is_that_of_the_source_tree(
     monkeypatch.setattr(machine, "__file__", str(tmp_path / "sub" / "bench" / "report" / "x.py"))
     (tmp_path / "sub").mkdir()
     assert commit() is None
+
+
+def test_a_table_says_at_which_commit() -> None:
+    assert (
+        machine.commits_of({}) == machine.commits_of({"commits": [None]}) == "commit not recorded"
+    )
+    assert machine.commits_of({"commit": 40 * "a"}) == "commit aaaaaaaaaa"
+    two = {"commits": [40 * "a", None, 40 * "b" + "-dirty"]}
+    assert machine.commits_of(two) == "commits aaaaaaaaaa, bbbbbbbbbb-dirty"

@@ -68,7 +68,9 @@ def test_recipes_are_explained() -> None:
     assert told not in paper_tables.markdown(results)
     results["strategies"]["kf18"]["recipe"] = {"compiled": True, "decayed": True}
     (line,) = (line for line in paper_tables.markdown(results).splitlines() if told in line)
-    assert line.startswith('"compiled": the training forward pass, with a fused Adam. Compiling')
+    assert line.startswith(
+        '"compiled": the training forward pass, with a fused optimizer. Compiling'
+    )
 
 
 def test_data_that_are_not_the_original_are_named() -> None:

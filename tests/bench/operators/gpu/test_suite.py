@@ -24,6 +24,7 @@ def run_with_parts(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(impsamp_fast, "build_info", lambda: {"cuda": {"version": "13.0"}})
     monkeypatch.setattr(suite, "describe", lambda: made_up.gpu_result()["machine"])
+    monkeypatch.setattr(suite.machine, "commit", lambda: made_up.gpu_result()["commit"])
     monkeypatch.setattr(suite, "run_part", lambda name, limit: outcomes[name])
     main(["gpu", "--out", str(out), "--parts", *outcomes])
 
