@@ -11,6 +11,7 @@ from typing import Any
 
 from bench.report import (
     catalogue,
+    cost_table,
     device_table,
     gpu_table,
     operator_tables,
@@ -76,6 +77,7 @@ PARTS = {
         ),
         "operators": shown("ratios", operator_tables.ratios_markdown),
     },
+    "docs/pays.md": {"cost-model": cost_table.markdown},
     "docs/gpu.md": {"gpu": shown("gpu", gpu_table.markdown)},
     "docs/weights.md": {"variance": shown("variance", operator_tables.variance_markdown)},
     "docs/strategies.md": {"strategies": strategy_list.markdown},

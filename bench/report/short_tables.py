@@ -6,7 +6,7 @@ from typing import Any
 from bench.report import gpu_table, operator_tables
 from bench.report.files import RESULTS, read_json
 from bench.report.machine import one_line
-from bench.report.results import Share, runs_of, share_of_uniform, smoothed
+from bench.report.results import runs_of, share_of_uniform, smoothed
 from bench.report.table import table
 
 # Cases of a result and their peers: what training calls, and those with the smallest ratios.
@@ -71,21 +71,15 @@ def verdicts_markdown() -> str:
             label = found["strategies"][name]["label"]
             if found["strategies"][name]["correction"] == "none":
                 label += ", not weighted"
-            rows.append([result, label, str(share), verdict(share)])
+            rows.append([result, label, str(share), share.word])
     result, name = WRONG_LABELS
     found = read_json(RESULTS / f"{result}.json")
     best = {of: highest(found, of) for of in ("uniform", name)}
     label = f"{found['strategies'][name]['label']}, not weighted"
     seen = f"{100 * best[name]:.1f}% for {100 * best['uniform']:.1f}%"
-    rows.append([result, label, seen, "yes" if best[name] > best["uniform"] else "**no**"])
-    lines = table(["training", "strategy", "over uniform's time", "pays"], rows)
+    rows.append([result, label, seen, "better" if best[name] > best["uniform"] else "worse"])
+    lines = table(["training", "strategy", "over uniform's time", "so it is"], rows)
     return "\n".join(lines) + "\n"
-
-
-def verdict(share: Share) -> str:
-    if share.high < 1:
-        return "yes"
-    return "**no**" if share.median >= 1 else "mostly"
 
 
 def highest(results: dict[str, Any], strategy: str) -> float:

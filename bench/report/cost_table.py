@@ -1,0 +1,38 @@
+"""The cost model beside what was measured: what a step takes, what it is worth, and the time."""
+
+from statistics import fmean
+from typing import Any
+
+from bench.report.files import RESULTS, read_json
+from bench.report.results import ROW_LOOP, runs_of, share_of_uniform
+from bench.report.table import table
+
+COMPARISONS = ("two-circles", "mnist", "mnist-compiled")
+HEADINGS = ["training", "strategy", "a step takes", "is worth", "time to target", "so it is"]
+
+
+def markdown() -> str:
+    """One row per strategy of the comparisons; all in units of uniform sampling's."""
+    rows = []
+    for comparison in COMPARISONS:
+        results = read_json(RESULTS / f"{comparison}.json")
+        names = [name for name in results["strategies"] if name not in ("uniform", ROW_LOOP)]
+        rows += [[comparison, *cells(results, name)] for name in names]
+    return "\n".join(table(HEADINGS, rows)) + "\n"
+
+
+def cells(results: dict[str, Any], name: str) -> list[str]:
+    steps, seconds = (
+        share_of_uniform(results, name, results["target"], unit) for unit in ("step", "seconds")
+    )
+    takes = seconds_per_step(results, name) / seconds_per_step(results, "uniform")
+    strategy = results["strategies"][name]
+    label = strategy["label"] + (", not weighted" if strategy["correction"] == "none" else "")
+    if steps is None or seconds is None:  # uniform sampling never reaches the target
+        return [label, f"{takes:.2f}", "-", "-", "-"]
+    return [label, f"{takes:.2f}", f"{1 / steps.median:.2f}", str(seconds), seconds.word]
+
+
+def seconds_per_step(results: dict[str, Any], name: str) -> float:
+    curves = [run["curve"] for run in runs_of(results, name)]
+    return fmean(curve["seconds"][-1] / curve["step"][-1] for curve in curves)

@@ -1,0 +1,23 @@
+"""What a step takes and what it is worth, in uniform sampling's units."""
+
+from bench.report import cost_table
+from tests.bench import made_up
+
+
+def test_the_time_to_the_target_is_what_a_step_takes_over_what_it_is_worth() -> None:
+    results = made_up.paper_results() | {"target": 0.75}
+    # Uniform sampling: a second for 10 steps with seed 0, three with seed 1, where it never reaches
+    # the target; the other one and two. With seed 0 they reach it after 80 steps and 60.
+    label, takes, worth, time, word = cost_table.cells(results, "kf18")
+    assert label == "good"
+    assert takes == f"{1.5 / 2:.2f}"
+    assert worth == f"{80 / 60:.2f}"
+    assert time == f"{60 / 80:.2f}"
+    assert word == "too few seeds"
+    label, *_ = cost_table.cells(results, "highest-loss")
+    assert label == "bad, not weighted"
+
+
+def test_a_target_that_uniform_sampling_never_reaches_says_nothing() -> None:
+    results = made_up.paper_results() | {"target": 0.99}
+    assert cost_table.cells(results, "kf18")[2:] == ["-", "-", "-"]
