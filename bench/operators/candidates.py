@@ -4,7 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
-from bench.operators.peers import COMPILE, EAGER, compiled
+from bench.operators.peers.by_compiler import COMPILE, compiled
+from bench.operators.peers.eager import EAGER
+from bench.operators.peers.peer import error_line
 from bench.report.operator_tables import OURS
 
 CANDIDATES = (OURS, EAGER, COMPILE)
@@ -16,7 +18,9 @@ def pick(
     """The function to time; skips the test if it is torch.compile and that does not work here."""
     if candidate == OURS:
         return ours
-    function = peer if candidate == EAGER else compiled(peer, *inputs)
-    if function is None:
-        pytest.skip("torch.compile does not work here")
-    return function
+    if candidate == EAGER:
+        return peer
+    try:
+        return compiled(peer, *inputs)
+    except Exception as error:
+        pytest.skip(error_line(error))

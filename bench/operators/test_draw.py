@@ -1,6 +1,4 @@
-"""`draw` by each method beside torch.multinomial and topk: `pytest bench/test_draw.py`."""
-
-from collections.abc import Callable
+"""`draw` by each method beside its peers: `pytest bench/operators/test_draw.py`."""
 
 import pytest
 import torch
@@ -8,15 +6,15 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
 
 import impsamp_fast
+from bench.operators.peers import PEERS
+from bench.operators.peers.jobs import BY_METHOD
 from tests.methods import METHODS
 
 SIZES = [(1024, 128), (2**20, 2**16)]
-# What torch offers for the same job; it has nothing for the other methods.
-PEERS: dict[str, Callable[[Tensor, int], object]] = {
-    "multinomial": lambda weights, n: torch.multinomial(weights, n, replacement=True),
-    "race": lambda weights, n: torch.multinomial(weights, n),
-    "topk": lambda weights, n: weights.topk(n),
-}
+# Nobody offers the other methods.
+PAIRS = [
+    (method, name) for method, job in BY_METHOD.items() for name in PEERS if job in PEERS[name].jobs
+]
 
 
 def weights_of(K: int) -> Tensor:
@@ -32,7 +30,10 @@ def test_ours(benchmark: BenchmarkFixture, method: str, K: int, n: int) -> None:
 
 
 @pytest.mark.parametrize(("K", "n"), SIZES)
-@pytest.mark.parametrize("method", PEERS)
-def test_plain_torch(benchmark: BenchmarkFixture, method: str, K: int, n: int) -> None:
+@pytest.mark.parametrize(("method", "name"), PAIRS)
+def test_peer(benchmark: BenchmarkFixture, method: str, name: str, K: int, n: int) -> None:
     benchmark.group = f"draw {method}, K={K}, n={n}"
-    benchmark(PEERS[method], weights_of(K), n)
+    peer = PEERS[name]
+    if reason := peer.available():
+        pytest.skip(reason)
+    benchmark(peer.jobs[BY_METHOD[method]](weights_of(K), n))

@@ -1,25 +1,20 @@
-"""`score` of each kind beside plain torch: `pytest bench/test_score.py`."""
+"""`score` of each kind beside plain torch: `pytest bench/operators/test_score.py`."""
 
 from functools import partial
 
 import pytest
 import torch
-import torch.nn.functional as F
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
 
 import impsamp_fast
 from bench.operators.candidates import CANDIDATES, pick
 from bench.operators.inputs import SIZES, logits_and_target
-from bench.operators.peers import eager_row_stats
-
-
-def loss(logits: Tensor, target: Tensor) -> Tensor:
-    return F.cross_entropy(logits, target, reduction="none")
+from bench.operators.peers import eager
 
 
 def grad_norm(logits: Tensor, target: Tensor) -> Tensor:
-    return eager_row_stats(logits, target)[1]
+    return eager.row_stats(logits, target)[1]
 
 
 def p_wrong(logits: Tensor, target: Tensor) -> Tensor:
@@ -37,7 +32,7 @@ def entropy(logits: Tensor, target: Tensor) -> Tensor:
     return torch.special.entr(logits.softmax(-1)).sum(-1)
 
 
-PEERS = {f.__name__: f for f in (loss, grad_norm, p_wrong, margin, entropy)}
+PEERS = {"loss": eager.losses} | {f.__name__: f for f in (grad_norm, p_wrong, margin, entropy)}
 
 
 @pytest.mark.parametrize(("K", "C"), SIZES)

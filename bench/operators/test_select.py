@@ -1,4 +1,4 @@
-"""`select` beside plain torch: `pytest bench/test_select.py`."""
+"""`select` beside plain torch: `pytest bench/operators/test_select.py`."""
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
@@ -6,7 +6,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 import impsamp_fast
 from bench.operators.candidates import CANDIDATES, pick
 from bench.operators.inputs import SIZES, logits_and_target
-from bench.operators.peers import eager_select
+from bench.operators.peers import eager
 
 
 @pytest.mark.parametrize(("K", "C"), SIZES)
@@ -14,5 +14,5 @@ from bench.operators.peers import eager_select
 def test_select(benchmark: BenchmarkFixture, candidate: str, K: int, C: int) -> None:
     benchmark.group = f"select, K={K}, n={K // 8}, C={C}"
     inputs = (*logits_and_target(K, C), K // 8)
-    function = pick(candidate, impsamp_fast.select, eager_select, *inputs)
+    function = pick(candidate, impsamp_fast.select, eager.select, *inputs)
     benchmark(function, *inputs)

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.operators.peers import row_loop_grad_norm
+from bench.operators.peers.row_loop import row_loop_grad_norm
 from bench.tasks.task import Data, Task
 from bench.training.making import make_for_batches, make_for_dataset
 from bench.training.strategies import Strategy

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench.operators.peers import row_loop_grad_norm
+from bench.operators.peers.row_loop import row_loop_grad_norm
 from bench.report.results import STAGES
 from bench.training.making import make_for_batches
 from bench.training.pickers import BatchPicker, RowLoopPicker, SamplerPicker, UniformPicker

@@ -13,7 +13,9 @@ from bench.operators.gpu import checks, steps
 from bench.operators.gpu.scale import Case, Scale, case
 from bench.operators.gpu.timing import graph_of, rotating, usable
 from bench.operators.inputs import logits_and_target
-from bench.operators.peers import COMPILE, EAGER
+from bench.operators.peers import by_compiler, eager, jobs
+from bench.operators.peers.by_compiler import COMPILE
+from bench.operators.peers.eager import EAGER
 from bench.operators.timing import Candidates
 from bench.report.operator_tables import OURS
 
@@ -40,8 +42,8 @@ def select_case(scale: Scale, C: int) -> Case:
     logits, target, n = select_inputs(scale, C)
     ours: Candidates = {OURS: lambda: isf.select(logits, target, n)}
     others = {
-        EAGER: lambda: peers.eager_select(logits, target, n),
-        COMPILE: compiled(peers.eager_select, [(logits, target, n)]),
+        EAGER: lambda: eager.select(logits, target, n),
+        COMPILE: compiled(eager.select, [(logits, target, n)]),
     }
     return case(scale, f"select, K={scale.large}, n={n}, C={C}, a call", ours, others)
 
@@ -58,7 +60,7 @@ def select_graph_cases(scale: Scale, C: int) -> Iterator[Case]:
             scale,
             f"select, K={scale.large}, n={n}, C={C}, {where}",
             {OURS: graph_of(lambda: isf.select(logits, target, n), calls)},
-            {GRAPHED: captured(lambda: peers.eager_select(logits, target, n), calls)},
+            {GRAPHED: captured(lambda: eager.select(logits, target, n), calls)},
             calls=calls,
         )
         for times in found["microseconds"].values():
@@ -78,10 +80,10 @@ def compiled(
     function: Callable[..., object], inputs: list[tuple[Any, ...]]
 ) -> Callable[[], object]:
     """A peer by torch.compile on one set of inputs after the other, or what raises."""
-    result = peers.compiled(function, *inputs[0])
-    if result is None:
-        return failing(RuntimeError("torch.compile does not work here"))
-    return rotating(result, inputs)
+    try:
+        return rotating(by_compiler.compiled(function, *inputs[0]), inputs)
+    except Exception as error:
+        return failing(error)
 
 
 def failing(error: Exception) -> Callable[[], object]:
@@ -109,7 +111,7 @@ def wide(scale: Scale) -> dict[str, Any]:
     size = inputs[0][0].nbytes
     copying = 1e6 * size / bandwidth
     others = {
-        EAGER: rotating(peers.eager_row_stats, inputs),
+        EAGER: rotating(eager.row_stats, inputs),
         COMPILE: compiled(formula, inputs),
     }
     pair = "select of one row: loss, grad_norm and a draw"
@@ -135,6 +137,16 @@ def wide(scale: Scale) -> dict[str, Any]:
             }
         )
     return {"cases": cases, "copy_bandwidth": bandwidth}
+
+
+def wide_losses(scale: Scale) -> dict[str, Any]:
+    """Losses alone, for which others have kernels."""
+    rows, classes = scale.wide
+    inputs = checks.inputs(rows, classes, scale.device, torch.bfloat16)
+    calls, missing = peers.candidates(jobs.LOSSES, *inputs)
+    name = f'score("loss"), {rows} x {classes} bfloat16'
+    times = scale.timer.in_turns(calls)
+    return {"cases": [{"name": name, "microseconds": times, "missing": missing}]}
 
 
 def copy_bandwidth(scale: Scale) -> float:
@@ -178,6 +190,7 @@ PARTS = {
     "select_eager": Part(select_eager, 80),
     "select_graph": Part(select_graph, 50, ("cuda",)),
     "wide": Part(wide, 110),
+    "wide_losses": Part(wide_losses, 60),
     "two_circles": Part(steps.two_circles_cases, 60),
     "pictures": Part(steps.picture_cases, 60),
     "synchronisations": Part(steps.synchronisations, 30, ("cuda",)),

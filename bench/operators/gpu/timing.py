@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from bench.operators.peers.peer import error_line
 from bench.operators.timing import Candidates, Function, summary, time_of
 
 
@@ -99,5 +100,5 @@ def failure_of(function: Function) -> str | None:
     try:
         function()
     except Exception as error:
-        return (str(error).strip() or repr(error)).splitlines()[0]
+        return error_line(error)
     return None
