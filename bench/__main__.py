@@ -6,7 +6,7 @@ from pathlib import Path
 from bench.arguments import positive_int
 from bench.operators import against, ranks, ratios, variance
 from bench.operators.gpu import suite as gpu
-from bench.papers import balance, thresholds
+from bench.papers import balance, smedas, thresholds
 from bench.report import readme
 from bench.training import compare, tune
 from bench.training.taking_over import take_over
@@ -35,6 +35,10 @@ def parser() -> argparse.ArgumentParser:
     classes = commands.add_parser("balance", help="what is picked of each class, epoch by epoch")
     balance.add_arguments(classes)
     classes.set_defaults(run=balance.run)
+
+    filters = commands.add_parser("smedas", help="accuracy filters by batch, by epoch, and both")
+    smedas.add_arguments(filters)
+    filters.set_defaults(run=smedas.run)
 
     ratio = commands.add_parser("ratios", help="each operator beside what else could be written")
     ratio.add_argument(

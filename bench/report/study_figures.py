@@ -9,10 +9,22 @@ from matplotlib import colormaps, rc_context
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator
 
+from bench.report import smedas_table
 from bench.report.balance_table import distance, picked_shares
 from bench.report.figures import STYLE, accuracy_limits, caption, draw_band, draw_target
 from bench.report.results import number_of_seeds, runs_of, task_title
 from bench.report.thresholds_table import label_of, name_of, studied
+
+# What is chosen by batch, in Okabe and Ito's palette.
+COLOURS = {
+    "": "#000000",
+    "hard-accuracy": "#D55E00",
+    "soft-accuracy": "#E69F00",
+    "top-k": "#0072B2",
+    "top-q": "#56B4E9",
+    "loss-weighted": "#009E73",
+    "loss-split": "#CC79A7",
+}
 
 
 def draw(results: dict[str, Any], path: Path) -> Path:
@@ -91,7 +103,37 @@ def shares_of_classes(results: dict[str, Any], figure: SubFigure) -> None:
         figure.legend(handles[::-1], labels[::-1], loc="outside right center", title="class")
 
 
+def draw_smedas(results: dict[str, Any], path: Path) -> None:
+    """Test accuracy over the epochs: one panel for each data set, network and batch size."""
+    found = smedas_table.kinds(results)
+    columns = min(3, len(found))
+    lines = -(-len(found) // columns)
+    with rc_context(STYLE):
+        figure = Figure((max(3.3 * columns, 7.0), 2.9 * lines + 0.9), layout="constrained")
+        axes = figure.subplots(lines, columns, squeeze=False).flatten()
+        for ax, (kind, ways) in zip(axes, found.items(), strict=False):
+            for way, runs in ways.items():
+                curve = np.mean([run["curve"]["accuracy"] for run in runs], axis=0)
+                ax.plot(range(1, len(curve) + 1), curve, label=way, **looks_of(way))
+            data, network, batch = kind
+            ax.set(title=f"{data}, {network}, {batch}", xlabel="epoch", ylabel="test accuracy")
+            ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        for ax in axes[len(found) :]:
+            ax.remove()
+        handles, labels = figure.axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=3)
+        figure.savefig(path)
+
+
+def looks_of(way: str) -> dict[str, str]:
+    """A colour for what is chosen by batch, and a dashed line for what is chosen by epoch."""
+    dashed = way.startswith("epochwise")
+    batchwise = way.removeprefix("epochwise").removeprefix("+").removeprefix(smedas_table.UNIFORM)
+    return {"color": COLOURS[batchwise], "linestyle": "--" if dashed else "-"}
+
+
 FIGURES: dict[str, Callable[[dict[str, Any], Path], None]] = {
     "thresholds": draw_thresholds,
     "balance": draw_balance,
+    "smedas": draw_smedas,
 }

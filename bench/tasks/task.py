@@ -30,6 +30,11 @@ class Data:
         """C, how many classes there are."""
         return int(self.test_y.max()) + 1
 
+    def to(self, device: str) -> "Data":
+        """The same on another device."""
+        tensors = (tensor.to(device) for tensor in (self.x, self.y, self.test_x, self.test_y))
+        return Data(*tensors, source=self.source)
+
     def first(self, size: int) -> "Data":
         """The same with the first samples of the pool only."""
         return replace(self, x=self.x[:size], y=self.y[:size])

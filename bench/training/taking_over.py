@@ -26,6 +26,8 @@ def take_over(directory: Path) -> None:
 def name_of(results: dict[str, Any]) -> str:
     """Of the committed file: the task, and what is studied."""
     settings = results["settings"]
+    if "task" not in settings:  # a study of several
+        return str(settings["study"])
     name: str = settings["task"]
     if settings.get("compiled"):
         name += "-compiled"

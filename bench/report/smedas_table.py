@@ -1,0 +1,107 @@
+"""The tables of Smedås (2021): accuracy and losses, and their ratios to uniform sampling's."""
+
+from collections.abc import Iterator
+from statistics import fmean
+from typing import Any
+
+from bench.report.machine import one_line
+from bench.report.table import table
+
+UNIFORM = "uniform"
+METRICS = {
+    "accuracy": "accuracy",
+    "mean": "mean loss",
+    "quantile": "loss 0.9",
+    "worst": "worst loss",
+}
+# The thesis's test accuracy by plain SGD and by an accuracy filter, where it is known to us.
+PUBLISHED = {("cifar10", "resnet18", 1024): (0.849, 0.787)}
+Kind = tuple[str, str, int]  # data set, network, batch size
+Run = dict[str, Any]
+
+
+def kinds(results: dict[str, Any]) -> dict[Kind, dict[str, list[Run]]]:
+    """The runs of each kind, by the way that was chosen, in the order of the results."""
+    found: dict[Kind, dict[str, list[Run]]] = {}
+    for run in results["runs"]:
+        kind = run["data"], run["network"], run["batch"]
+        found.setdefault(kind, {}).setdefault(run["way"], []).append(run)
+    return found
+
+
+def markdown(results: dict[str, Any]) -> str:
+    """A table for each kind, what they say together, and the machine."""
+    settings = results["settings"]
+    lines = [
+        f"{settings['optimizer']} with a learning rate of {settings['learning_rate']:g}, "
+        f"{settings['epochs']} epochs. In brackets the ratio to uniform sampling's. "
+        f"{finding(results)}",
+    ]
+    for kind, runs in kinds(results).items():
+        lines += ["", title(results, kind) + ":", "", *table(HEADINGS, list(rows(runs)))]
+        if kind in PUBLISHED:
+            plain, filtered = PUBLISHED[kind]
+            lines += ["", f"The thesis: {plain} by plain SGD, {filtered} by an accuracy filter."]
+    device = settings["device"]
+    on = "" if device == "cpu" else f"{device}, "
+    lines += ["", f"Trained on {on}{one_line(results['machine'])}."]
+    return "\n".join(lines) + "\n"
+
+
+HEADINGS = [
+    "chosen",
+    *(f"{split} {name}" for split in ("test", "train") for name in METRICS.values()),
+    "steps",
+    "time",
+]
+
+
+def title(results: dict[str, Any], kind: Kind) -> str:
+    data, network, batch = kind
+    source, pool = results["settings"]["sources"][data], results["settings"]["pool"]
+    seeds = len({run["seed"] for run in results["runs"]})
+    return (
+        f"{data}{f' ({source})' if source else ''}, {network}, batches of {batch}"
+        f"{f', {pool:,} training samples' if pool else ''}, "
+        f"mean of {seeds} seed{'s' * (seeds > 1)}"
+    )
+
+
+def rows(runs: dict[str, list[Run]]) -> Iterator[list[str]]:
+    for way, own in runs.items():
+        cells = [
+            cell(mean(own, split, metric), runs, way, split, metric)
+            for split in ("test", "train")
+            for metric in METRICS
+        ]
+        steps, seconds = (fmean(run["curve"][q][-1] for run in own) for q in ("step", "seconds"))
+        yield [way, *cells, f"{steps:.0f}", f"{seconds:.1f} s"]
+
+
+def cell(value: float, runs: dict[str, list[Run]], way: str, split: str, metric: str) -> str:
+    text = f"{value:.3f}" if metric == "accuracy" else f"{value:.3g}"
+    if way == UNIFORM or UNIFORM not in runs:
+        return text
+    by_uniform = mean(runs[UNIFORM], split, metric)
+    return f"{text} ({value / by_uniform:.2f})" if by_uniform else text
+
+
+def mean(runs: list[Run], split: str, metric: str) -> float:
+    return fmean(run[split][metric] for run in runs)
+
+
+def finding(results: dict[str, Any]) -> str:
+    """How often the ways to choose are above uniform sampling, and have a lower worst loss."""
+    above, below, count = 0, 0, 0
+    for runs in kinds(results).values():
+        if UNIFORM not in runs:
+            continue
+        for way, own in runs.items():
+            if way != UNIFORM:
+                count += 1
+                above += mean(own, "test", "accuracy") > mean(runs[UNIFORM], "test", "accuracy")
+                below += mean(own, "test", "worst") < mean(runs[UNIFORM], "test", "worst")
+    return (
+        f"Of {count} choices, {above} have a higher test accuracy than uniform sampling, and "
+        f"{below} a lower worst loss on the test set."
+    )

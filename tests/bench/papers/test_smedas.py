@@ -1,0 +1,143 @@
+"""`python -m bench smedas`: what is chosen by batch, by epoch and by both, and its tables."""
+
+import json
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench.__main__ import main
+from bench.papers import smedas
+from bench.papers.epochs import LARGE, EpochTraining, ways
+from bench.report import smedas_table
+from bench.tasks import TASKS
+from bench.tasks.task import Data
+from bench.training import taking_over
+
+SAMPLES, BATCH = 96, 8
+
+
+def pictures(_: Path = Path()) -> Data:
+    """Ten classes, each of which lights one row of pixels, and noise."""
+    generator = torch.Generator().manual_seed(0)
+    y = torch.arange(SAMPLES) % 10
+    x = torch.randn(SAMPLES, 1, 28, 28, generator=generator)
+    x[torch.arange(SAMPLES), 0, y] += 2.0
+    return Data(x, y, x[:40], y[:40])
+
+
+def training(way: str) -> EpochTraining:
+    data = pictures()
+    return EpochTraining(smedas.task_of("mnist", "fcnet100", BATCH, data), data, ways()[way], 0)
+
+
+def test_an_epoch_is_a_pass_over_the_samples() -> None:
+    uniform = training("uniform")
+    assert sorted(uniform.samples(0).tolist()) == list(range(SAMPLES))
+    assert uniform.samples(0).tolist() != uniform.samples(1).tolist()
+    uniform.train_epoch(0)
+    assert uniform.steps == SAMPLES / BATCH
+    assert uniform.optimizer.param_groups[0]["momentum"] == 0.9
+    for way in ("top-k", "loss-split"):
+        chosen = training(way)
+        chosen.train_epoch(0)
+        assert chosen.steps == SAMPLES / BATCH / LARGE
+
+
+def test_an_epochwise_filter_keeps_what_the_model_gets_wrong() -> None:
+    run = training("epochwise")
+    assert len(run.samples(0)) == SAMPLES
+    with torch.no_grad():
+        wrong = run.logits(run.data.x).argmax(1) != run.data.y
+    assert sorted(run.samples(1).tolist()) == wrong.nonzero().squeeze(1).tolist()
+    with torch.no_grad():  # all is right then: as many as fill a mini-batch are left
+        run.model = torch.nn.Sequential(torch.nn.Flatten(), Knows(run.data))
+    assert len(run.samples(2)) == BATCH
+
+
+def test_a_batchwise_filter_works_within_an_epochwise_one() -> None:
+    run = training("epochwise+hard-accuracy")
+    samples = run.samples(1)  # none of which an untrained model gets right
+    batches = list(run.strategy.batches(run.raw_batches(samples)))
+    assert len(batches) == len(samples) // BATCH < SAMPLES // BATCH
+    chosen = torch.cat([batch.x for batch in batches])
+    assert torch.equal(chosen, run.data.x[samples[: len(chosen)]])
+    run.train_epoch(1)
+    assert 0 < run.steps <= len(batches)
+
+
+class Knows(torch.nn.Module):
+    """Has the right answer to all samples."""
+
+    def __init__(self, data: Data) -> None:
+        super().__init__()
+        self.answers = {tuple(x.flatten().tolist()): y for x, y in zip(data.x, data.y, strict=True)}
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = torch.stack([self.answers[tuple(row.tolist())] for row in x])
+        return torch.nn.functional.one_hot(y, 10).float()
+
+
+def test_one_command_makes_the_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(TASKS, "mnist", replace(TASKS["mnist"], load=pictures))
+    monkeypatch.setattr(smedas, "SMALL", replace(smedas.SMALL, networks=("fcnet100",), epochs=2))
+    command = ["smedas", "--batches", str(BATCH), "--out", str(tmp_path)]
+    main(command)
+    assert (tmp_path / "table.md").read_text() in capsys.readouterr().out
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert results["settings"]["optimizer"] == "SGD(momentum=0.9, weight_decay=0.0005)"
+    assert [(run["way"], run["seed"]) for run in results["runs"]] == [
+        (way, seed) for seed in (0, 1) for way in smedas.STUDIED
+    ]
+    for run in results["runs"]:
+        assert run["curve"]["epoch"] == [1, 2]
+        for split in ("train", "test"):
+            assert 0 <= run[split]["accuracy"] <= 1
+            assert run[split]["mean"] <= run[split]["worst"]
+            assert run[split]["quantile"] <= run[split]["worst"]
+    assert (tmp_path / "smedas.png").read_bytes().startswith(b"\x89PNG")
+
+    # What is on disk is not made again, unless it is asked for otherwise.
+    monkeypatch.setattr(EpochTraining, "train_epoch", None)
+    main(command)
+    with pytest.raises(TypeError):
+        main([*command, "--epochs", "1"])
+
+    monkeypatch.setattr(taking_over, "RESULTS", tmp_path / "committed")
+    taking_over.take_over(tmp_path)
+    assert (tmp_path / "committed" / "smedas.json").exists()
+    assert (tmp_path / "committed" / "smedas.png").exists()
+
+
+def test_the_full_table_is_the_thesis_s() -> None:
+    assert smedas.FULL.data == ("mnist", "cifar10")
+    assert smedas.FULL.networks == ("fcnet100", "fcnet1000", "fcnet3000", "lenet", "resnet18")
+    assert 1024 in smedas.FULL.batches
+    assert isinstance(smedas.SGD, partial)
+    assert smedas.SGD.keywords == {"momentum": 0.9, "weight_decay": 5e-4}
+    assert smedas.LEARNING_RATE == 0.1
+
+
+def test_ratios_are_to_uniform_sampling() -> None:
+    def run(way: str, accuracy: float, loss: float) -> dict:
+        split = {"accuracy": accuracy, "mean": loss, "quantile": 2 * loss, "worst": 10 * loss}
+        curve = {"step": [10], "seconds": [1.5], "accuracy": [accuracy]}
+        kind = {"data": "cifar10", "network": "resnet18", "batch": 1024}
+        return kind | {"way": way, "seed": 0, "test": split, "train": split, "curve": curve}
+
+    machine = dict.fromkeys(("cpu", "cores", "threads", "instruction_set", "torch", "python"), "x")
+    settings = {"optimizer": "SGD", "learning_rate": 0.1, "epochs": 3, "pool": None}
+    settings |= {"device": "cpu", "sources": {"cifar10": "JPEG"}}
+    runs = [run("uniform", 0.8, 0.5), run("epochwise", 0.6, 0.25)]
+    text = smedas_table.markdown({"machine": machine, "settings": settings, "runs": runs})
+    assert "Of 1 choices, 0 have a higher test accuracy than uniform sampling, and 1 a" in text
+    assert "cifar10 (JPEG), resnet18, batches of 1024, mean of 1 seed:" in text
+    row = next(line for line in text.splitlines() if line.startswith("| epochwise"))
+    cells = [cell.strip() for cell in row.split("|")[1:-1]]
+    losses = ["0.25 (0.50)", "0.5 (0.50)", "2.5 (0.50)"]
+    assert cells == ["epochwise", *(2 * ["0.600 (0.75)", *losses]), "10", "1.5 s"]
+    assert "The thesis: 0.849 by plain SGD, 0.787 by an accuracy filter." in text
