@@ -64,7 +64,7 @@ CUDA_COPY := build/cuda
 COPY = tar --create --exclude '*.so' --exclude _built_with.py --exclude __pycache__ \
 	setup.py pyproject.toml MANIFEST.in README.md LICENSE csrc impsamp_fast bench tests \
 	| tar --extract --directory $(CUDA_COPY)
-CUDA_UNTESTED := bench cuda metal integrations pages plot packaging/test_build.py
+CUDA_UNTESTED := bench cuda examples metal integrations pages plot packaging/test_build.py
 
 cuda-check: $(CUDA_COPY)/log
 	$(CUDA_PYTHON) tests/cuda/cuda_resources.py $<
