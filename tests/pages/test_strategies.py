@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bench.report import strategy_list
-from impsamp_fast import Selector, dataset, strategies
+from impsamp_fast import dataset, strategies
 from impsamp_fast.strategies import registry
 from tests.pages.pages import DOCS, code_in, getting_started
 
@@ -30,7 +30,7 @@ def test_the_loops_run_one_after_the_other(
     monkeypatch.chdir(tmp_path)
     names = getting_started()
     names["x"], names["y"] = names["x"][:2048], names["y"][:2048]
-    listing, batch_level, own_score, dataset_level = code_in(PAGE.read_text())
+    listing, batch_level, dataset_level = code_in(PAGE.read_text())
     exec(listing, names)
     printed = capsys.readouterr().out
     assert strategies.get("kf18").description in printed
@@ -39,14 +39,10 @@ def test_the_loops_run_one_after_the_other(
     exec(batch_level, names)
     assert names["batch"].y.shape == (128,)
 
-    exec(own_score, names)
-    assert isinstance(names["strategy"], Selector)
-    assert names["batch"].y.shape == (128,)
-
     exec(dataset_level, names)
     assert isinstance(names["sampler"], dataset.InfoBatch)
     state = torch.load("run.pt", weights_only=True)["sampler"]
-    assert state["epoch"] == 19
+    assert state["epoch"] == names["epochs"] - 1
     assert torch.equal(state["memory"]["loss"], names["sampler"].memory.loss)
     names["sampler"].state_dict(position=128 * 3)  # as the text says
 
