@@ -7,7 +7,7 @@ from bench.arguments import positive_int
 from bench.operators import against, ranks, ratios, variance
 from bench.operators.gpu import suite as gpu
 from bench.papers import balance, smedas, thresholds
-from bench.report import readme
+from bench.report import page, readme
 from bench.training import compare, tune
 from bench.training.taking_over import take_over
 
@@ -68,6 +68,10 @@ def parser() -> argparse.ArgumentParser:
         "--compare", type=Path, metavar="DIR", help="first take over this comparison"
     )
     write.set_defaults(run=run_readme)
+
+    report = commands.add_parser("report", help="all results as one HTML page")
+    page.add_arguments(report)
+    report.set_defaults(run=page.run)
     return top
 
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from bench.report.results import ROW_LOOP, number_of_seeds, runs_of, smoothed, task_title
+from bench.report.results import ROW_LOOP, band, number_of_seeds, runs_of, smoothed, task_title
 from bench.tasks import two_circles
 from impsamp_fast import plot
 
@@ -87,10 +87,7 @@ def draw_band(
     ax: Axes, runs: list[dict[str, Any]], against: str, quantity: str, entry: dict[str, str]
 ) -> None:
     """Mean over seeds with the range between the lowest and the highest one."""
-    curves = [(run["curve"][against], smoothed(run["curve"][quantity])) for run in runs]
-    begin, end = max(x[0] for x, _ in curves), min(x[-1] for x, _ in curves)
-    grid = np.linspace(begin, end, MOMENTS)
-    values = np.stack([np.interp(grid, x, y) for x, y in curves])
+    grid, values = band(runs, against, quantity, MOMENTS)
     style = {"color": entry["colour"], "linestyle": entry["line"], "label": entry["label"]}
     ax.plot(grid, values.mean(0), linewidth=1.6, **style)
     ax.fill_between(

@@ -146,6 +146,16 @@ def share_of_uniform(
     return share_of(results, strategy, "uniform", accuracy, unit)
 
 
+def band(
+    runs: list[Run], against: str, quantity: str, moments: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Moments [moments] that all runs have, and the smoothed curve of each [runs, moments]."""
+    curves = [(run["curve"][against], smoothed(run["curve"][quantity])) for run in runs]
+    begin, end = max(x[0] for x, _ in curves), min(x[-1] for x, _ in curves)
+    grid = np.linspace(begin, end, moments)
+    return grid, np.stack([np.interp(grid, x, y) for x, y in curves])
+
+
 def at_time(run: Run, seconds: float) -> float | None:
     """The smoothed accuracy at a moment of the training time."""
     return between(run["curve"]["seconds"], smoothed(run["curve"]["accuracy"]), seconds)

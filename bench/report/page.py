@@ -1,0 +1,144 @@
+"""`python -m bench report OUT`: what was measured as one HTML page that needs nothing else."""
+
+import argparse
+import base64
+import json
+import re
+from collections.abc import Iterator
+from html import escape
+from pathlib import Path
+from string import Template
+from typing import Any
+from xml.etree.ElementTree import Element, SubElement
+
+import itables
+import vl_convert
+from markdown import Markdown
+from markdown.extensions import Extension
+from markdown.treeprocessors import Treeprocessor
+
+from bench.report import browser, charts, readme
+from bench.report.files import RESULTS, read_json, write_atomically
+
+TEMPLATE = Path(__file__).with_suffix(".html")
+TABLES_LIBRARY = Path(itables.__file__).parent / "html" / "dt_bundle.js"
+CHARTS_LIBRARY = "window.vegaEmbed = vegaEmbed;"  # what vl_convert is to make a script for
+PICTURES = ("picks.png", "most-picked-*.png")  # of a comparison's directory
+
+NUMBER = re.compile(r"([-+]?\d[\d,]*(?:\.\d+)?)\s*(µs|ms|s)?\b")
+SECONDS = {"µs": 1e-6, "ms": 1e-3, "s": 1.0, None: 1.0}
+NOWHERE = 1e300  # where a row without a number is sorted to
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("out", type=Path, metavar="OUT", help="the page's file")
+    parser.add_argument(
+        "directories",
+        type=Path,
+        nargs="*",
+        metavar="DIR",
+        help="comparisons to show besides bench/results, as `compare` wrote them",
+    )
+    parser.add_argument(
+        "--screenshot", type=Path, metavar="FILE", help="a picture of a part of it, by Chromium"
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    text = page(args.directories)
+    write_atomically(args.out, lambda partial: partial.write_text(text, encoding="utf-8"))
+    print(args.out)
+    if args.screenshot is not None:
+        with browser.launched() as chromium:
+            browser.screenshot(chromium, args.out, args.screenshot)
+        print(args.screenshot)
+
+
+def page(directories: list[Path]) -> str:
+    """The page of bench/results and of these comparisons."""
+    parts = dict(sections(directories))
+    return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
+        contents=" ".join(f'<a href="#{name}">{title(name)}</a>' for name in parts),
+        sections="\n".join(
+            f'<section id="{name}"><h2>{title(name)}</h2>{html}</section>'
+            for name, html in parts.items()
+        ),
+        directories="".join(f", {escape(str(directory))}" for directory in directories),
+        charts_library=vl_convert.javascript_bundle(CHARTS_LIBRARY),
+        tables_library=base64.b64encode(TABLES_LIBRARY.read_bytes()).decode(),
+    )
+
+
+def title(name: str) -> str:
+    return escape(name.replace("-", " "))
+
+
+def sections(directories: list[Path]) -> Iterator[tuple[str, str]]:
+    """Names and HTML: all measured parts of the pages, the README's first, then comparisons."""
+    parts = {name: part for page in readme.PARTS.values() for name, part in page.items()}
+    for name, part in parts.items():
+        if text := part():
+            result = curves(RESULTS / f"{name}.json") + images([RESULTS / f"{name}.png"])
+            yield name, result + html_of(text)
+    for directory in directories:
+        found = [path for pattern in PICTURES for path in sorted(directory.glob(pattern))]
+        table = html_of((directory / "table.md").read_text())
+        yield directory.name, curves(directory / "results.json") + images(found) + table
+
+
+def curves(path: Path) -> str:
+    """The charts of a comparison; nothing of other results."""
+    results: dict[str, Any] = read_json(path) if path.exists() else {}
+    if "runs" not in results:
+        return ""
+    specs = (json.dumps(charts.chart(results, quantity)) for quantity in charts.QUANTITIES)
+    each = "".join(f'<div class="chart" data-spec="{escape(spec)}"></div>' for spec in specs)
+    return f'<div class="charts">{each}</div>'
+
+
+def images(paths: list[Path]) -> str:
+    return "".join(
+        f'<figure><img alt="{escape(path.stem)}" src="data:image/png;base64,'
+        f'{base64.b64encode(path.read_bytes()).decode()}"></figure>'
+        for path in paths
+        if path.exists()
+    )
+
+
+def html_of(text: str) -> str:
+    """Markdown as HTML, with tables that scroll and can be sorted."""
+    return Markdown(extensions=["tables", Sortable()]).convert(text)
+
+
+class Sortable(Extension):
+    """Tables say what their cells are sorted by."""
+
+    def extendMarkdown(self, md: Markdown) -> None:
+        # After the cells are parsed, before the tree becomes text.
+        md.treeprocessors.register(SortableTables(md), "sortable", 5)
+
+
+class SortableTables(Treeprocessor):
+    def run(self, root: Element) -> None:
+        for parent in list(root.iter()):
+            for i, table in enumerate(parent):
+                if table.tag == "table":
+                    mark_order(table)
+                    parent[i] = scroll = Element("div", {"class": "scroll"})
+                    SubElement(scroll, "table").extend(table)
+
+
+def mark_order(table: Element) -> None:
+    """In columns of numbers, with or without units, each cell gets its number as its order."""
+    rows = [row.findall("td") for row in table.iterfind("tbody/tr")]
+    for cells in zip(*rows, strict=True):
+        numbers = [number_in("".join(cell.itertext())) for cell in cells]
+        if 2 * sum(number is not None for number in numbers) > len(cells):
+            for cell, number in zip(cells, numbers, strict=True):
+                cell.set("data-order", repr(NOWHERE if number is None else number))
+
+
+def number_in(text: str) -> float | None:
+    """The number at the beginning of a cell; times in seconds."""
+    found = NUMBER.match(text.strip())
+    return found and float(found[1].replace(",", "")) * SECONDS[found[2]]
