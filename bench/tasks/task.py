@@ -90,6 +90,7 @@ class Task:
     # the next, so that a run has to have many.
     epoch_pool: int
     optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam  # of parameters and lr=
+    evaluations: int = 50  # of a run, where the budget is one of time
     threads: int | None = None  # of torch; None: as many as it takes
     snapshots: tuple[int, ...] = ()  # steps at which picked points and decision map are kept
     to_pixels: Callable[[Tensor], np.ndarray] | None = None  # rows of x as pictures, where they are

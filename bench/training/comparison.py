@@ -68,6 +68,7 @@ class Comparison:
             "compiled": task.compiled,
             "start": self.start,
             "evaluate_every": task.evaluate_every,
+            "evaluations": task.evaluations,
             "budget": asdict(self.budget),
             "pool": self.pool,
             "wrong_labels": self.wrong_labels,

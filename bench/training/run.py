@@ -21,7 +21,6 @@ from impsamp_fast.batch._nested import with_format
 WARM_UP_STEPS = 3
 MAP_SIZE = 160  # pixels along each side of a decision map
 EVALUATED_AT_ONCE = 250  # rows: activations of more leave a CPU's cache
-EVALUATIONS = 50  # of a run whose budget is one of time
 
 
 class Training:
@@ -105,7 +104,7 @@ class Training:
         All strategies are evaluated at the same moments: means over evaluations are then over the
         same time, however many steps were made in it.
         """
-        interval = limit / EVALUATIONS
+        interval = limit / self.task.evaluations
         end = interval * (self.seconds // interval + 1)
         if end <= self.seconds:  # the quotient of a multiple may be rounded down
             end += interval

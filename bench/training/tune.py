@@ -22,6 +22,7 @@ from bench.training.comparison import TUNING_SEEDS
 from bench.training.runner import run_until_stopped
 
 GRID = (0.25, 0.5, 1.0, 2.0)  # times the task's learning rate
+EVALUATIONS = 20  # of a run, where only the last ones count
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,10 +55,11 @@ def run(args: argparse.Namespace) -> None:
     out = args.out or Path("out") / f"{args.task}-rates"
     comparison = comparison_of(args)
     task = comparison.task
+    evaluations = EVALUATIONS if args.target is None else task.evaluations
     unit = 1.0 if args.absolute else task.learning_rate
     comparison = replace(
         comparison,
-        task=replace(task, count_picks=False, snapshots=()),
+        task=replace(task, count_picks=False, snapshots=(), evaluations=evaluations),
         first_seed=TUNING_SEEDS,
         targets=() if args.target is None else (args.target,),
     )

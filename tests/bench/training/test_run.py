@@ -12,7 +12,7 @@ import torch.nn.functional as F
 import impsamp_fast
 from bench.tasks.task import Budget
 from bench.training.pickers import SamplerPicker
-from bench.training.run import EVALUATIONS, Training
+from bench.training.run import Training
 from bench.training.strategies import STRATEGIES, find, known
 from impsamp_fast import ScoringPass, Selector
 from tests.bench.tiny_bench import QUICK_TASK, TINY, tiny_data
@@ -63,8 +63,8 @@ def test_a_time_budget_is_evaluated_at_common_moments(monkeypatch: pytest.Monkey
     while budget.share(training.steps, training.seconds) < 1:
         training.advance(budget)
     seconds = training.curve["seconds"]
-    assert len(seconds) == EVALUATIONS
-    interval = 8.0 / EVALUATIONS
+    assert len(seconds) == QUICK_TASK.evaluations
+    interval = 8.0 / QUICK_TASK.evaluations
     for i, moment in enumerate(seconds, start=1):
         assert i * interval - 1e-6 <= moment < i * interval + 0.03 + 1e-6
 
