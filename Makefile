@@ -41,7 +41,7 @@ lint: build
 	$(BIN)/clang-format --dry-run -Werror $(CPP) $(TEST_CPP)
 
 docs: build
-	$(BIN)/python -m mkdocs --quiet build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 # A separate build, in a folder of its own: the one in the source tree stays as it is. Python itself
 # is not instrumented, so the runtime is preloaded, and what Python never frees is not reported.
