@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from bench.arguments import positive_int
-from bench.operators import against, ranks, ratios, variance
+from bench.operators import against, curves, ranks, ratios, variance
 from bench.operators.gpu import suite as gpu
 from bench.papers import balance, smedas, thresholds
 from bench.report import page, readme
@@ -50,6 +50,10 @@ def parser() -> argparse.ArgumentParser:
     ratio.add_argument("--out", type=Path, help=f"({ratios.RESULT}, or none with --against)")
     ratio.add_argument("--threads", type=positive_int, default=2)
     ratio.set_defaults(run=run_ratios)
+
+    sizes = commands.add_parser("curves", help="operators and peers over sizes and dtypes")
+    curves.add_arguments(sizes)
+    sizes.set_defaults(run=curves.run)
 
     on_gpu = commands.add_parser("gpu", help="the operators on a GPU, checked and timed")
     gpu.add_arguments(on_gpu)

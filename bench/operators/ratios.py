@@ -69,6 +69,7 @@ def main(out: Path, threads: int) -> None:
     result = {
         "format": 2,
         "machine": machine.describe(),
+        "commit": machine.commit(),
         "versions": versions(),
         "cases": measured,
     }

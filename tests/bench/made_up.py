@@ -101,3 +101,27 @@ def gpu_result() -> dict[str, Any]:
             },
         },
     }
+
+
+def curves_result() -> dict[str, Any]:
+    times = {"impsamp_fast": 10.0, "plain torch": 50.0, "torch.compile": 30.0}
+    point = {
+        "K": 1000,
+        "C": 10,
+        "bytes": 20_000,
+        "microseconds": {name: {"median": median} for name, median in times.items()},
+        "missing": {},
+    }
+    sweep = {
+        "job": "row_stats",
+        "axis": "C",
+        "dtype": "bfloat16",
+        "read_bandwidth": 10e9,
+        "points": [point],
+    }
+    return {
+        "machine": paper_results()["machine"],
+        "commit": None,
+        "versions": {"opacus": "1.6.0", "torchrl": None},
+        "sweeps": [sweep],
+    }
