@@ -1,11 +1,12 @@
 # From a fresh clone, with Python 3.10+, a C++ compiler and make:
 #
-#     make demo       build, then compare importance sampling with uniform sampling on Two Circles
-#     make test       build, then lint, type check and test
-#     make docs       build the site of README's links into build/site
-#     make sanitize   the tests under AddressSanitizer and UBSan
-#     make cuda-check build with CUDA (no GPU needed), look at what kernels take, and test on the CPU
-#     make clean      remove what was built (`rm -r .venv` removes the environment)
+#     make demo        build, then compare importance sampling with uniform sampling on Two Circles
+#     make test        build, then lint, type check and test
+#     make docs        build the site of README's links into build/site
+#     make sanitize    the tests under AddressSanitizer and UBSan
+#     make cuda-check  build with CUDA (no GPU needed), look at what kernels take, and test on the CPU
+#     make bench-guard build, then ratios of operators to peers: any worse than committed?
+#     make clean       remove what was built (`rm -r .venv` removes the environment)
 #
 # Variables: PYTHON, the interpreter that makes .venv; TORCH, the torch that pip is asked for (its
 # options may follow, as in TORCH="torch==2.13.0 --extra-index-url URL"); CUDA_TORCH, the same for
@@ -25,7 +26,7 @@ TEST_CPP := $(shell find tests -name '*.h' -o -name '*.cpp')
 # Changes when another torch is installed by hand, which calls for another build.
 TORCH_HERE := $(wildcard $(VENV)/lib/python3*/site-packages/torch/version.py)
 
-.PHONY: demo test lint docs sanitize cuda-check build clean FORCE
+.PHONY: demo test bench-guard lint docs sanitize cuda-check build clean FORCE
 .DELETE_ON_ERROR:
 
 demo: build
@@ -33,6 +34,9 @@ demo: build
 
 test: lint
 	$(BIN)/python -m pytest
+
+bench-guard: build
+	$(BIN)/python -m bench guard
 
 lint: build
 	$(BIN)/ruff check

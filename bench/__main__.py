@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from bench.arguments import positive_int
-from bench.operators import against, curves, ranks, ratios, variance
+from bench.operators import against, curves, guard, ranks, ratios, variance
 from bench.operators.gpu import suite as gpu
 from bench.papers import balance, smedas, thresholds
 from bench.report import page, readme
@@ -50,6 +50,10 @@ def parser() -> argparse.ArgumentParser:
     ratio.add_argument("--out", type=Path, help=f"({ratios.RESULT}, or none with --against)")
     ratio.add_argument("--threads", type=positive_int, default=2)
     ratio.set_defaults(run=run_ratios)
+
+    again = commands.add_parser("guard", help="ratios beside committed ones: is any worse?")
+    guard.add_arguments(again)
+    again.set_defaults(run=guard.run)
 
     sizes = commands.add_parser("curves", help="operators and peers over sizes and dtypes")
     curves.add_arguments(sizes)

@@ -7,9 +7,9 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.report.curves_table import Sweep, best_peer, read_share
+from bench.report.curves_table import Sweep, read_share
 from bench.report.figures import STYLE
-from bench.report.operator_tables import OURS
+from bench.report.operator_tables import OURS, best_peer
 
 # Okabe and Ito's colours, which all readers can tell apart; marks tell the lines apart in grey.
 LOOKS = {
@@ -70,7 +70,7 @@ def draw_dtypes(ax: Axes, sweeps: list[Sweep]) -> None:
         x = [point["C"] for point in sweep["points"]]
         ours = [point["microseconds"][OURS]["median"] for point in sweep["points"]]
         ax.loglog(x, ours, label=sweep["dtype"], linewidth=1.6, **look)
-        best = [best_peer(point)[1] for point in sweep["points"]]
+        best = [best_peer(point["microseconds"])[1] for point in sweep["points"]]
         ax.loglog(x, best, linestyle="--", linewidth=1.0, **look)
     ax.set_ylabel("microseconds")
     label(ax, f"row_stats, {held(sweeps[0])}; dashed: the best peer", UNITS["C"])

@@ -3,7 +3,7 @@
 from typing import Any
 
 from bench.report.machine import measured_on
-from bench.report.operator_tables import OURS, duration, ratio
+from bench.report.operator_tables import OURS, best_peer, duration, ratio
 from bench.report.table import table
 
 HEADINGS = ["what", OURS, "the best peer", "takes", "ratio", "of a read"]
@@ -29,16 +29,10 @@ def row_of(sweep: Sweep, point: Point) -> list[str]:
     sizes = ", ".join(f"{size}={point[size]}" for size in SIZES if size in point)
     dtype = "" if sweep["dtype"] == "float32" else f", {sweep['dtype']}"
     ours = point["microseconds"][OURS]["median"]
-    peer, theirs = best_peer(point)
+    peer, theirs = best_peer(point["microseconds"])
     name = f"{sweep['job']}, {sizes}{dtype}"
     share = f"{read_share(sweep, point):.2f}"
     return [name, duration(ours), peer, duration(theirs), ratio(theirs / ours), share]
-
-
-def best_peer(point: Point) -> tuple[str, float]:
-    """The fastest beside ours, and its microseconds."""
-    times = {name: value["median"] for name, value in point["microseconds"].items()}
-    return min(((name, times[name]) for name in times if name != OURS), key=lambda item: item[1])
 
 
 def read_share(sweep: Sweep, point: Point) -> float:

@@ -28,6 +28,13 @@ def ratios_table(result: dict[str, Any]) -> str:
     return "\n".join(table(HEADINGS, rows)) + "\n"
 
 
+def best_peer(microseconds: dict[str, dict[str, float]]) -> tuple[str, float]:
+    """The fastest that is not ours, and its median."""
+    times = {name: value["median"] for name, value in microseconds.items() if name != OURS}
+    name = min(times, key=lambda name: times[name])
+    return name, times[name]
+
+
 def against_markdown(result: dict[str, Any]) -> str:
     """One row per case: both builds' times, and ours by the other's with its quartiles."""
     rows = []
