@@ -77,7 +77,7 @@ def sections(directories: list[Path]) -> Iterator[tuple[str, str]]:
     """Names and HTML: all measured parts of the pages, the README's first, then comparisons."""
     parts = {name: part for page in readme.PARTS.values() for name, part in page.items()}
     for name, part in parts.items():
-        if text := part():
+        if name not in readme.FROM_THE_REGISTRY and (text := part()):
             result = curves(RESULTS / f"{name}.json") + images([RESULTS / f"{name}.png"])
             yield name, result + html_of(text)
     for directory in directories:

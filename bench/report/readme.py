@@ -60,6 +60,7 @@ def shown(
     return part
 
 
+FROM_THE_REGISTRY = {"strategies", "catalogue"}  # which link to each other's pages
 PARTS = {
     "README.md": {
         "verdict-short": short_tables.verdicts_markdown,

@@ -81,6 +81,7 @@ def test_nothing_is_fetched(file: Path) -> None:
     html = re.sub(r"<script.*?</script>", "", file.read_text("utf-8"), flags=re.DOTALL)
     assert re.findall(r"<(?:img|link) [^>]*(?:src|href)=", html)
     assert not re.findall(r"<(?:img|link) [^>]*(?:src|href)=\"(?!data:)", html)
+    assert not re.findall(r"<a [^>]*href=\"(?!#)", html)
     assert file.stat().st_size < 20e6
 
 
