@@ -7,7 +7,7 @@ from bench.arguments import positive_int
 from bench.operators import against, curves, guard, ranks, ratios, variance
 from bench.operators.gpu import suite as gpu
 from bench.papers import balance, smedas, thresholds
-from bench.report import page, readme
+from bench.report import page, readme, verdict
 from bench.training import compare, tune
 from bench.training.taking_over import take_over
 
@@ -39,6 +39,10 @@ def parser() -> argparse.ArgumentParser:
     filters = commands.add_parser("smedas", help="accuracy filters by batch, by epoch, and both")
     smedas.add_arguments(filters)
     filters.set_defaults(run=smedas.run)
+
+    judged = commands.add_parser("verdict", help="where importance sampling pays, and where not")
+    verdict.add_arguments(judged)
+    judged.set_defaults(run=verdict.run)
 
     ratio = commands.add_parser("ratios", help="each operator beside what else could be written")
     ratio.add_argument(

@@ -20,6 +20,7 @@ from bench.report import (
     short_tables,
     strategies_table,
     strategy_list,
+    verdict,
     wrong_labels_table,
 )
 from bench.report.files import RESULTS, read_json, write_atomically
@@ -79,6 +80,10 @@ PARTS = {
         "operators": shown("ratios", operator_tables.ratios_markdown),
     },
     "docs/pays.md": {"cost-model": cost_table.markdown},
+    "docs/verdicts.md": {
+        "verdict-short": lambda: verdict.short(verdict.comparisons()),
+        "verdicts": lambda: verdict.markdown(verdict.comparisons()),
+    },
     "docs/gpu.md": {"gpu": shown("gpu", gpu_table.markdown)},
     "docs/weights.md": {"variance": shown("variance", operator_tables.variance_markdown)},
     "docs/strategies.md": {"strategies": strategy_list.markdown},

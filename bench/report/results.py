@@ -14,6 +14,8 @@ import numpy as np
 # Of a step, each with its time. "second_model" is a strategy's own model, called and trained.
 STAGES = ("forward", "select", "second_model", "gather", "train", "other")
 QUANTILES = (0.5, 0.9, 0.99, 1.0)  # of the test set's losses; the last one is the worst
+COMPILED, DECAYED = "-compiled", "-decayed"  # what a strategy's name may end in, in this order
+BASELINES = ("uniform", "random-subset", "rs2", "random-pruning")  # look at no sample
 ROW_LOOP = "gradient-norm-cdf-loop"  # makes too few steps for what is said about all runs
 WINDOW = 3  # evaluations averaged
 
@@ -28,6 +30,11 @@ UNITS = get_args(Unit)
 
 def runs_of(results: dict[str, Any], strategy: str) -> list[Run]:
     return [run for run in results["runs"] if run["strategy"] == strategy]
+
+
+def is_baseline(strategy: str) -> bool:
+    """Whether it looks at no sample to choose, however it is trained."""
+    return strategy.removesuffix(DECAYED).removesuffix(COMPILED) in BASELINES
 
 
 def number_of_seeds(results: dict[str, Any]) -> str:
@@ -52,11 +59,10 @@ def task_title(results: dict[str, Any]) -> str:
 
 
 def target(results: dict[str, Any], chosen: float | None = None) -> float | None:
-    """`chosen`, or the mean over seeds of uniform sampling's accuracy at its end, if it ran."""
+    """`chosen`, or what uniform sampling has at its end with every seed, if it ran."""
     if chosen is not None:
         return chosen
-    uniform = runs_of(results, "uniform")
-    return round(fmean(map(final_accuracy, uniform)), 6) if uniform else None
+    return min(map(final_accuracy, runs_of(results, "uniform")), default=None)
 
 
 def first_reaching(run: Run, accuracy: float) -> tuple[int, float] | None:
@@ -92,12 +98,17 @@ class Share:
         return text if self.seeds == 1 else f"{text} ({self.low:.2f} to {bound(self.high)})"
 
     @property
-    def word(self) -> str:
-        """What it says, by where 1 lies; with the number of seeds, where these are few."""
+    def verdict(self) -> str:
+        """What it says: whether the interval lies on one side of 1."""
         if self.seeds < FEWEST_SEEDS:
             return "too few seeds"
-        word = "better" if self.high < 1 else "worse" if self.low > 1 else "no difference"
-        return word if self.seeds > SEEDS_OF_A_RANGE else f"{word} ({self.seeds} seeds)"
+        return "better" if self.high < 1 else "worse" if self.low > 1 else "no difference"
+
+    @property
+    def word(self) -> str:
+        """The same with the number of seeds, where these are few."""
+        few = FEWEST_SEEDS <= self.seeds <= SEEDS_OF_A_RANGE
+        return f"{self.verdict} ({self.seeds} seeds)" if few else self.verdict
 
 
 def bound(share: float) -> str:

@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 
 from bench.arguments import positive_float, positive_int, share
+from bench.report.results import COMPILED, DECAYED
 from bench.tasks import TASKS
 from bench.tasks.task import Budget
 from bench.training.comparison import Comparison
 from bench.training.making import parse_start
-from bench.training.recipe import COMPILED, DECAYED
 from bench.training.strategies import ALL, BASELINES, STRATEGIES, find, known
 from impsamp_fast import keep_freed_memory
 

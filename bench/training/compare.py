@@ -37,7 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=[],
         metavar="ACCURACY",
-        help="accuracies to reach, the first one in all tables and figures (uniform's at its end)",
+        help="accuracies to reach, the first one in all tables and figures (what uniform has at "
+        "its end with every seed)",
     )
     parser.add_argument(
         "--out",

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from bench.report.results import COMPILED, DECAYED
 from bench.tasks.task import Task
-
-COMPILED, DECAYED = "-compiled", "-decayed"  # what a strategy's name may end in, in this order
 
 
 @dataclass(frozen=True)

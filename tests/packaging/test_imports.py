@@ -26,10 +26,11 @@ LAYERS = {
         {"plot"},
     ],
     "bench": [
-        {"tasks"},
+        {"arguments", "tasks"},
         {"report"},
         {"operators"},
         {"training"},
+        {"papers"},
         {"__main__", "__init__"},
     ],
 }

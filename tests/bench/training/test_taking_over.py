@@ -27,7 +27,7 @@ def test_mnist_is_taken_over_without_a_figure_and_shortened(
 
     results = made_up.paper_results()
     results["settings"]["task"] = "mnist"
-    results["target"] = results_of.target(results, None)
+    results["target"] = results_of.target(results)
     evaluations = 1001
     for run in results["runs"]:
         run["curve"] = {

@@ -1,0 +1,137 @@
+"""Verdicts over comparisons, from results made up."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.__main__ import main
+from bench.report import verdict
+from bench.report.results import ROW_LOOP
+
+SEEDS = range(5)
+
+
+def comparison(times: dict[str, list[float]], **settings: Any) -> dict[str, Any]:
+    """Runs that reach 0.5 after so many seconds, and after ten steps a second."""
+
+    def run(name: str, seed: int, seconds: float) -> dict[str, Any]:
+        moments = [0.0, seconds / 2, seconds, 2 * seconds]
+        curve = {
+            "step": [10 * moment for moment in moments],
+            "seconds": moments,
+            "accuracy": [0.2, 0.4, 1.0, 0.4],
+        }
+        return {"strategy": name, "seed": seed, "curve": curve}
+
+    def strategy(name: str) -> dict[str, Any]:
+        scoring = {"compile": True} if name.endswith("fast") else None
+        return {"label": name.upper(), "made": {"scoring": scoring}}
+
+    return {
+        "settings": {"task": "two-circles", "pool": 1000, **settings},
+        "seeds": list(SEEDS),
+        "target": 0.5,
+        "strategies": {name: strategy(name) for name in times},
+        "runs": [run(n, seed, times[n][seed]) for n in times for seed in SEEDS],
+    }
+
+
+def made_up(**settings: Any) -> dict[str, Any]:
+    times = {
+        "uniform": [4.0] * 5,
+        "uniform-compiled": [2.0, 2.0, 2.0, 2.0, 5.0],
+        "random-subset": [8.0] * 5,
+        "slow": [12.0] * 5,
+        "even-fast": [1.0, 1.0, 1.0, 1.0, 3.0],
+        "unsure": [3.0, 3.0, 3.0, 5.0, 5.0],
+        ROW_LOOP: [400.0] * 5,
+    }
+    return comparison(times, **settings)
+
+
+def test_choices_are_ranked_and_judged_against_the_strongest_baseline() -> None:
+    judged = verdict.judge(made_up())
+    assert judged.strongest.name == "uniform-compiled"
+    assert [row.name for row in judged.baselines] == [
+        "uniform-compiled",
+        "uniform",
+        "random-subset",
+    ]
+    assert [row.name for row in judged.choices] == ["even-fast", "unsure", "slow"]
+    best, unsure, slow = judged.choices
+    words = [(str(row.time), row.time.verdict) for row in judged.choices if row.time]
+    assert words == [
+        ("0.25 (0.25 to 0.75)", "better"),
+        ("0.75 (0.75 to 1.25)", "no difference"),
+        ("3.00 (3.00 to 3.00)", "worse"),
+    ]
+    assert str(best.time_over_strongest) == "0.50 (0.50 to 0.60)"
+    assert str(unsure.time_over_strongest) == "1.50 (1.00 to 2.50)"
+    assert str(slow.steps) == "3.00 (3.00 to 3.00)"
+    assert [row.by_default for row in judged.choices] == [False, True, True]
+
+
+def test_the_tables_name_the_best_the_weakest_and_the_baseline() -> None:
+    one = comparison({"uniform": [4.0] * 5, "slow": [12.0] * 5}, compiled=True)
+    lines = verdict.short([made_up(), one]).splitlines()
+    assert lines[0].startswith(
+        "Of 4 strategies that choose rows, by time against uniform sampling: 1 better, "
+        "1 no difference, 2 worse. Against the strongest baseline: 1 better, 1 no difference, "
+        "2 worse."
+    )
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[4:]]
+    title = "two-circles, 1,000 samples"
+    assert [row[:3] for row in rows] == [
+        [title, "best by default settings", "UNSURE"],
+        [title, "best", "EVEN-FAST"],
+        [title, "weakest", "SLOW"],
+        [f"{title}, compiled for all", "best by default settings, best, weakest", "SLOW"],
+    ]
+    assert rows[0][3:] == [
+        "0.75 (0.75 to 1.25)",
+        "no difference (5 seeds)",
+        "UNIFORM-COMPILED",
+        "1.50 (1.00 to 2.50)",
+        "no difference (5 seeds)",
+    ]
+    assert rows[3][5] == "uniform alone"
+
+    one["tuning"] = {"rates": {}}
+    text = verdict.markdown([made_up(), one])
+    assert f"Better by time than the strongest baseline: EVEN-FAST (**{title}**).\n" in text
+    assert f"Worse: SLOW (**{title}**); SLOW (**{title}, compiled for all**).\n" in text
+    assert "; the strongest of 3 baselines is UNIFORM-COMPILED; learning rates not tuned.\n" in text
+    assert "target 50.00%; no other baseline was measured; learning rates tuned.\n" in text
+    assert "| *RANDOM-SUBSET* " in text
+    assert ROW_LOOP.upper() not in text
+
+
+def test_with_wrong_labels_the_target_is_the_best_that_uniform_sampling_has() -> None:
+    assert verdict.goal_of(made_up()) == 0.5
+    results = made_up(wrong_labels=0.4)
+    for run in results["runs"]:
+        run["curve"]["accuracy"] = [0.5, 0.6, 0.7 + 0.1 * run["seed"], 0.1]
+    # The means of three evaluations: with seed 0 the first ones are the best.
+    assert verdict.goal_of(results) == pytest.approx(0.6)
+    assert verdict.judge(results).title == "two-circles, 1,000 samples, 40% of their labels wrong"
+
+
+def test_the_command_judges_what_is_committed_or_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    committed = tmp_path / "committed"
+    committed.mkdir()
+    monkeypatch.setattr(verdict, "RESULTS", committed)
+    study = comparison({"uniform": [1.0] * 5, "slow@0.5": [2.0] * 5}, study="thresholds")
+    for name, result in {"b": made_up(), "a": study, "c": {"machine": {}}}.items():
+        (committed / f"{name}.json").write_text(json.dumps(result))
+    main(["verdict"])
+    assert capsys.readouterr().out == (
+        f"{verdict.short([made_up()])}\n{verdict.markdown([made_up()])}\n"
+    )
+    other = tmp_path / "results.json"
+    other.write_text(json.dumps(made_up(pool=7)))
+    main(["verdict", str(other)])
+    assert "two-circles, 7 samples" in capsys.readouterr().out
