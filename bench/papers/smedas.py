@@ -110,6 +110,8 @@ def run(args: argparse.Namespace) -> None:
     results = {
         "format": 1,
         "machine": machine.describe(),
+        "commits": list(dict.fromkeys(run["commit"] for run in runs)),
+        "seeds": list(range(scope.seeds)),
         "settings": settings | {"optimizer": task.optimizer_name, "sources": sources},
         "runs": runs,
     }
@@ -142,26 +144,23 @@ def made(
     path = out / "runs" / f"{task.name.replace('/', '-')}-{way.name}-{seed}.json"
     if path.exists() and (record := read_json(path))["key"] == key:
         return {k: v for k, v in record.items() if k != "key"}
-    name, network, batch = task.name.split("/")
-    augment = crop_and_flip if name.startswith("cifar") else None
+    augment = crop_and_flip if task.name.startswith("cifar") else None
     training = EpochTraining(task, data, way, seed, augment)
-    curve: dict[str, list[float]] = {"epoch": [], "step": [], "seconds": [], "accuracy": []}
+    curve: dict[str, list[float]] = {"step": [], "seconds": [], "accuracy": [], "loss": []}
     for epoch in range(settings["epochs"]):
         training.train_epoch(epoch)
         test = training.measure(data.test_x, data.test_y)
         for quantity, value in (
-            ("epoch", epoch + 1),
             ("step", training.steps),
             ("seconds", round(training.seconds, 4)),
             ("accuracy", test["accuracy"]),
+            ("loss", test["mean"]),
         ):
             curve[quantity].append(value)
     record = {
-        "data": name,
-        "network": network,
-        "batch": int(batch),
-        "way": way.name,
+        "strategy": f"{task.name}/{way.name}",
         "seed": seed,
+        "commit": machine.commit(),
         "test": test,
         "train": training.measure(data.x, data.y),
         "curve": curve,

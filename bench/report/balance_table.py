@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.report.machine import one_line
+from bench.report.machine import measured_on
 from bench.report.results import final_accuracy, number_of_seeds, runs_of, task_title
 from bench.report.table import table
 
@@ -52,7 +52,7 @@ def markdown(results: dict[str, Any]) -> str:
         *table(HEADINGS, [cells(results, name) for name in results["strategies"]]),
         "",
         finding(results),
-        f"Measured on {one_line(results['machine'])}.",
+        f"Measured on {measured_on(results)}.",
     ]
     return "\n".join(lines) + "\n"
 

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from statistics import fmean
 from typing import Any
 
-from bench.report.machine import one_line
+from bench.report.machine import measured_on
+from bench.report.results import number_of_seeds
 from bench.report.table import table
 
 UNIFORM = "uniform"
@@ -24,8 +25,8 @@ def kinds(results: dict[str, Any]) -> dict[Kind, dict[str, list[Run]]]:
     """The runs of each kind, by the way that was chosen, in the order of the results."""
     found: dict[Kind, dict[str, list[Run]]] = {}
     for run in results["runs"]:
-        kind = run["data"], run["network"], run["batch"]
-        found.setdefault(kind, {}).setdefault(run["way"], []).append(run)
+        data, network, batch, way = run["strategy"].split("/")
+        found.setdefault((data, network, int(batch)), {}).setdefault(way, []).append(run)
     return found
 
 
@@ -44,7 +45,7 @@ def markdown(results: dict[str, Any]) -> str:
             lines += ["", f"The thesis: {plain} by plain SGD, {filtered} by an accuracy filter."]
     device = settings["device"]
     on = "" if device == "cpu" else f"{device}, "
-    lines += ["", f"Trained on {on}{one_line(results['machine'])}."]
+    lines += ["", f"Trained on {on}{measured_on(results)}."]
     return "\n".join(lines) + "\n"
 
 
@@ -59,11 +60,10 @@ HEADINGS = [
 def title(results: dict[str, Any], kind: Kind) -> str:
     data, network, batch = kind
     source, pool = results["settings"]["sources"][data], results["settings"]["pool"]
-    seeds = len({run["seed"] for run in results["runs"]})
     return (
         f"{data}{f' ({source})' if source else ''}, {network}, batches of {batch}"
         f"{f', {pool:,} training samples' if pool else ''}, "
-        f"mean of {seeds} seed{'s' * (seeds > 1)}"
+        f"mean of {number_of_seeds(results)}"
     )
 
 

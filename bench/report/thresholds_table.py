@@ -4,7 +4,7 @@ import math
 from statistics import fmean, median, stdev
 from typing import Any
 
-from bench.report.machine import one_line
+from bench.report.machine import measured_on
 from bench.report.results import (
     final_accuracy,
     number_of_seeds,
@@ -61,7 +61,7 @@ def markdown(results: dict[str, Any]) -> str:
         *table(["threshold", *headings], shares),
         "",
         finding(results),
-        f"Measured on {one_line(results['machine'])}.",
+        f"Measured on {measured_on(results)}.",
     ]
     return "\n".join(lines) + "\n"
 

@@ -90,11 +90,11 @@ def test_one_command_makes_the_table(
     assert (tmp_path / "table.md").read_text() in capsys.readouterr().out
     results = json.loads((tmp_path / "results.json").read_text())
     assert results["settings"]["optimizer"] == "SGD(momentum=0.9, weight_decay=0.0005)"
-    assert [(run["way"], run["seed"]) for run in results["runs"]] == [
-        (way, seed) for seed in (0, 1) for way in smedas.STUDIED
+    assert [(run["strategy"], run["seed"]) for run in results["runs"]] == [
+        (f"mnist/fcnet100/{BATCH}/{way}", seed) for seed in (0, 1) for way in smedas.STUDIED
     ]
     for run in results["runs"]:
-        assert run["curve"]["epoch"] == [1, 2]
+        assert {len(values) for values in run["curve"].values()} == {2}
         for split in ("train", "test"):
             assert 0 <= run[split]["accuracy"] <= 1
             assert run[split]["mean"] <= run[split]["worst"]
@@ -126,14 +126,15 @@ def test_ratios_are_to_uniform_sampling() -> None:
     def run(way: str, accuracy: float, loss: float) -> dict:
         split = {"accuracy": accuracy, "mean": loss, "quantile": 2 * loss, "worst": 10 * loss}
         curve = {"step": [10], "seconds": [1.5], "accuracy": [accuracy]}
-        kind = {"data": "cifar10", "network": "resnet18", "batch": 1024}
-        return kind | {"way": way, "seed": 0, "test": split, "train": split, "curve": curve}
+        strategy = f"cifar10/resnet18/1024/{way}"
+        return {"strategy": strategy, "seed": 0, "test": split, "train": split, "curve": curve}
 
     machine = dict.fromkeys(("cpu", "cores", "threads", "instruction_set", "torch", "python"), "x")
     settings = {"optimizer": "SGD", "learning_rate": 0.1, "epochs": 3, "pool": None}
     settings |= {"device": "cpu", "sources": {"cifar10": "JPEG"}}
     runs = [run("uniform", 0.8, 0.5), run("epochwise", 0.6, 0.25)]
-    text = smedas_table.markdown({"machine": machine, "settings": settings, "runs": runs})
+    results = {"machine": machine, "seeds": [0], "settings": settings, "runs": runs}
+    text = smedas_table.markdown(results)
     assert "Of 1 choices, 0 have a higher test accuracy than uniform sampling, and 1 a" in text
     assert "cifar10 (JPEG), resnet18, batches of 1024, mean of 1 seed:" in text
     row = next(line for line in text.splitlines() if line.startswith("| epochwise"))
