@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.report import (
+    balance_table,
     catalogue,
+    claims,
     cost_table,
     device_table,
     gpu_table,
@@ -18,8 +20,10 @@ from bench.report import (
     paper_tables,
     ranks_table,
     short_tables,
+    smedas_table,
     strategies_table,
     strategy_list,
+    thresholds_table,
     verdict,
     wrong_labels_table,
 )
@@ -61,7 +65,34 @@ def shown(
     return part
 
 
+def pictured(
+    name: str, markdown: Callable[[dict[str, Any]], str], description: str
+) -> Callable[[], str]:
+    """What makes a part of a study's result: its figure and its table; "" without that file."""
+    table = shown(name, markdown, otherwise="")
+    return lambda: f"{picture(name, description)}{table()}"
+
+
+def picture(name: str, description: str) -> str:
+    """A committed figure on a page; "" if there is none."""
+    file = RESULTS / f"{name}.png"
+    return f"![{description}](../bench/results/{name}.png)\n\n" if file.exists() else ""
+
+
+def found(claims_of_paper: list[claims.Claim]) -> Callable[[], str]:
+    """What makes the table of a paper's claims about the results that are there."""
+
+    def read(name: str) -> dict[str, Any] | None:
+        path = RESULTS / f"{name}.json"
+        return read_json(path) if path.exists() else None
+
+    return lambda: claims.markdown(claims_of_paper, read)
+
+
 FROM_THE_REGISTRY = {"strategies", "catalogue"}  # which link to each other's pages
+THRESHOLDS = "Test accuracy against time, by strategy and threshold"
+BALANCE = "Accuracy, distance from balance, and the classes' shares of the picks, by epoch"
+PICKED = "The most and the least picked pictures of each strategy"
 PARTS = {
     "README.md": {
         "verdict-short": short_tables.verdicts_markdown,
@@ -78,6 +109,22 @@ PARTS = {
             "mnist-wrong-labels", wrong_labels_table.markdown, otherwise=""
         ),
         "operators": shown("ratios", operator_tables.ratios_markdown),
+    },
+    "docs/papers.md": {
+        "claims-knutsson": found(claims.KNUTSSON),
+        "cifar10": shown("cifar10", paper_tables.markdown, otherwise=""),
+        "patch-camelyon": shown("patch-camelyon", paper_tables.markdown, otherwise=""),
+        "two-circles-thresholds": pictured(
+            "two-circles-thresholds", thresholds_table.markdown, THRESHOLDS
+        ),
+        "mnist-thresholds": pictured("mnist-thresholds", thresholds_table.markdown, THRESHOLDS),
+        "mnist-picked": lambda: picture("mnist-picked", PICKED),
+        "cifar10-picked": lambda: picture("cifar10-picked", PICKED),
+        "claims-smedas": found(claims.SMEDAS),
+        "smedas": pictured("smedas", smedas_table.markdown, "Test accuracy over the epochs"),
+        "claims-quercia": found(claims.QUERCIA),
+        "mnist-balance": pictured("mnist-balance", balance_table.markdown, BALANCE),
+        "cifar10-balance": pictured("cifar10-balance", balance_table.markdown, BALANCE),
     },
     "docs/pays.md": {"cost-model": cost_table.markdown},
     "docs/verdicts.md": {

@@ -9,12 +9,13 @@ from matplotlib import colormaps, rc_context
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator
 
-from bench.report import smedas_table
+from bench.report import claims, smedas_table
 from bench.report.balance_table import distance, picked_shares
 from bench.report.figures import STYLE, accuracy_limits, caption, draw_band, draw_target
 from bench.report.results import number_of_seeds, runs_of, task_title
 from bench.report.thresholds_table import label_of, name_of, studied
 
+SHOWN = 7  # pictures in a row of either kind
 # What is chosen by batch, in Okabe and Ito's palette.
 COLOURS = {
     "": "#000000",
@@ -130,6 +131,30 @@ def looks_of(way: str) -> dict[str, str]:
     dashed = way.startswith("epochwise")
     batchwise = way.removeprefix("epochwise").removeprefix("+").removeprefix(smedas_table.UNIFORM)
     return {"color": COLOURS[batchwise], "linestyle": "--" if dashed else "-"}
+
+
+def draw_picked(results: dict[str, Any], arrays: dict[str, np.ndarray], path: Path) -> None:
+    """A row for each strategy of the paper: the most picked left, the least picked right."""
+    names = [name for name in (*claims.TOP, *claims.CDF) if f"{name}/images" in arrays]
+    with rc_context(STYLE | {"axes.grid": False}):
+        figure = Figure((10, 0.95 * len(names) + 0.4), layout="constrained")
+        for half, part in enumerate(figure.subfigures(1, 2, width_ratios=(1.08, 1))):
+            part.suptitle(("most picked", "least picked")[half], fontsize=10)
+            rows = part.subplots(len(names), SHOWN, squeeze=False)
+            for name, axes in zip(names, rows, strict=True):
+                images, classes, chosen = (
+                    np.split(arrays[f"{name}/{kind}"], 2)[half][:SHOWN]
+                    for kind in ("images", "classes", "chosen")
+                )
+                counts = arrays[f"{name}/counts"][chosen]
+                for ax, image, of_class, count in zip(axes, images, classes, counts, strict=True):
+                    ax.imshow(image, cmap="gray", vmin=0, vmax=255)
+                    ax.set_title(f"{of_class}: {count}", fontsize=6, pad=2)
+                    ax.set(xticks=[], yticks=[])
+                    ax.spines[:].set_visible(False)
+                if half == 0:
+                    axes[0].set_ylabel(results["strategies"][name]["label"], fontsize=7, wrap=True)
+        figure.savefig(path)
 
 
 FIGURES: dict[str, Callable[[dict[str, Any], Path], None]] = {

@@ -47,7 +47,7 @@ def markdown(results: dict[str, Any]) -> str:
         names = [name_of(strategy, threshold) for threshold in own]
         label = label_of(results, strategy)
         rows.append([label, *(accuracy(results, name) for name in names)])
-        shares.append([label, *(share(results, name) for name in names)])
+        shares.append([label, *(share_of(results, name) for name in names)])
     lines = [
         f"{task_title(results)}: mean of {number_of_seeds(results)}. Importance sampling begins "
         "once the loss of a mini-batch is below the threshold times the first one. Accuracy at the "
@@ -56,7 +56,7 @@ def markdown(results: dict[str, Any]) -> str:
         *table(["threshold", *headings], rows),
         "",
         "Time to the accuracy that uniform sampling has at its end, over its own time to it (the "
-        "median over the seeds and the range):",
+        "median over the seeds and its interval):",
         "",
         *table(["threshold", *headings], shares),
         "",
@@ -72,7 +72,7 @@ def accuracy(results: dict[str, Any], name: str) -> str:
     return text if len(final) == 1 else f"{text} ± {100 * stdev(final):.2f}"
 
 
-def share(results: dict[str, Any], name: str) -> str:
+def share_of(results: dict[str, Any], name: str) -> str:
     found = share_of_uniform(results, name, results["target"])
     return "-" if found is None else str(found)
 
@@ -80,27 +80,32 @@ def share(results: dict[str, Any], name: str) -> str:
 def finding(results: dict[str, Any]) -> str:
     """How many of them beat uniform sampling in the end, and which threshold does so last."""
     uniform = fmean(final_accuracy(run) for run in runs_of(results, "uniform"))
-    pairs = [(s, t) for s, thresholds in studied(results).items() for t in thresholds]
+    names = [name_of(s, t) for s, thresholds in studied(results).items() for t in thresholds]
     above = sum(
-        fmean(final_accuracy(run) for run in runs_of(results, name_of(*pair))) > uniform
-        for pair in pairs
+        fmean(final_accuracy(run) for run in runs_of(results, name)) > uniform for name in names
     )
-    times = {
-        threshold: median(time_of(results, s, t) for s, t in pairs if t == threshold)
-        for threshold in dict.fromkeys(t for _, t in pairs)
-    }
-    first, last = min(times, key=times.__getitem__), max(times, key=times.__getitem__)
-    text = f"{above} of {len(pairs)} end above uniform sampling."
-    if times[first] == math.inf:
+    found = times(results)
+    first, last = min(found, key=found.__getitem__), max(found, key=found.__getitem__)
+    text = f"{above} of {len(names)} end above uniform sampling."
+    if found[first] == math.inf:
         return text
-    slowest = "not at all" if times[last] == math.inf else f"after {times[last]:.2f}"
+    slowest = "not at all" if found[last] == math.inf else f"after {found[last]:.2f}"
     return (
         f"{text} By the median over the strategies, its final accuracy is reached the soonest with "
-        f"the threshold {first:g}, after {times[first]:.2f} of its own time, and the latest with "
+        f"the threshold {first:g}, after {found[first]:.2f} of its own time, and the latest with "
         f"{last:g}, {slowest}."
     )
 
 
-def time_of(results: dict[str, Any], strategy: str, threshold: float) -> float:
-    found = share_of_uniform(results, name_of(strategy, threshold), results["target"])
-    return math.inf if found is None else found.median
+def times(results: dict[str, Any]) -> dict[float, float]:
+    """By threshold the time to uniform sampling's final accuracy over its own.
+
+    It is the median over the strategies; where uniform sampling never has its mean accuracy for a
+    whole window, or a strategy does not reach it, it is infinite.
+    """
+    found: dict[float, list[float]] = {}
+    for strategy, thresholds in studied(results).items():
+        for threshold in thresholds:
+            share = share_of_uniform(results, name_of(strategy, threshold), results["target"])
+            found.setdefault(threshold, []).append(math.inf if share is None else share.median)
+    return {threshold: median(shares) for threshold, shares in found.items()}

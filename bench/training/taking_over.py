@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from bench.report import figures, study_figures
+import numpy as np
+
+from bench.report import claims, figures, study_figures
 from bench.report.files import RESULTS, read_json, write_json
 from bench.training.strategies import beyond_the_paper
 
@@ -11,7 +13,7 @@ MOST_EVALUATIONS = 100  # of each run of which only the table is shown
 
 
 def take_over(directory: Path) -> None:
-    """Copy results to where they are committed, with the figures of Two Circles and of studies."""
+    """Copy results to where they are committed, with the figures that are committed."""
     results = read_json(directory / "results.json")
     name = name_of(results)
     if name == "two-circles":
@@ -19,8 +21,18 @@ def take_over(directory: Path) -> None:
     else:
         results["runs"] = [run | {"curve": thinned(run["curve"])} for run in results["runs"]]
     write_json(RESULTS / f"{name}.json", results)
+    draw_picked(results, directory / "pictures.npz", RESULTS / f"{name}-picked.png")
     if results["settings"].get("study"):
         study_figures.draw(results, RESULTS / f"{name}.png")
+
+
+def draw_picked(results: dict[str, Any], pictures: Path, path: Path) -> None:
+    """The figure of what was picked, where that are pictures."""
+    if not pictures.exists():
+        return
+    with np.load(pictures) as arrays:
+        if any(f"{name}/images" in arrays for name in (*claims.TOP, *claims.CDF)):
+            study_figures.draw_picked(results, dict(arrays), path)
 
 
 def name_of(results: dict[str, Any]) -> str:

@@ -93,7 +93,7 @@ def test_the_table_says_which_threshold_is_the_soonest(tmp_path: Path) -> None:
     assert "1 of 2 end above uniform sampling. " in text
     assert "soonest with the threshold 0.8, after 0.60 of its own time" in text
     assert "the latest with 0.3, not at all." in text
-    assert thresholds_table.time_of(results, "top", 0.3) == math.inf
+    assert thresholds_table.times(results)[0.3] == math.inf
     study_figures.draw(results, tmp_path / "one.png")
 
     neither = made_up([0.1] * 6, [0.1] * 6)

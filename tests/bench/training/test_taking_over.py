@@ -1,18 +1,23 @@
 """From a finished comparison to the results that are committed."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from bench.report import paper_tables, readme, wrong_labels_table
 from bench.report import results as results_of
 from bench.report.files import write_json
+from bench.tasks import TASKS
+from bench.tasks.task import Data
 from bench.training import taking_over
 from bench.training.runner import run_all
 from tests.bench import made_up
 from tests.bench.tiny_bench import (
+    COUNTED,
     comparison,
     tiny_data,
 )
@@ -74,3 +79,26 @@ def test_two_circles_is_taken_over_whole_and_with_a_figure(
     assert json.loads((tmp_path / "two-circles.json").read_text()) == results
     assert (tmp_path / "two-circles.png").read_bytes().startswith(b"\x89PNG")
     assert readme.PARTS["docs/benchmarks.md"]["two-circles"]() == paper_tables.markdown(results)
+
+
+def test_what_was_picked_is_taken_over_as_pictures_with_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cifar10 = TASKS["cifar10"]
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.randn(96, 3, 32, 32, generator=generator), torch.arange(96) % 10
+    looks = {name: getattr(cifar10, name) for name in ("name", "network", "to_pixels")}
+    task = replace(COUNTED, **looks, class_names=cifar10.class_names, start="always")
+    parts = comparison(tmp_path / "compared", task, ["uniform", "highest-loss-cdf"])
+    run_all(parts, Data(x, y, x[:10], y[:10]))
+    with np.load(tmp_path / "compared" / "pictures.npz") as pictures:
+        images, classes, chosen = (
+            pictures[f"highest-loss-cdf/{kind}"] for kind in ("images", "classes", "chosen")
+        )
+    assert images.shape == (80, 32, 32, 3)
+    assert classes.tolist() == [cifar10.class_names[i % 10] for i in chosen]
+
+    monkeypatch.setattr(taking_over, "RESULTS", tmp_path / "committed")
+    taking_over.take_over(tmp_path / "compared")
+    committed = {path.name for path in (tmp_path / "committed").iterdir()}
+    assert committed == {"cifar10.json", "cifar10-picked.png"}

@@ -1,0 +1,114 @@
+"""What papers found beside what results say: the rules, by results made up."""
+
+from typing import Any
+
+import pytest
+
+from bench.report import claims
+from bench.report.claims import Claim
+
+
+def results(accuracies: dict[str, list[float]], **further: Any) -> dict[str, Any]:
+    """A run of each strategy, with an evaluation a second."""
+
+    def run(strategy: str, accuracy: list[float]) -> dict[str, Any]:
+        moments = list(range(1, len(accuracy) + 1))
+        curve = {"step": moments, "seconds": moments, "accuracy": accuracy}
+        return {"strategy": strategy, "seed": 0, "curve": curve}
+
+    return {
+        "settings": {"task": "mnist"},
+        "target": 0.75,
+        "strategies": {name: {"label": name.replace("-", " ")} for name in accuracies},
+        "runs": [run(name, accuracy) for name, accuracy in accuracies.items()],
+        **further,
+    }
+
+
+UNIFORM = [0.5, 0.5, 0.75, 0.75, 0.75, 0.75]
+GOOD, BAD = [0.75] * 3 + [0.875] * 3, [0.25] * 6
+KNUTSSON = results(
+    {
+        "uniform": UNIFORM,
+        "highest-loss": BAD,
+        "highest-loss-cdf": GOOD,
+        "gradient-norm": GOOD,
+        "gradient-norm-cdf": GOOD,
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("check", "text", "same"),
+    [
+        (
+            claims.sooner(claims.BY_LOSS, expected=True),
+            "of its time: highest loss not reached, highest loss cdf 0.60",
+            "partly",
+        ),
+        (
+            claims.sooner(claims.BY_NORM, expected=False),
+            "of its time: gradient norm 0.60, gradient norm cdf 0.60",
+            "no",
+        ),
+        (
+            claims.CDF_BEATS_TOP,
+            "points at the end: highest loss cdf +62.5, gradient norm cdf +0.0",
+            "partly",
+        ),
+        (
+            claims.CDF_BEATS_UNIFORM,
+            "points at the end: highest loss cdf +12.5, gradient norm cdf +12.5",
+            "yes",
+        ),
+    ],
+)
+def test_claims_about_a_comparison(check: Any, text: str, same: str) -> None:
+    assert check(KNUTSSON) == (text, same)
+
+
+def test_claims_about_thresholds() -> None:
+    found = results({"uniform": UNIFORM, "top@0.8": GOOD, "top@0.3": UNIFORM})
+    for strategy in ("top@0.8", "top@0.3"):
+        found["strategies"][strategy]["label"] = f"top, {strategy[-3:]}"
+    assert claims.every_threshold_wins(found) == ("1 of 2 do", "partly")
+    assert claims.smallest_is_latest(found) == ("the latest is 0.3", "yes")
+
+
+def test_claims_about_filters() -> None:
+    def run(way: str, accuracy: float, worst: float) -> dict[str, Any]:
+        test = {"accuracy": accuracy, "worst": worst}
+        return {"strategy": f"mnist/lenet/1024/{way}", "seed": 0, "test": test}
+
+    runs = [run("uniform", 0.9, 5.0), run("epochwise", 0.8, 6.0), run("hard-accuracy", 0.7, 7.0)]
+    found = {"settings": {}, "runs": runs}
+    assert claims.filter_is_below_uniform(found) == ("2 of 2 filters are", "yes")
+    assert claims.filter_has_lower_worst(found) == ("0 of 2 filters do", "no")
+
+
+def test_claims_about_balance() -> None:
+    found = results(
+        {"uniform": UNIFORM, "early-importance": GOOD},
+        classes={"names": ["0", "1"], "shares": [0.9, 0.1]},
+    )
+    found["runs"][1]["curve"] |= {"picked_classes": [[90, 10], [70, 30]]}
+    assert claims.classes_balance(found) == (
+        "the distance from balance goes from 0.40 to 0.20",
+        "partly",
+    )
+    found["runs"][1]["curve"]["picked_classes"][-1] = [50, 50]
+    assert claims.classes_balance(found)[1] == "yes"
+    text = "+12.50 points in 1.00 of uniform sampling's time"
+    assert claims.more_accurate(found) == (text, "yes")
+
+
+def test_only_what_was_measured_is_told() -> None:
+    claim = Claim("one", "it works", lambda _: ("so it does", "yes"), about=("uniform",))
+    other = Claim("two", "it works", lambda _: ("no", "no"))
+    unknown = Claim("one", "it works", lambda _: ("no", "no"), about=("unheard-of",))
+    read = {"one": KNUTSSON}.get
+    text = claims.markdown([claim, other, unknown], read)
+    cells = [cell.strip() for cell in text.splitlines()[2].split("|")[1:-1]]
+    assert cells == ["mnist", "it works", "so it does", "yes"]
+    assert len(text.splitlines()) == 3
+    assert claims.markdown([other], read) == ""
