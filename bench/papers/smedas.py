@@ -35,6 +35,16 @@ NETWORKS = {
 }
 SGD = partial(torch.optim.SGD, momentum=0.9, weight_decay=5e-4)
 LEARNING_RATE = 0.1
+# Of Okabe and Ito's palette.
+COLOURS = {
+    None: "#000000",
+    "hard-accuracy": "#D55E00",
+    "soft-accuracy": "#E69F00",
+    "top-k": "#0072B2",
+    "top-q": "#56B4E9",
+    "loss-weighted": "#009E73",
+    "loss-split": "#CC79A7",
+}
 STUDIED = ("uniform", "hard-accuracy", "soft-accuracy", "epochwise", "epochwise+hard-accuracy")
 
 
@@ -112,11 +122,19 @@ def run(args: argparse.Namespace) -> None:
         "machine": machine.describe(),
         "commits": list(dict.fromkeys(run["commit"] for run in runs)),
         "seeds": list(range(scope.seeds)),
+        "strategies": {run["strategy"]: looks_of(run["strategy"]) for run in runs},
         "settings": settings | {"optimizer": task.optimizer_name, "sources": sources},
         "runs": runs,
     }
     write_json(args.out / "results.json", results)
     study.show(results, args.out, smedas_table.markdown)
+
+
+def looks_of(strategy: str) -> dict[str, str]:
+    """A colour for what is chosen by batch, and a dashed line for what is chosen by epoch."""
+    way = ways()[strategy.rpartition("/")[2]]
+    line = "--" if way.epochwise else "-"
+    return {"label": strategy, "colour": COLOURS[way.batchwise], "line": line}
 
 
 def task_of(name: str, network: str, batch: int, data: Data) -> Task:

@@ -6,6 +6,7 @@ of the first one, and by importance from then on.
 
 import argparse
 from dataclasses import replace
+from itertools import cycle, product
 from pathlib import Path
 
 from bench.arguments import positive_float, positive_int
@@ -14,7 +15,7 @@ from bench.report import thresholds_table
 from bench.report.thresholds_table import SEPARATOR
 from bench.tasks.task import Task
 from bench.training.arguments import add_training_arguments, comparison_of
-from bench.training.strategies import STRATEGIES, Strategy
+from bench.training.strategies import LINES, STRATEGIES, Strategy
 
 # The paper's, and some of its thresholds.
 STUDIED = ("highest-loss", "highest-loss-cdf", "gradient-norm", "gradient-norm-cdf")
@@ -38,23 +39,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     comparison = comparison_of(args)
+    thresholds = zip(sorted(set(args.thresholds), reverse=True), cycle(LINES))
     strategies = [
-        with_threshold(strategy, threshold, comparison.task)
-        for strategy in comparison.strategies
-        for threshold in sorted(set(args.thresholds), reverse=True)
+        with_threshold(strategy, threshold, line, comparison.task)
+        for strategy, (threshold, line) in product(comparison.strategies, thresholds)
     ]
     comparison = replace(comparison, strategies=[STRATEGIES["uniform"], *strategies])
     data = comparison.task.load(args.data_root)
     study.compare("thresholds", comparison, data, args.out, thresholds_table.markdown)
 
 
-def with_threshold(strategy: Strategy, threshold: float, task: Task) -> Strategy:
+def with_threshold(strategy: Strategy, threshold: float, line: str, task: Task) -> Strategy:
     if strategy.start_rule("always", task, 1) is None:
         raise SystemExit(f"{strategy.name} has no start rule that could be another")
     return replace(
         strategy,
         name=f"{strategy.name}{SEPARATOR}{threshold:g}",
         label=f"{strategy.label}, {threshold:g}",
+        line=line,
         factory=strategy.factory or strategy.base,
         start=f"ratio:{threshold:g}",
     )

@@ -25,6 +25,7 @@ TABLES_LIBRARY = Path(itables.__file__).parent / "html" / "dt_bundle.js"
 CHARTS_LIBRARY = "window.vegaEmbed = vegaEmbed;"  # what vl_convert is to make a script for
 PICTURES = ("picks.png", "most-picked-*.png")  # of a comparison's directory
 
+PICTURE = re.compile(r"!\[[^]]*\]\([^)]*\)")  # a link to one, which the page has in it
 NUMBER = re.compile(r"([-+]?\d[\d,]*(?:\.\d+)?)\s*(µs|ms|s)?\b")
 SECONDS = {"µs": 1e-6, "ms": 1e-3, "s": 1.0, None: 1.0}
 NOWHERE = 1e300  # where a row without a number is sorted to
@@ -79,7 +80,7 @@ def sections(directories: list[Path]) -> Iterator[tuple[str, str]]:
     for name, part in parts.items():
         if name not in readme.FROM_THE_REGISTRY and (text := part()):
             result = curves(RESULTS / f"{name}.json") + images([RESULTS / f"{name}.png"])
-            yield name, result + html_of(text)
+            yield name, result + html_of(PICTURE.sub("", text))
     for directory in directories:
         found = [path for pattern in PICTURES for path in sorted(directory.glob(pattern))]
         table = html_of((directory / "table.md").read_text())

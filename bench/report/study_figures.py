@@ -16,16 +16,6 @@ from bench.report.results import number_of_seeds, runs_of, task_title
 from bench.report.thresholds_table import label_of, name_of, studied
 
 SHOWN = 7  # pictures in a row of either kind
-# What is chosen by batch, in Okabe and Ito's palette.
-COLOURS = {
-    "": "#000000",
-    "hard-accuracy": "#D55E00",
-    "soft-accuracy": "#E69F00",
-    "top-k": "#0072B2",
-    "top-q": "#56B4E9",
-    "loss-weighted": "#009E73",
-    "loss-split": "#CC79A7",
-}
 
 
 def draw(results: dict[str, Any], path: Path) -> Path:
@@ -115,7 +105,9 @@ def draw_smedas(results: dict[str, Any], path: Path) -> None:
         for ax, (kind, ways) in zip(axes, found.items(), strict=False):
             for way, runs in ways.items():
                 curve = np.mean([run["curve"]["accuracy"] for run in runs], axis=0)
-                ax.plot(range(1, len(curve) + 1), curve, label=way, **looks_of(way))
+                entry = results["strategies"][runs[0]["strategy"]]
+                looks = {"color": entry["colour"], "linestyle": entry["line"], "label": way}
+                ax.plot(range(1, len(curve) + 1), curve, **looks)
             data, network, batch = kind
             ax.set(title=f"{data}, {network}, {batch}", xlabel="epoch", ylabel="test accuracy")
             ax.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -124,13 +116,6 @@ def draw_smedas(results: dict[str, Any], path: Path) -> None:
         handles, labels = figure.axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=3)
         figure.savefig(path)
-
-
-def looks_of(way: str) -> dict[str, str]:
-    """A colour for what is chosen by batch, and a dashed line for what is chosen by epoch."""
-    dashed = way.startswith("epochwise")
-    batchwise = way.removeprefix("epochwise").removeprefix("+").removeprefix(smedas_table.UNIFORM)
-    return {"color": COLOURS[batchwise], "linestyle": "--" if dashed else "-"}
 
 
 def draw_picked(results: dict[str, Any], arrays: dict[str, np.ndarray], path: Path) -> None:

@@ -11,7 +11,7 @@ import torch
 from bench.__main__ import main
 from bench.papers import smedas
 from bench.papers.epochs import LARGE, EpochTraining, ways
-from bench.report import smedas_table
+from bench.report import charts, smedas_table
 from bench.tasks import TASKS
 from bench.tasks.task import Data
 from bench.training import taking_over
@@ -99,6 +99,8 @@ def test_one_command_makes_the_table(
             assert 0 <= run[split]["accuracy"] <= 1
             assert run[split]["mean"] <= run[split]["worst"]
             assert run[split]["quantile"] <= run[split]["worst"]
+    assert results["strategies"][f"mnist/fcnet100/{BATCH}/epochwise"]["line"] == "--"
+    assert charts.chart(results, "accuracy")["data"]
     assert (tmp_path / "smedas.png").read_bytes().startswith(b"\x89PNG")
 
     # What is on disk is not made again, unless it is asked for otherwise.
