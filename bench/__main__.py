@@ -8,7 +8,7 @@ from bench.operators import against, curves, guard, ranks, ratios, variance
 from bench.operators.gpu import suite as gpu
 from bench.papers import balance, smedas, thresholds
 from bench.report import page, readme, verdict
-from bench.training import compare, tune
+from bench.training import compare, recording, tune
 from bench.training.taking_over import take_over
 
 
@@ -80,6 +80,10 @@ def parser() -> argparse.ArgumentParser:
         "--compare", type=Path, metavar="DIR", help="first take over this comparison"
     )
     write.set_defaults(run=run_readme)
+
+    draw_plots = commands.add_parser("pictures", help="the figures of docs/pictures.md")
+    recording.add_arguments(draw_plots)
+    draw_plots.set_defaults(run=recording.run)
 
     report = commands.add_parser("report", help="all results as one HTML page")
     page.add_arguments(report)

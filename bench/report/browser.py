@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from PIL import Image
 from playwright.sync_api import Browser, ViewportSize, sync_playwright
+
+from bench.report import png
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 SIZE: ViewportSize = {"width": 1100, "height": 760}
-COLOURS = 64  # of a screenshot's palette: a few dozen kilobytes
 
 
 def find() -> str | None:
@@ -46,5 +46,4 @@ def screenshot(browser: Browser, page: Path, file: Path) -> None:
         chart.locator("svg").first.wait_for()
     tab.screenshot(path=file)
     tab.close()
-    with Image.open(file) as picture:
-        picture.convert("RGB").quantize(COLOURS).save(file, optimize=True)
+    png.shrink(file)

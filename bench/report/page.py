@@ -75,10 +75,10 @@ def title(name: str) -> str:
 
 
 def sections(directories: list[Path]) -> Iterator[tuple[str, str]]:
-    """Names and HTML: all measured parts of the pages, the README's first, then comparisons."""
+    """Names and HTML: verdicts, then all other measured parts of the pages, then comparisons."""
     parts = {name: part for page in readme.PARTS.values() for name, part in page.items()}
-    for name, part in parts.items():
-        if name not in readme.FROM_THE_REGISTRY and (text := part()):
+    for name in sorted(parts, key=lambda name: not name.startswith("verdict")):
+        if name not in readme.FROM_THE_REGISTRY and (text := parts[name]()):
             result = curves(RESULTS / f"{name}.json") + images([RESULTS / f"{name}.png"])
             yield name, result + html_of(PICTURE.sub("", text))
     for directory in directories:
