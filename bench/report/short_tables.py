@@ -1,12 +1,10 @@
 """The README's two tables: what calls cost, and where importance sampling pays."""
 
-from statistics import fmean
 from typing import Any
 
-from bench.report import gpu_table, operator_tables
+from bench.report import gpu_table, operator_tables, verdict
 from bench.report.files import RESULTS, read_json
 from bench.report.machine import one_line
-from bench.report.results import runs_of, share_of_uniform, smoothed
 from bench.report.table import table
 
 # Cases of a result and their peers: what training calls, and those with the smallest ratios.
@@ -25,18 +23,7 @@ ON_GPU = [
     ("Two Circles step, K=1024, n=128, in one graph", "eager torch, uniform"),
     ("Two Circles step, K=1024, n=128, by a Selector, without a graph", "eager torch, uniform"),
 ]
-# Strategies of a comparison: the defaults, the best, and what lies between.
-JUDGED = {
-    "two-circles": ["gradient-norm-cdf", "gradient-norm-cdf-unbiased", "kf18", "break-even"],
-    "mnist": [
-        "gradient-norm-cdf-unbiased",
-        "gradient-norm-cdf-unbiased-pool4",
-        "gradient-norm-cdf-unbiased-fast",
-        "break-even",
-    ],
-    "mnist-compiled": ["gradient-norm-cdf-unbiased-fast", "break-even"],
-}
-WRONG_LABELS = ("mnist-wrong-labels", "gradient-norm-cdf")
+VERDICT_HEADINGS = ["training", "best by default settings", "best", "weakest"]
 
 
 def costs_markdown() -> str:
@@ -61,27 +48,20 @@ def _picked(cases: list[dict[str, Any]], wanted: list[tuple[str, str]]) -> list[
 
 
 def verdicts_markdown() -> str:
-    """The time to uniform sampling's target over uniform's own, and what that means."""
-    rows = []
-    for result, names in JUDGED.items():
-        found = read_json(RESULTS / f"{result}.json")
-        for name in names:
-            share = share_of_uniform(found, name, found["target"])
-            assert share is not None
-            label = found["strategies"][name]["label"]
-            if found["strategies"][name]["correction"] == "none":
-                label += ", not weighted"
-            rows.append([result, label, str(share), share.word])
-    result, name = WRONG_LABELS
-    found = read_json(RESULTS / f"{result}.json")
-    best = {of: highest(found, of) for of in ("uniform", name)}
-    label = f"{found['strategies'][name]['label']}, not weighted"
-    seen = f"{100 * best[name]:.1f}% for {100 * best['uniform']:.1f}%"
-    rows.append([result, label, seen, "better" if best[name] > best["uniform"] else "worse"])
-    lines = table(["training", "strategy", "over uniform's time", "so it is"], rows)
+    """Three strategies of each comparison, each with its time over uniform sampling's."""
+    judged = [verdict.judge(results) for results in verdict.comparisons()]
+    choices = [row for each in judged for row in each.choices]
+    lines = [
+        f"Of {len(choices)} comparisons with uniform sampling, in {len(judged)} trainings and by the "
+        f"time to an accuracy: {verdict.counted(row.time for row in choices)}. That time over "
+        "uniform sampling's:",
+        "",
+        *table(VERDICT_HEADINGS, [verdict_cells(each) for each in judged]),
+    ]
     return "\n".join(lines) + "\n"
 
 
-def highest(results: dict[str, Any], strategy: str) -> float:
-    """The mean over the seeds of the highest accuracy."""
-    return fmean(max(smoothed(run["curve"]["accuracy"])) for run in runs_of(results, strategy))
+def verdict_cells(judged: verdict.Judged) -> list[str]:
+    by_default = next((row for row in judged.choices if row.by_default), None)
+    rows = (by_default, judged.choices[0], judged.choices[-1])
+    return [judged.title, *("-" if row is None else f"{row.label}: {row.time}" for row in rows)]
