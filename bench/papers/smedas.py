@@ -77,7 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--ways", nargs="+", choices=ways(), default=STUDIED, help=f"({' '.join(STUDIED)})"
     )
     parser.add_argument("--pool", type=positive_int, metavar="SAMPLES", help="the first so many")
-    parser.add_argument("--device", default="cpu", help="of torch (cpu)")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="(cpu)")
     parser.add_argument("--threads", type=positive_int, help="of torch")
     parser.add_argument("--data-root", type=Path, default=Path("data"), help="as in compare")
     parser.add_argument("--out", type=Path, default=Path("out/smedas"), help="(out/smedas)")
