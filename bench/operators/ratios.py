@@ -84,8 +84,8 @@ def prepare(threads: int) -> None:
 
 
 def versions() -> dict[str, str | None]:
-    """Of each peer that is a package of its own: the installed version, or None."""
-    return {peer.name: installed(peer.package) for peer in peers.PEERS.values() if peer.package}
+    """Of each peer: that of its package, or None if it is not installed."""
+    return {name: installed(peer.package) for name, peer in peers.PEERS.items()}
 
 
 def installed(package: str) -> str | None:
@@ -104,6 +104,7 @@ def cases() -> list[Case]:
         *(linear_case(K, C) for K, C in ((1024, 1000), (512, WIDE))),
         gradient_norms_case(),
         draw_case("multinomial", 1024, 128),
+        draw_case("multinomial", 2**20, 128),
         draw_case("multinomial", 2**20, 2**16),
         draw_case("multinomial", 10**7, 2**16),
         draw_case("race", 2**20, 2**16),

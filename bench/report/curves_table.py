@@ -14,7 +14,7 @@ Point = dict[str, Any]
 
 
 def markdown(result: dict[str, Any]) -> str:
-    """One row per point of each sweep, what it was measured on and how fast that reads."""
+    """A row per point of each sweep, and how fast the machine reads."""
     rows = [row_of(sweep, point) for sweep in result["sweeps"] for point in sweep["points"]]
     reads = [sweep["read_bandwidth"] / 1e9 for sweep in result["sweeps"]]
     told = (

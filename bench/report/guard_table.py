@@ -28,11 +28,11 @@ def markdown(compared: list[Compared]) -> str:
             f"{case.before:.3g}",
             f"{case.now:.3g}",
             f"{100 * (case.now / case.before - 1):+.0f}%",
-            "worse" if case.is_worse else "",
+            "worse" if case.is_worse else "kept",
         ]
         for case in compared
     ]
-    lines = table(["time over the best peer's", "before", "now", "change", ""], rows)
+    lines = table(["time over the best peer's", "before", "now", "change", "so it is"], rows)
     worse = sum(case.is_worse for case in compared)
     told = f"{worse} of {len(compared)} cases are more than {100 * (ALLOWED - 1):.0f}% worse."
     return "\n".join([*lines, "", told]) + "\n"

@@ -28,6 +28,16 @@ def ratios_table(result: dict[str, Any]) -> str:
     return "\n".join(table(HEADINGS, rows)) + "\n"
 
 
+def peers_markdown(result: dict[str, Any]) -> str:
+    """Which peers there were, and why the others were not; results of format 1 do not say it."""
+    rows = []
+    for peer, version in result.get("versions", {}).items():
+        beside = sum(peer in case["microseconds"] for case in result["cases"])
+        reasons = {case["missing"][peer] for case in result["cases"] if peer in case["missing"]}
+        rows.append([peer, version or "-", str(beside), "; ".join(sorted(reasons)) or "-"])
+    return "\n".join(table(["peer", "version", "cases", "missing elsewhere"], rows)) + "\n"
+
+
 def best_peer(microseconds: dict[str, dict[str, float]]) -> tuple[str, float]:
     """The fastest that is not ours, and its median."""
     times = {name: value["median"] for name, value in microseconds.items() if name != OURS}

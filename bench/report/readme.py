@@ -14,6 +14,7 @@ from bench.report import (
     catalogue,
     claims,
     cost_table,
+    curves_table,
     device_table,
     gpu_table,
     operator_tables,
@@ -92,6 +93,7 @@ def found(claims_of_paper: list[claims.Claim]) -> Callable[[], str]:
 FROM_THE_REGISTRY = {"strategies", "catalogue"}  # which link to each other's pages
 THRESHOLDS = "Test accuracy against time, by strategy and threshold"
 BALANCE = "Accuracy, distance from balance, and the classes' shares of the picks, by epoch"
+SIZES = "What operators and their peers take, by size and dtype"
 PICKED = "The most and the least picked pictures of each strategy"
 PARTS = {
     "README.md": {
@@ -125,6 +127,12 @@ PARTS = {
         "claims-quercia": found(claims.QUERCIA),
         "mnist-balance": pictured("mnist-balance", balance_table.markdown, BALANCE),
         "cifar10-balance": pictured("cifar10-balance", balance_table.markdown, BALANCE),
+    },
+    "docs/operators.md": {
+        "costs-short": short_tables.costs_markdown,
+        "operator-costs": shown("ratios", operator_tables.ratios_markdown),
+        "peers": shown("ratios", operator_tables.peers_markdown),
+        "operator-curves": pictured("operators", curves_table.markdown, SIZES),
     },
     "docs/pays.md": {"cost-model": cost_table.markdown},
     "docs/verdicts.md": {

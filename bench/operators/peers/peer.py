@@ -32,13 +32,13 @@ class Peer:
     Args:
         name: in results.
         jobs: from each job's inputs to the peer's call, whose result begins like ours.
-        package: the distribution that is installed for it, if it is not torch.
+        package: the distribution that it is part of.
         available: why it cannot be tried here, or None.
     """
 
     name: str
     jobs: Mapping[Job, Maker]
-    package: str | None = None
+    package: str = "torch"
     available: Callable[[], str | None] = lambda: None
 
 

@@ -53,13 +53,7 @@ def test_a_fifth_more_over_the_best_peer_is_allowed(
     printed = capsys.readouterr().out
     assert "0 of 1 cases are more than 20% worse." in printed
     (row,) = (line for line in printed.splitlines() if line.startswith("| a "))
-    assert [cell.strip() for cell in row.strip("|").split("|")] == [
-        "a",
-        "0.25",
-        "0.297",
-        "+19%",
-        "",
-    ]
+    assert row.strip("|").replace("|", " ").split() == ["a", "0.25", "0.297", "+19%", "kept"]
     assert "Ratios of another machine may differ: a processor" in printed
 
 

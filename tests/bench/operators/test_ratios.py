@@ -45,3 +45,16 @@ def test_ratios_are_not_measured_on_a_busy_machine(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(timing, "DISTURBED_SECONDS", 0.0)
     with pytest.raises(SystemExit, match="when the machine is idle"):
         timing.in_turns({"anything": lambda: None})
+
+
+def test_peers_that_were_there_and_those_that_were_not() -> None:
+    case = {
+        "microseconds": {"impsamp_fast": {}, "Opacus": {}},
+        "missing": {"Liger": "needs a CUDA device"},
+    }
+    result = {"versions": {"Opacus": "1.6.0", "Liger": None}, "cases": [case, case]}
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in operator_tables.peers_markdown(result).splitlines()[2:]
+    ]
+    assert rows == [["Opacus", "1.6.0", "2", "-"], ["Liger", "-", "0", "needs a CUDA device"]]
