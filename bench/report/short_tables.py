@@ -52,8 +52,8 @@ def verdicts_markdown() -> str:
     judged = [verdict.judge(results) for results in verdict.comparisons()]
     choices = [row for each in judged for row in each.choices]
     lines = [
-        f"Of {len(choices)} comparisons with uniform sampling, in {len(judged)} trainings and by the "
-        f"time to an accuracy: {verdict.counted(row.time for row in choices)}. That time over "
+        f"Of {len(choices)} comparisons with uniform sampling, in {len(judged)} trainings and by "
+        f"the time to an accuracy: {verdict.counted(row.time for row in choices)}. That time over "
         "uniform sampling's:",
         "",
         *table(VERDICT_HEADINGS, [verdict_cells(each) for each in judged]),
