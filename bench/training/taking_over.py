@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.report import claims, figures, study_figures
+from bench.report import claims, figures, png, study_figures
 from bench.report.files import RESULTS, read_json, write_json
 from bench.training.strategies import beyond_the_paper
 
@@ -23,7 +23,7 @@ def take_over(directory: Path) -> None:
     write_json(RESULTS / f"{name}.json", results)
     draw_picked(results, directory / "pictures.npz", RESULTS / f"{name}-picked.png")
     if results["settings"].get("study"):
-        study_figures.draw(results, RESULTS / f"{name}.png")
+        png.shrink(study_figures.draw(results, RESULTS / f"{name}.png"))
 
 
 def draw_picked(results: dict[str, Any], pictures: Path, path: Path) -> None:
@@ -33,6 +33,7 @@ def draw_picked(results: dict[str, Any], pictures: Path, path: Path) -> None:
     with np.load(pictures) as arrays:
         if any(f"{name}/images" in arrays for name in (*claims.TOP, *claims.CDF)):
             study_figures.draw_picked(results, dict(arrays), path)
+            png.shrink(path)
 
 
 def name_of(results: dict[str, Any]) -> str:
