@@ -117,9 +117,11 @@ def tuned_rates(tuning: dict[str, Any], own: dict[str, float]) -> list[str]:
     first, *_, last = tuning["seeds"] * 2
     grid = ", ".join(f"{rate:g}" for rate in tuning["grid"])
     chosen = {n: rate for n, rate in own.items() if tuning["rates"].get(n) == rate}
+    told = ", ".join(f"{n} {rate:g}" for n, rate in chosen.items())
     sentences = [
         f"Each at its best learning rate of {grid}, by {tuning['criterion']}, found on other seeds "
-        f"({first} to {last}): {', '.join(f'{n} {rate:g}' for n, rate in chosen.items())}."
+        f"({first} to {last}) and {tuning['held_out']:,} samples held out of the training set: "
+        f"{told}."
     ]
     if ends := [n for n in chosen if n in tuning["at_an_end"]]:
         sentences.append(f"At an end of that grid: {', '.join(ends)}.")

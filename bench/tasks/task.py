@@ -13,6 +13,7 @@ from impsamp_fast import ScoringPass
 
 # No run's, which would shuffle the data as wrong labels are dealt out.
 _SEED_OF_LABELS = 0x5EEDED
+_SEED_OF_VALIDATION = 0x5EED7E
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,19 @@ class Data:
     def first(self, size: int) -> "Data":
         """The same with the first samples of the pool only."""
         return replace(self, x=self.x[:size], y=self.y[:size])
+
+    def with_validation(self, size: int) -> "Data":
+        """The same with so many samples of the pool, drawn uniformly, in place of the test set."""
+        generator = torch.Generator().manual_seed(_SEED_OF_VALIDATION)
+        order = torch.randperm(len(self.y), generator=generator)
+        tested, trained = order[:size], order[size:].sort().values
+        return replace(
+            self,
+            x=self.x[trained],
+            y=self.y[trained],
+            test_x=self.x[tested],
+            test_y=self.y[tested],
+        )
 
     def with_wrong_labels(self, share: float) -> "Data":
         """The same with a share of the pool's labels replaced, each by one of the other classes.

@@ -1,4 +1,7 @@
-"""`python -m bench tune`: each strategy's learning rate, the best of one grid on seeds of its own.
+"""`python -m bench tune`: each strategy's learning rate, the best of one grid.
+
+Neither seeds nor samples that tables are made with take part in the choice: seeds begin at
+TUNING_SEEDS, and accuracies are those on samples that are held out of the training set.
 
 OUT/RATE/        the comparison of all strategies at a rate, see bench.training.runner
 OUT/rates.json   the best rate of each strategy, how it was found, and what all rates reached
@@ -21,6 +24,7 @@ from bench.training.arguments import add_training_arguments, comparison_of
 from bench.training.comparison import TUNING_SEEDS
 from bench.training.runner import run_until_stopped
 
+VALIDATION = 5_000  # samples held out, at most a tenth of them
 GRID = (0.25, 0.5, 1.0, 2.0)  # times the task's learning rate
 EVALUATIONS = 20  # of a run, where only the last ones count
 
@@ -64,13 +68,14 @@ def run(args: argparse.Namespace) -> None:
         targets=() if args.target is None else (args.target,),
     )
     data = task.load(args.data_root)
+    data = data.with_validation(min(VALIDATION, len(data.y) // 10))
     by_rate = {}
     for rate in sorted({float(f"{factor * unit:.6g}") for factor in args.grid}):
         print(f"learning rate {rate:g}")
         rates = {strategy.name: rate for strategy in comparison.strategies}
         at_rate = replace(comparison, out=out / f"{rate:g}", rates=rates)
         by_rate[rate] = run_until_stopped(at_rate, data)
-    tuning = choose(by_rate, args.target)
+    tuning = choose(by_rate, args.target) | {"held_out": len(data.test_y)}
     write_json(out / "rates.json", tuning)
     print(f"{markdown(tuning)}\n{out / 'rates.json'}")
 

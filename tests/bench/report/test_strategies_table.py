@@ -97,10 +97,12 @@ def test_tuned_learning_rates_are_told() -> None:
         "criterion": "the shortest median time to 75.00%",
         "rates": {"kf18": 0.01},
         "at_an_end": ["kf18"],
+        "held_out": 5000,
     }
     assert strategies_table.markdown(results).splitlines()[2] == (
         "Each at its best learning rate of 0.005, 0.01, by the shortest median time to 75.00%, "
-        "found on other seeds (1000 to 1002): kf18 0.01. At an end of that grid: kf18. "
+        "found on other seeds (1000 to 1002) and 5,000 samples held out of the training set: "
+        "kf18 0.01. At an end of that grid: kf18. "
         "Not tuned: uniform 0.02."
     )
 

@@ -28,6 +28,18 @@ def test_a_share_of_the_labels_is_wrong_and_the_test_set_clean() -> None:
     assert torch.equal(CLEAN.with_wrong_labels(0).y, CLEAN.y)
 
 
+def test_samples_are_held_out_of_the_pool() -> None:
+    numbered = replace(CLEAN, x=torch.arange(SIZE)[:, None], source="made up")
+    held_out = numbered.with_validation(100)
+    assert held_out.source == "made up"
+    trained, tested = held_out.x.flatten(), held_out.test_x.flatten()
+    assert torch.equal(trained, trained.sort().values)
+    assert torch.equal(torch.cat([trained, tested]).sort().values, torch.arange(SIZE))
+    assert torch.equal(held_out.y, CLEAN.y[trained])
+    assert torch.equal(held_out.test_y, CLEAN.y[tested])
+    assert 30 < (tested < SIZE // 2).sum() < 70  # of all of the pool
+
+
 def test_classes_become_rare() -> None:
     rare = CLEAN.with_rare_classes(0.1)
     assert rare.y.bincount().tolist() == [250, 250, 25, 25]

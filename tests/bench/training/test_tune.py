@@ -73,6 +73,8 @@ def test_a_comparison_takes_the_rates_that_were_found_on_other_seeds(
     assert tuning["grid"] == [0.005, 0.02, 0.1]
     assert tuning["seeds"] == [1000, 1001]
     assert tuning["settings"]["task"] == "two-circles"
+    assert tuning["held_out"] == 409
+    assert tuning["settings"]["pool"] == 4096 - 409
     assert set(tuning) >= {"machine", "commits"}
 
     compare = ["compare", "two-circles", *names, "--rates", str(path), "--out", str(tmp_path)]
@@ -81,7 +83,7 @@ def test_a_comparison_takes_the_rates_that_were_found_on_other_seeds(
     main([*compare, "--rate", "kf18=0.03"])
     told = capsys.readouterr().out
     assert "best learning rate of 0.005, 0.02, 0.1, by the highest mean accuracy at the" in told
-    assert "found on other seeds (1000 to 1001): uniform" in told
+    assert "found on other seeds (1000 to 1001) and 409 samples held out of the " in told
     assert "Not tuned: kf18 0.03." in told
     found = json.loads((tmp_path / "results.json").read_text())
     assert found["tuning"] == tuning
