@@ -110,7 +110,6 @@ PARTS = {
         "mnist-wrong-labels": shown(
             "mnist-wrong-labels", wrong_labels_table.markdown, otherwise=""
         ),
-        "operators": shown("ratios", operator_tables.ratios_markdown),
     },
     "docs/papers.md": {
         "claims-knutsson": found(claims.KNUTSSON),
