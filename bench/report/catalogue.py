@@ -3,12 +3,10 @@
 import inspect
 import re
 from collections.abc import Callable, Iterator
-from statistics import fmean
 from typing import Any
 
-from bench.report.files import RESULTS, read_json
+from bench.report import verdict
 from bench.report.prose import prose
-from bench.report.results import final_accuracy, runs_of, share_of_uniform, smoothed
 from bench.report.strategy_list import PARAGRAPH, source, without_latex
 from impsamp_fast import strategies
 
@@ -28,22 +26,23 @@ FIELD = re.compile(
 
 def markdown() -> str:
     """The page's part."""
+    judged = [verdict.judge(results) for results in verdict.comparisons()]
     parts = []
     for level, heading in HEADINGS.items():
         parts.append(heading)
-        parts += [entry(strategies.get(name)) for name in strategies.names(level)]
+        parts += [entry(strategies.get(name), judged) for name in strategies.names(level)]
     return PARAGRAPH.join(parts) + "\n"
 
 
-def entry(strategy: strategies.Strategy) -> str:
+def entry(strategy: strategies.Strategy, judged: list[verdict.Judged]) -> str:
     text, *sections = SECTION.split(strategy.description)
     parts = [f"### `{strategy.name}`", prose(text.strip())]
     arguments = dict(zip(sections[::2], sections[1::2], strict=True)).get("Args", "")
     if own := list(parameters(strategy.make, arguments)):
         parts.append("\n".join(own))
     parts += [f"Paper: {cited(paper)}." for paper in papers(strategy)]
-    if measured := [sentence for judge in JUDGES for sentence in judge(strategy.name)]:
-        parts.append("Measured: " + " ".join(measured))
+    if lines := list(measured(judged, strategy.name)):
+        parts += ["Time over uniform sampling's:", "\n".join(lines)]
     return PARAGRAPH.join(parts)
 
 
@@ -72,31 +71,9 @@ def plain(value: str) -> str:
     return " ".join(re.sub(r"[{}]", "", without_latex(value)).split())
 
 
-def on_mnist(name: str) -> Iterator[str]:
-    """What it reached in the same time as uniform sampling."""
-    results = read_json(RESULTS / "mnist-strategies.json")
-    if name in results["strategies"] and name != "uniform":
-        goal = results["target"]
-        end = {of: fmean(map(final_accuracy, runs_of(results, of))) for of in (name, "uniform")}
-        share = share_of_uniform(results, name, goal)
-        yield (
-            f"MNIST in equal time {100 * end[name]:.2f}%, uniform {100 * end['uniform']:.2f}%; "
-            f"time to {100 * goal:.2f}% over uniform's: {share}."
-        )
-
-
-def with_wrong_labels(name: str) -> Iterator[str]:
-    """Its highest accuracy beside that of uniform sampling."""
-    results = read_json(RESULTS / "mnist-wrong-labels.json")
-    if name in results["strategies"] and name != "uniform":
-        best = {
-            of: fmean(max(smoothed(run["curve"]["accuracy"])) for run in runs_of(results, of))
-            for of in (name, "uniform")
-        }
-        yield (
-            f"With {100 * results['settings']['wrong_labels']:g}% wrong labels at best "
-            f"{100 * best[name]:.1f}%, uniform {100 * best['uniform']:.1f}%."
-        )
-
-
-JUDGES = (on_mnist, with_wrong_labels)
+def measured(judged: list[verdict.Judged], name: str) -> Iterator[str]:
+    """A line for each comparison that the strategy is in."""
+    for comparison in judged:
+        for row in comparison.choices + comparison.baselines:
+            if row.name == name and row.time is not None:
+                yield f"- {comparison.title}: {row.time}, {row.time.word}"
