@@ -26,7 +26,8 @@ def chart(results: dict[str, Any], quantity: str) -> dict[str, Any]:
         },
         "legend": {
             "orient": "bottom",
-            "columns": {"expr": "max(1, floor(width / 190))"},
+            "columns": 1,
+            "labelLimit": {"expr": "width"},
             "symbolType": "stroke",
             "symbolOpacity": 1,
             "symbolStrokeWidth": 2,
@@ -85,11 +86,23 @@ def chart(results: dict[str, Any], quantity: str) -> dict[str, Any]:
                 "encoding": {"y": y | {"field": "mean"}, "strokeDash": dash, "opacity": faint},
             },
             {
-                "mark": {"type": "point", "filled": True, "size": 60, "clip": True},
+                # A tooltip of fields has no strategy where the nearest point is asked for.
+                "mark": {
+                    "type": "point",
+                    "filled": True,
+                    "size": 60,
+                    "clip": True,
+                    "tooltip": {"content": "data"},
+                },
                 "params": [
                     {
                         "name": "pointed",
-                        "select": {"type": "point", "on": "pointerover", "nearest": True},
+                        "select": {
+                            "type": "point",
+                            "on": "pointerover",
+                            "nearest": True,
+                            "fields": ["strategy", "x"],
+                        },
                     }
                 ],
                 "encoding": {
@@ -98,13 +111,6 @@ def chart(results: dict[str, Any], quantity: str) -> dict[str, Any]:
                         "condition": {"param": "pointed", "empty": False, "value": 1},
                         "value": 0,
                     },
-                    "tooltip": [
-                        {"field": "strategy"},
-                        {"field": "x", "type": "quantitative", "title": "at", "format": ".4~g"},
-                        {"field": "mean", "type": "quantitative", "format": ".4~g"},
-                        {"field": "low", "type": "quantitative", "format": ".4~g"},
-                        {"field": "high", "type": "quantitative", "format": ".4~g"},
-                    ],
                 },
             },
         ],

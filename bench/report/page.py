@@ -9,7 +9,7 @@ from html import escape
 from pathlib import Path
 from string import Template
 from typing import Any
-from xml.etree.ElementTree import Element, SubElement
+from xml.etree.ElementTree import Element
 
 import itables
 import vl_convert
@@ -19,11 +19,14 @@ from markdown.treeprocessors import Treeprocessor
 
 from bench.report import browser, charts, readme
 from bench.report.files import RESULTS, read_json, write_atomically
+from bench.report.machine import commits_of
+from bench.report.table import table
 
 TEMPLATE = Path(__file__).with_suffix(".html")
 TABLES_LIBRARY = Path(itables.__file__).parent / "html" / "dt_bundle.js"
 CHARTS_LIBRARY = "window.vegaEmbed = vegaEmbed;"  # what vl_convert is to make a script for
 PICTURES = ("picks.png", "most-picked-*.png")  # of a comparison's directory
+MACHINE = ("cpu", "gpu", "cores", "threads", "instruction_set", "torch", "python")
 
 PICTURE = re.compile(r"!\[[^]]*\]\([^)]*\)")  # a link to one, which the page has in it
 NUMBER = re.compile(r"([-+]?\d[\d,]*(?:\.\d+)?)\s*(µs|ms|s)?\b")
@@ -75,16 +78,30 @@ def title(name: str) -> str:
 
 
 def sections(directories: list[Path]) -> Iterator[tuple[str, str]]:
-    """Names and HTML: verdicts, then all other measured parts of the pages, then comparisons."""
+    """Names and HTML: verdicts, what else is measured, pictures, comparisons, machines."""
     parts = {name: part for page in readme.PARTS.values() for name, part in page.items()}
     for name in sorted(parts, key=lambda name: not name.startswith("verdict")):
         if name not in readme.FROM_THE_REGISTRY and (text := parts[name]()):
             result = curves(RESULTS / f"{name}.json") + images([RESULTS / f"{name}.png"])
             yield name, result + html_of(PICTURE.sub("", text))
+    yield "pictures", images(sorted(RESULTS.glob("plot-*.png")))
     for directory in directories:
         found = [path for pattern in PICTURES for path in sorted(directory.glob(pattern))]
-        table = html_of((directory / "table.md").read_text())
-        yield directory.name, curves(directory / "results.json") + images(found) + table
+        tables = html_of((directory / "table.md").read_text())
+        yield directory.name, curves(directory / "results.json") + images(found) + tables
+    yield "machines", html_of(machines())
+
+
+def machines() -> str:
+    """What each result was measured on, and at which commit."""
+    rows = []
+    for path in sorted(RESULTS.glob("*.json")):
+        result = read_json(path)
+        if machine := result.get("machine"):
+            facts = [str(machine.get(fact) or "-") for fact in MACHINE]
+            rows.append([path.stem, *facts, commits_of(result)])
+    headings = [fact.replace("_", " ") for fact in MACHINE]
+    return "\n".join(table(["result", *headings, "measured at"], rows))
 
 
 def curves(path: Path) -> str:
@@ -122,11 +139,11 @@ class Sortable(Extension):
 class SortableTables(Treeprocessor):
     def run(self, root: Element) -> None:
         for parent in list(root.iter()):
-            for i, table in enumerate(parent):
-                if table.tag == "table":
-                    mark_order(table)
+            for i, child in enumerate(parent):
+                if child.tag == "table":
+                    mark_order(child)
                     parent[i] = scroll = Element("div", {"class": "scroll"})
-                    SubElement(scroll, "table").extend(table)
+                    scroll.append(child)
 
 
 def mark_order(table: Element) -> None:
