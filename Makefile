@@ -4,6 +4,8 @@
 #     make test        build, then lint, type check and test
 #     make docs        build the site of README's links into build/site
 #     make sanitize    the tests under AddressSanitizer and UBSan
+#     make wheel       a wheel for all CPUs and this torch's release into build/wheel; for Linux
+#     make wheel-check install that beside its torch, use it there, and collect the sdist's tests
 #     make cuda-check  build with CUDA (no GPU needed), look at what kernels take, and test on the CPU
 #     make bench-guard build, then ratios of operators to peers: any worse than committed?
 #     make clean       remove what was built (`rm -r .venv` removes the environment)
@@ -26,7 +28,7 @@ TEST_CPP := $(shell find tests -name '*.h' -o -name '*.cpp')
 # Changes when another torch is installed by hand, which calls for another build.
 TORCH_HERE := $(wildcard $(VENV)/lib/python3*/site-packages/torch/version.py)
 
-.PHONY: demo test bench-guard lint docs sanitize cuda-check build clean FORCE
+.PHONY: demo test bench-guard lint docs sanitize wheel wheel-check cuda-check build clean FORCE
 .DELETE_ON_ERROR:
 
 demo: build
@@ -57,6 +59,32 @@ sanitize: build
 	LD_PRELOAD=$(call RUNTIME,asan):$(call RUNTIME,ubsan) \
 		ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
 		$(BIN)/pytest -o pythonpath="$(SANITIZED) ." --ignore tests/packaging/test_build.py
+
+# libtorch and the OpenMP library are torch's own; a second copy would have threads of its own.
+WHEEL := build/wheel
+
+wheel: build
+	rm -rf $(WHEEL) build/lib.*  # which would still have modules that are gone
+	IMPSAMP_WHEEL=1 $(BIN)/python -m build --quiet --wheel --no-isolation --outdir $(WHEEL)/as-built
+	PATH="$(BIN):$$PATH" $(BIN)/python -m auditwheel repair --wheel-dir $(WHEEL) \
+		--exclude 'libtorch*' --exclude 'libc10*' --exclude 'libcudart*' --exclude libgomp.so.1 \
+		$(WHEEL)/as-built/*.whl
+
+# An environment that sees torch and the tools in .venv, but not the source tree that is installed
+# there.
+WHEEL_VENV := build/wheel-venv
+SITE := -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
+
+wheel-check: wheel
+	rm -rf $(WHEEL_VENV) build/sdist
+	$(BIN)/python -m venv $(WHEEL_VENV)
+	$(BIN)/python $(SITE) > "$$($(WHEEL_VENV)/bin/python $(SITE))/tools.pth"
+	$(WHEEL_VENV)/bin/pip install --quiet $(WHEEL)/*.whl
+	cd / && $(CURDIR)/$(WHEEL_VENV)/bin/python $(CURDIR)/tests/packaging/use_installed.py
+	$(BIN)/python -m build --quiet --sdist --no-isolation --outdir build/sdist
+	cd build/sdist && tar --extract --strip-components 1 --file *.tar.gz
+	cp impsamp_fast/_C*.so impsamp_fast/_built_with.py build/sdist/impsamp_fast
+	cd build/sdist && $(abspath $(BIN))/python -m pytest --collect-only -qq > /dev/null
 
 # The same in a copy of the source tree, by an environment with a CUDA build of torch. ptxas tells of
 # what it compiles, so all of it is compiled whenever a source has changed. The tests left out are

@@ -1,6 +1,6 @@
 """Builds the extension impsamp_fast._C against the torch that is installed.
 
-Everything that depends on neither torch nor the compiler is in pyproject.toml.
+Everything that depends on neither torch nor the compiler nor the README is in pyproject.toml.
 
 CUDA's kernels are built if torch is a CUDA build and there is an nvcc of the same major version.
 No GPU is needed, and none is looked for: what is built is the same everywhere.
@@ -12,6 +12,7 @@ Environment:
     CUDA_HOME             the folder of CUDA, with bin/nvcc
     MAX_JOBS              how many files are compiled at a time (read by torch)
     CXX                   the C++ compiler (read by torch)
+    IMPSAMP_WHEEL         1: for a wheel to hand out, which names and requires this torch's release
     IMPSAMP_SANITIZE      1: a build for AddressSanitizer and UBSan, see `make sanitize`
 """
 
@@ -27,7 +28,7 @@ from pathlib import Path
 from setuptools import setup
 
 ROOT = Path(__file__).resolve().parent
-MINIMUM_TORCH = re.search(r'"torch>=([\d.]+)"', (ROOT / "pyproject.toml").read_text())[1]
+MINIMUM_TORCH = "2.11"
 
 
 def release(version):
@@ -51,6 +52,7 @@ if release(torch.__version__) < release(MINIMUM_TORCH):
         "pip install --no-build-isolation ."
     )
 
+MINOR = "{}.{}".format(*release(torch.__version__))
 SANITIZE = os.environ.get("IMPSAMP_SANITIZE") == "1"
 
 
@@ -247,4 +249,39 @@ class Build(BuildExtension):
         (folder / "_built_with.py").write_text("\n".join(lines) + "\n")
 
 
-setup(ext_modules=[extension()], cmdclass={"build_ext": Build})
+# -------------------------------------------------------------------------------------- metadata
+
+
+def readme():
+    """README.md, with links into the repository that pyproject.toml names, if it names one."""
+    text = (ROOT / "README.md").read_text()
+    pattern = r'^Repository = "(.+?)/?"$'
+    url = re.search(pattern, (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    if url is None:
+        return text
+
+    def absolute(link):
+        mark, name, path = link.groups()
+        is_ours = (ROOT / path.partition("#")[0]).is_file()
+        place = f"{url[1]}/{'raw' if mark else 'blob'}/HEAD/" if is_ours else ""
+        return f"{mark}[{name}]({place}{path})"
+
+    return re.sub(r"(!?)\[([^]]+)\]\(([\w./#-]+)\)", absolute, text)
+
+
+def variant():
+    """What the version of a wheel says of the torch that it is for: "+pt213", or "+pt213cu13"."""
+    if os.environ.get("IMPSAMP_WHEEL") != "1":
+        return ""
+    cuda = f"cu{CUDA['version'].split('.')[0]}" if CUDA else ""
+    return f"+pt{MINOR.replace('.', '')}{cuda}"
+
+
+setup(
+    ext_modules=[extension()],
+    cmdclass={"build_ext": Build},
+    install_requires=[f"torch=={MINOR}.*" if variant() else f"torch>={MINIMUM_TORCH}"],
+    long_description=readme(),
+    long_description_content_type="text/markdown",
+    options={"egg_info": {"tag_build": variant()}},
+)

@@ -1,9 +1,11 @@
 """Loads the compiled extension, once it is certain that it fits the torch that is installed.
 
 With another torch the loader would stop at an undefined symbol. So versions are compared before
-the extension is touched, and whatever is wrong is one line that says what to type.
+the extension is touched, and whatever is wrong is one line that says what to type. Patches of a
+release keep its binary interface; of what comes before a release each is another torch.
 """
 
+import re
 import shlex
 import sys
 from importlib.util import find_spec
@@ -20,6 +22,18 @@ def _build_command() -> str:
     if (source / "setup.py").is_file():
         return f"pip install --no-build-isolation -e {shlex.quote(str(source))}"
     return "pip install --no-build-isolation . # in the source folder of impsamp_fast"
+
+
+def _fits(torch: Any, built: Any) -> bool:
+    """Whether the extension is one for this torch."""
+    running = str(torch.__version__)
+    if running == built.TORCH:
+        return True
+    final = all(re.fullmatch(r"\d+\.\d+\.\d+(\+\w+)?", name) for name in (running, built.TORCH))
+    if not final or _release(running) != _release(built.TORCH):
+        return False
+    cuda = built.CUDA and built.CUDA["version"].split(".")[0]
+    return not cuda or (torch.version.cuda or "").split(".")[0] == cuda
 
 
 def _problem() -> str | None:
@@ -40,10 +54,14 @@ def _problem() -> str | None:
             f"impsamp_fast needs torch {built.MINIMUM_TORCH} or later, and {running} is installed; "
             f"type: pip install --upgrade 'torch>={built.MINIMUM_TORCH}' && {_build_command()}"
         )
-    if running != built.TORCH:
+    if not _fits(torch, built):
+        cure = f"to build it again, type: {_build_command()}"
+        if "+" in built.VERSION:  # a wheel
+            minor = ".".join(map(str, _release(built.TORCH)))
+            cure = f"install the wheel for that torch, or type: pip install 'torch=={minor}.*'"
         return (
-            f"impsamp_fast was built with torch {built.TORCH}, and {running} is installed; "
-            f"to build it again, type: {_build_command()}"
+            f"impsamp_fast {built.VERSION} was built with torch {built.TORCH}, and {running} is "
+            f"installed; {cure}"
         )
     return None
 

@@ -5,12 +5,14 @@ No test compiles. The Makefile runs with stand-ins for python and pip that only 
 
 import json
 import os
+import re
 import runpy
 import shutil
 import subprocess
 import sys
 import tarfile
 import time
+from email import message_from_string
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -22,9 +24,9 @@ from impsamp_fast.ops import _metal
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def run_setup(*arguments, **options):
-    command = [sys.executable, *options.pop("flags", []), str(ROOT / "setup.py"), *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, **options)
+def run_setup(*arguments, root=ROOT, **options):
+    command = [sys.executable, *options.pop("flags", []), str(root / "setup.py"), *arguments]
+    return subprocess.run(command, cwd=root, capture_output=True, text=True, **options)
 
 
 # ------------------------------------------------------------------------------- what it refuses
@@ -33,8 +35,9 @@ def run_setup(*arguments, **options):
 @pytest.fixture
 def only_setuptools(tmp_path):
     """The environment of a Python that has setuptools and nothing else, as in an isolated build."""
-    for package in ("setuptools", "_distutils_hack"):
-        (tmp_path / package).symlink_to(Path(find_spec(package).origin).parent)
+    site = Path(find_spec("setuptools").origin).parents[1]
+    for path in (site / "setuptools", site / "_distutils_hack", *site.glob("setuptools-*")):
+        (tmp_path / path.name).symlink_to(path)
     return {**os.environ, "PYTHONPATH": str(tmp_path)}
 
 
@@ -110,7 +113,13 @@ class Machine:
     def __init__(self, folder, environment):
         self.folder = folder
         self.environment = environment
-        for name in ("IMPSAMP_CUDA", "IMPSAMP_SANITIZE", "TORCH_CUDA_ARCH_LIST", "CUDA_PATH"):
+        for name in (
+            "IMPSAMP_CUDA",
+            "IMPSAMP_SANITIZE",
+            "IMPSAMP_WHEEL",
+            "TORCH_CUDA_ARCH_LIST",
+            "CUDA_PATH",
+        ):
             self.environment.pop(name, None)
         self.environment["CUDA_HOME"] = str(folder / "nothing")
 
@@ -144,6 +153,14 @@ class Machine:
         facts = json.loads(result.stdout.splitlines()[-1])
         built = runpy.run_path(str(out / "impsamp_fast" / "_built_with.py"))
         return facts, result.stderr, built["CUDA"]
+
+    def metadata(self, root=ROOT, **environment):
+        """What an index would be told."""
+        arguments = ["--quiet", "egg_info", "--egg-base", str(self.folder)]
+        environment = self.environment | environment
+        result = run_setup(*arguments, root=root, flags=["-S"], env=environment)
+        assert result.returncode == 0, result.stderr
+        return message_from_string((self.folder / "impsamp_fast.egg-info/PKG-INFO").read_text())
 
 
 @pytest.fixture
@@ -279,7 +296,52 @@ def test_source_distribution_can_be_built_from(tmp_path):
         names = {name.partition("/")[2] for name in archive.getnames()}
     csrc = {str(path.relative_to(ROOT)) for path in ROOT.glob("csrc/**/*.*") if path.is_file()}
     assert csrc | {"setup.py", "pyproject.toml", "LICENSE", "README.md"} <= names
-    assert "impsamp_fast/_built_with.py" not in names
+    assert not any(name.endswith((".pyc", ".so", "_built_with.py")) for name in names)
+    for folder in ("bench", "docs", "examples", "tests"):
+        there = {path for path in (ROOT / folder).rglob("*") if path.is_file()}
+        assert {str(path.relative_to(ROOT)) for path in there if path.suffix != ".pyc"} <= names
+
+
+# ----------------------------------------------------------------------- what an index page is told
+
+
+def test_a_build_from_source_takes_any_torch_from_the_oldest(machine):
+    machine.torch(None)
+    told = machine.metadata()
+    assert told["Version"] == isf.__version__
+    assert "torch>=2.11" in told.get_all("Requires-Dist")
+
+
+@pytest.mark.parametrize(("cuda", "variant"), [(None, "pt215"), ("13.2", "pt215cu13")])
+def test_a_wheel_names_and_requires_the_torch_that_it_is_for(machine, cuda, variant):
+    machine.torch(cuda)
+    machine.nvcc("13.0")
+    told = machine.metadata(IMPSAMP_WHEEL="1")
+    assert told["Version"] == f"{isf.__version__}+{variant}"
+    assert "torch==2.15.*" in told.get_all("Requires-Dist")
+
+
+def test_the_address_of_the_repository_is_said_once(machine, tmp_path):
+    """Then links and pictures of the README lead there; without one they are as in the tree."""
+    machine.torch(None)
+    readme = (ROOT / "README.md").read_text()
+    if not re.search(r"^Repository =", (ROOT / "pyproject.toml").read_text(), re.MULTILINE):
+        assert machine.metadata().get_payload().strip() == readme.strip()
+    root = tmp_path / "tree"
+    root.mkdir()
+    for name in ("impsamp_fast", "docs", "bench", "LICENSE", "README.md", "CHANGELOG.md"):
+        (root / name).symlink_to(ROOT / name)
+    shutil.copy(ROOT / "setup.py", root)
+    url = "https://code.example/impsamp"
+    text = re.sub(r"\nRepository = .*", "", (ROOT / "pyproject.toml").read_text())
+    named = text.replace("[project.urls]", f'[project.urls]\nRepository = "{url}"')
+    (root / "pyproject.toml").write_text(named)
+    told = machine.metadata(root)
+    assert told["Project-URL"] == f"Repository, {url}"
+    links = re.findall(r"\]\((.+?)\)", told.get_payload())
+    assert f"{url}/raw/HEAD/bench/results/two-circles.png" in links
+    assert f"{url}/blob/HEAD/docs/index.md#build" in links
+    assert all(link.startswith("https://") for link in links)
 
 
 # ------------------------------------------------------------------------------ what make repeats

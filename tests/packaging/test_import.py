@@ -13,7 +13,12 @@ import torch
 import impsamp_fast as isf
 
 PACKAGE = Path(isf.__file__).parent
-BUILT_WITH_2_13 = 'MINIMUM_TORCH = "2.11"\nTORCH = "2.13.0"\n'
+BUILT_WITH_2_13 = """
+VERSION = "0.1.0"
+MINIMUM_TORCH = "2.11"
+TORCH = "2.13.0"
+CUDA = None
+"""
 
 
 @pytest.fixture
@@ -28,9 +33,18 @@ def copy(tmp_path):
     return tmp_path
 
 
-def install_torch(folder, version):
+def install_torch(folder, version, cuda=None):
     (folder / "torch").mkdir()
-    (folder / "torch" / "__init__.py").write_text(f"__version__ = {version!r}\n")
+    (folder / "torch" / "__init__.py").write_text(
+        f"from types import SimpleNamespace\n__version__ = {version!r}\n"
+        f"version = SimpleNamespace(cuda={cuda!r})\n"
+    )
+
+
+def rebuild(folder, **facts):
+    """Say other things of how the extension was built."""
+    lines = [f"{name} = {value!r}\n" for name, value in facts.items()]
+    (folder / "impsamp_fast" / "_built_with.py").write_text(BUILT_WITH_2_13 + "".join(lines))
 
 
 def import_in(folder):
@@ -107,8 +121,9 @@ def test_the_threads_are_torch_s():
     assert openmp_libraries == 1
 
 
-def test_the_torch_it_was_built_with_is_accepted(copy):
-    install_torch(copy, "2.13.0")
+@pytest.mark.parametrize("version", ["2.13.0", "2.13.1", "2.13.0+cpu", "2.13.2+cu130"])
+def test_the_release_it_was_built_with_is_accepted(copy, version):
+    install_torch(copy, version)
     result = import_in(copy)
     assert (result.returncode, result.stdout) == (0, "loaded\n"), result.stderr
 
@@ -126,13 +141,41 @@ def test_too_old_torch(copy):
     )
 
 
-@pytest.mark.parametrize("version", ["2.13.1", "2.13.0+cpu", "2.14.0", "3.0.0a0+git1234567"])
+@pytest.mark.parametrize("version", ["2.13.0a0+git1234567", "2.14.0", "3.13.0"])
 def test_another_torch(copy, version):
     install_torch(copy, version)
     assert refusal(copy) == (
-        f"impsamp_fast was built with torch 2.13.0, and {version} is installed; "
+        f"impsamp_fast 0.1.0 was built with torch 2.13.0, and {version} is installed; "
         "to build it again, type: "
         "pip install --no-build-isolation . # in the source folder of impsamp_fast"
+    )
+
+
+def test_a_torch_from_before_a_release_is_no_other(copy):
+    rebuild(copy, TORCH="2.14.0a0+git1234567")
+    install_torch(copy, "2.14.0")
+    assert "was built with torch 2.14.0a0+git1234567, and 2.14.0 is" in refusal(copy)
+
+
+@pytest.mark.parametrize("cuda", [None, "12.8"])
+def test_a_torch_of_another_cuda(copy, cuda):
+    rebuild(copy, TORCH="2.13.0+cu130", CUDA={"version": "13.0"})
+    install_torch(copy, "2.13.0", cuda)
+    assert "was built with torch 2.13.0+cu130, and 2.13.0 is" in refusal(copy)
+
+
+def test_a_torch_of_the_same_cuda(copy):
+    rebuild(copy, TORCH="2.13.0+cu130", CUDA={"version": "13.0"})
+    install_torch(copy, "2.13.1+cu132", "13.2")
+    assert import_in(copy).stdout == "loaded\n"
+
+
+def test_a_wheel_beside_another_torch_says_which_it_is_for(copy):
+    rebuild(copy, VERSION="0.1.0+pt213")
+    install_torch(copy, "2.14.0")
+    assert refusal(copy) == (
+        "impsamp_fast 0.1.0+pt213 was built with torch 2.13.0, and 2.14.0 is installed; "
+        "install the wheel for that torch, or type: pip install 'torch==2.13.*'"
     )
 
 
