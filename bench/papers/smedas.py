@@ -5,6 +5,7 @@ again: DIR/runs/NAME.json.
 """
 
 import argparse
+import sys
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
@@ -61,7 +62,7 @@ class Scope:
 
 # The one for a CPU; the other is the thesis's data, networks and batch size, with epochs of ours.
 SMALL = Scope(("mnist",), ("fcnet100", "lenet"), (1024,), epochs=5, seeds=2)
-FULL = Scope(("mnist", "cifar10"), tuple(NETWORKS), (128, 1024), epochs=100, seeds=3)
+FULL = Scope(("mnist", "cifar10"), tuple(NETWORKS), (128, 1024), epochs=30, seeds=3)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -117,6 +118,9 @@ def run(args: argparse.Namespace) -> None:
                 task = task_of(name, network, batch, data)
                 runs.append(made(task, data, ways()[way], seed, settings, args.out))
                 bar.update()
+                if bar.disable:  # no terminal: lines instead
+                    done = f"{len(runs)} of {bar.total} runs"
+                    print(f"{done}: {outcome(runs[-1])}", file=sys.stderr)
     results = {
         "format": 1,
         "machine": machine.describe(),
@@ -128,6 +132,14 @@ def run(args: argparse.Namespace) -> None:
     }
     write_json(args.out / "results.json", results)
     study.show(results, args.out, smedas_table.markdown)
+
+
+def outcome(run: dict[str, Any]) -> str:
+    curve = run["curve"]
+    return (
+        f"{run['strategy']}, seed {run['seed']}: {100 * run['test']['accuracy']:.2f}% after "
+        f"{curve['step'][-1]} steps in {curve['seconds'][-1]:.1f} s"
+    )
 
 
 def looks_of(strategy: str) -> dict[str, str]:

@@ -87,7 +87,9 @@ def test_one_command_makes_the_table(
     monkeypatch.setattr(smedas, "SMALL", replace(smedas.SMALL, networks=("fcnet100",), epochs=2))
     command = ["smedas", "--batches", str(BATCH), "--out", str(tmp_path)]
     main(command)
-    assert (tmp_path / "table.md").read_text() in capsys.readouterr().out
+    captured = capsys.readouterr()
+    assert (tmp_path / "table.md").read_text() in captured.out
+    assert f"10 of 10 runs: mnist/fcnet100/{BATCH}/epochwise+hard-accuracy, seed 1" in captured.err
     results = json.loads((tmp_path / "results.json").read_text())
     assert results["settings"]["optimizer"] == "SGD(momentum=0.9, weight_decay=0.0005)"
     assert [(run["strategy"], run["seed"]) for run in results["runs"]] == [
