@@ -30,8 +30,7 @@ class Way:
 
     @property
     def name(self) -> str:
-        parts = [EPOCHWISE] * self.epochwise + [self.batchwise] * (self.batchwise is not None)
-        return "+".join(map(str, parts)) or "uniform"
+        return "+".join(filter(None, (EPOCHWISE * self.epochwise, self.batchwise))) or "uniform"
 
 
 def ways() -> dict[str, Way]:
