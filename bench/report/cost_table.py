@@ -7,7 +7,10 @@ from bench.report.files import RESULTS, read_json
 from bench.report.results import ROW_LOOP, runs_of, share_of_uniform
 from bench.report.table import table
 
-COMPARISONS = ("two-circles", "mnist", "mnist-compiled")
+COMPARISONS = (
+    *("two-circles", "mnist", "mnist-compiled", "fashion-mnist", "cifar10", "cifar100"),
+    "patch-camelyon",
+)
 HEADINGS = ["training", "strategy", "a step takes", "is worth", "time to target", "so it is"]
 
 
@@ -15,7 +18,9 @@ def markdown() -> str:
     """One row per strategy of the comparisons; all in units of uniform sampling's."""
     rows = []
     for comparison in COMPARISONS:
-        results = read_json(RESULTS / f"{comparison}.json")
+        if not (file := RESULTS / f"{comparison}.json").exists():
+            continue
+        results = read_json(file)
         names = [name for name in results["strategies"] if name not in ("uniform", ROW_LOOP)]
         rows += [[comparison, *cells(results, name)] for name in names]
     return "\n".join(table(HEADINGS, rows)) + "\n"

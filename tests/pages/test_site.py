@@ -32,7 +32,7 @@ def test_nothing_is_fetched(site: Path) -> None:
 
 
 def test_docstrings_and_formulas_are_rendered(site: Path) -> None:
-    page = (site / "reference" / "batch" / "index.html").read_text()
+    page = (site / "reference" / "batch.html").read_text()
     assert 'id="impsamp_fast.Selector"' in page
     assert "<math" in page
     for reference in (site / "reference").rglob("*.html"):
