@@ -64,7 +64,8 @@ def duration(microseconds: float) -> str:
 
 
 def ratio(value: float) -> str:
-    return f"{value:.1f}" if value < 100 else f"{value:,.0f}"
+    digits = 2 if value < 1 else 1 if value < 100 else 0
+    return f"{value:,.{digits}f}"
 
 
 def variance_markdown(result: dict[str, Any]) -> str:
