@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 from matplotlib.ticker import LogLocator, NullFormatter
 
+from bench.report import png
 from bench.report.results import ROW_LOOP, band, number_of_seeds, runs_of, smoothed, task_title
 from bench.tasks import two_circles
 from impsamp_fast import plot
@@ -190,4 +191,4 @@ def draw_overview(results: dict[str, Any], pictures: Path, path: Path) -> None:
             for map_ax, name in zip(maps, ("uniform", "gradient-norm-cdf"), strict=True):
                 draw_map(map_ax, dict(arrays), name, 1000)
                 map_ax.set_title(f"{results['strategies'][name]['label']}, step 1000")
-        figure.savefig(path)
+        png.write(figure, path)

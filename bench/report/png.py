@@ -9,11 +9,12 @@ COLOURS = 256
 
 
 def write(figure: Figure, path: Path) -> None:
-    figure.savefig(path, dpi=110, metadata={"Software": None})
+    figure.savefig(path, metadata={"Software": None})
     shrink(path)
 
 
 def shrink(path: Path) -> None:
-    """A picture of any colours as one of a palette."""
+    """A picture of any colours as one of a palette, in which rare colours are kept too."""
     with Image.open(path) as picture:
-        picture.convert("RGB").quantize(COLOURS).save(path, optimize=True)
+        cover = Image.Quantize.MAXCOVERAGE
+        picture.convert("RGB").quantize(COLOURS, cover, kmeans=1).save(path, optimize=True)
