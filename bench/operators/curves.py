@@ -27,7 +27,7 @@ BUFFER = 2**26  # float32 numbers, 256 MiB: far more than a cache holds
 
 K = (64, 512, 4096, 2**15, 2**18)
 C = (2, 8, 32, 128, 1024, 2**13, 2**15)
-WEIGHTS = (2**8, 2**11, 2**14, 2**17, 2**20, 2**23)
+WEIGHTS = (2**8, 2**11, 2**14, 2**17, 2**20, 2**22)
 
 
 @dataclass(frozen=True)
