@@ -49,6 +49,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    for directory in args.directories:
+        if not (directory / "table.md").exists():
+            raise SystemExit(f"{directory} has no table.md: run `python -m bench compare` first")
     text = page(args.directories)
     write_atomically(args.out, lambda partial: partial.write_text(text, encoding="utf-8"))
     print(args.out)
@@ -60,12 +63,11 @@ def run(args: argparse.Namespace) -> None:
 
 def page(directories: list[Path]) -> str:
     """The page of bench/results and of these comparisons."""
-    parts = dict(sections(directories))
+    parts = list(sections(directories))
     return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
-        contents=" ".join(f'<a href="#{name}">{title(name)}</a>' for name in parts),
+        contents=" ".join(f'<a href="#{name}">{title(name)}</a>' for name, _ in parts),
         sections="\n".join(
-            f'<section id="{name}"><h2>{title(name)}</h2>{html}</section>'
-            for name, html in parts.items()
+            f'<section id="{name}"><h2>{title(name)}</h2>{html}</section>' for name, html in parts
         ),
         directories="".join(f", {escape(str(directory))}" for directory in directories),
         charts_library=vl_convert.javascript_bundle(CHARTS_LIBRARY),

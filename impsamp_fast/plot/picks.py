@@ -117,7 +117,7 @@ def class_balance(
     Raises:
         TypeError, ValueError: for an argument that is not as described.
     """
-    counts, classes, ax = _counts(picks), torch.as_tensor(classes).cpu(), axes_on(ax)
+    counts, classes, ax = _counts(picks), _integers("classes", classes), axes_on(ax)
     if classes.shape != counts.shape:
         raise ValueError(f"classes has shape {list(classes.shape)}, expected {list(counts.shape)}")
     before = torch.bincount(classes).double() / len(classes)
@@ -138,14 +138,19 @@ def class_balance(
 
 def _counts(picks: Any) -> Tensor:
     """Counts [size] on the CPU."""
-    counts = picks.counts if isinstance(picks, PickCounts) else torch.as_tensor(picks).cpu()
-    if counts.is_floating_point() or counts.is_complex() or counts.dtype == torch.bool:
-        raise TypeError(f"picks is {kind_of(counts)}, expected integers or PickCounts")
-    if counts.dim() != 1 or len(counts) == 0:
-        raise ValueError(f"picks has shape {list(counts.shape)}, expected one dimension, not empty")
-    if counts.min() < 0:
-        raise ValueError(f"picks has {int(counts.min())}, expected counts of at least 0")
-    return counts
+    return _integers("picks", picks.counts if isinstance(picks, PickCounts) else picks)
+
+
+def _integers(name: str, given: Any) -> Tensor:
+    """Integers of at least 0, [size], on the CPU."""
+    values: Tensor = torch.as_tensor(given).cpu()
+    if values.is_floating_point() or values.is_complex() or values.dtype == torch.bool:
+        raise TypeError(f"{name} is {kind_of(values)}, expected integers")
+    if values.dim() != 1 or len(values) == 0:
+        raise ValueError(f"{name} has shape {list(values.shape)}, expected [size], not empty")
+    if values.min() < 0:
+        raise ValueError(f"{name} has {int(values.min())}, expected at least 0")
+    return values
 
 
 def _mean(counts: Tensor) -> float:

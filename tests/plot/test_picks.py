@@ -38,7 +38,7 @@ def test_large_counts_share_bars() -> None:
     ("picks", "error", "words"),
     [
         (torch.tensor([0.5]), TypeError, "picks is a tensor of torch.float32"),
-        (torch.tensor([[1]]), ValueError, "one dimension"),
+        (torch.tensor([[1]]), ValueError, r"picks has shape \[1, 1\]"),
         (torch.tensor([], dtype=torch.int64), ValueError, "not empty"),
         (torch.tensor([1, -1]), ValueError, "picks has -1"),
     ],
@@ -102,3 +102,5 @@ def test_the_shares_of_classes_are_of_picks_and_of_samples() -> None:
     assert list(picks) == [0.0, 1.0]
     with pytest.raises(ValueError, match=r"classes has shape \[2\], expected \[4\]"):
         plot.class_balance(COUNTS, torch.tensor([0, 1]))
+    with pytest.raises(ValueError, match="classes has -1"):
+        plot.class_balance(COUNTS, torch.tensor([0, 1, -1, 0]))

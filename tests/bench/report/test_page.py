@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from bench.__main__ import main
 from bench.report import browser, charts, page, paper_tables
 from tests.bench import made_up
 
@@ -76,6 +77,12 @@ def test_a_curve_is_the_mean_and_the_range_of_the_seeds() -> None:
     assert first[:2] == ["uniform", "seconds"]
     # Both have begun after 3 s, when the faster one has made three evaluations.
     assert [float(value) for value in first[2:]] == pytest.approx([3, 0.49, 0.48, 0.5])
+
+
+def test_a_directory_that_is_no_comparison_is_told(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"has no table\.md: run `python -m bench compare`"):
+        main(["report", str(tmp_path / "report.html"), str(tmp_path)])
+    assert not list(tmp_path.iterdir())
 
 
 def test_nothing_is_fetched(file: Path) -> None:
