@@ -7,7 +7,8 @@ import griffe
 PACKAGE = "impsamp_fast"
 ROLE = re.compile(r":(class|func|meth|mod|math):`(~?)(.*?)`", re.DOTALL)
 MATH_BLOCK = re.compile(r"^( *)\.\. math:: (.*)$", re.MULTILINE)
-LITERAL_BLOCK = re.compile(r"::$", re.MULTILINE)
+MARK_ALONE = re.compile(r"^::\n\n", re.MULTILINE)  # of a block of code, which is indented anyway
+MARK_BEHIND = re.compile(r"::$", re.MULTILINE)
 
 
 class SphinxRoles(griffe.Extension):
@@ -19,12 +20,14 @@ class SphinxRoles(griffe.Extension):
 
 
 def markdown(docstring: str) -> str:
+    """The docstring as mkdocstrings understands it."""
     text = ROLE.sub(role, docstring)
     text = MATH_BLOCK.sub(lambda found: f"{found[1]}$${found[2]}$$", text)
-    return LITERAL_BLOCK.sub(":", text).removeprefix(":\n\n").replace("\n\n:\n\n", "\n\n")
+    return MARK_BEHIND.sub(":", MARK_ALONE.sub("", text))
 
 
 def role(found: re.Match[str]) -> str:
+    """A link where the reference has the object, and its name where not."""
     kind, short, target = found.groups()
     if kind == "math":
         return f"${target}$"
