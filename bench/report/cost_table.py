@@ -1,10 +1,11 @@
 """The cost model beside what was measured: what a step takes, what it is worth, and the time."""
 
+import math
 from statistics import fmean
 from typing import Any
 
 from bench.report.files import RESULTS, read_json
-from bench.report.results import ROW_LOOP, runs_of, share_of_uniform
+from bench.report.results import ROW_LOOP, is_baseline, runs_of, share_of_uniform
 from bench.report.table import table
 
 COMPARISONS = (
@@ -15,13 +16,13 @@ HEADINGS = ["training", "strategy", "a step takes", "is worth", "time to target"
 
 
 def markdown() -> str:
-    """One row per strategy of the comparisons; all in units of uniform sampling's."""
+    """One row per strategy of the comparisons that scores; all in units of uniform sampling's."""
     rows = []
     for comparison in COMPARISONS:
         if not (file := RESULTS / f"{comparison}.json").exists():
             continue
         results = read_json(file)
-        names = [name for name in results["strategies"] if name not in ("uniform", ROW_LOOP)]
+        names = [n for n in results["strategies"] if not is_baseline(n) and n != ROW_LOOP]
         rows += [[comparison, *cells(results, name)] for name in names]
     return "\n".join(table(HEADINGS, rows)) + "\n"
 
@@ -35,7 +36,8 @@ def cells(results: dict[str, Any], name: str) -> list[str]:
     label = strategy["label"] + (", not weighted" if strategy["correction"] == "none" else "")
     if steps is None or seconds is None:  # uniform sampling never reaches the target
         return [label, f"{takes:.2f}", "-", "-", "-"]
-    return [label, f"{takes:.2f}", f"{1 / steps.median:.2f}", str(seconds), seconds.word]
+    worth = "-" if steps.median == math.inf else f"{1 / steps.median:.2f}"
+    return [label, f"{takes:.2f}", worth, str(seconds), seconds.word]
 
 
 def seconds_per_step(results: dict[str, Any], name: str) -> float:

@@ -21,3 +21,11 @@ def test_the_time_to_the_target_is_what_a_step_takes_over_what_it_is_worth() -> 
 def test_a_target_that_uniform_sampling_never_reaches_says_nothing() -> None:
     results = made_up.paper_results() | {"target": 0.99}
     assert cost_table.cells(results, "kf18")[2:] == ["-", "-", "-"]
+
+
+def test_what_a_step_is_worth_that_leads_nowhere_is_not_told() -> None:
+    results = made_up.paper_results() | {"target": 0.75}
+    for run in results["runs"]:
+        if run["strategy"] == "kf18":
+            run["curve"]["accuracy"] = [0.1 for _ in run["curve"]["accuracy"]]
+    assert cost_table.cells(results, "kf18")[2:4] == ["-", "not reached"]
