@@ -28,7 +28,6 @@ CHARTS_LIBRARY = "window.vegaEmbed = vegaEmbed;"  # what vl_convert is to make a
 PICTURES = ("picks.png", "most-picked-*.png")  # of a comparison's directory
 MACHINE = ("cpu", "gpu", "cores", "threads", "instruction_set", "torch", "python")
 
-PICTURE = re.compile(r"!\[[^]]*\]\([^)]*\)")  # a link to one, which the page has in it
 NUMBER = re.compile(r"([-+]?\d[\d,]*(?:\.\d+)?)\s*(µs|ms|s)?\b")
 SECONDS = {"µs": 1e-6, "ms": 1e-3, "s": 1.0, None: 1.0}
 NOWHERE = 1e300  # where a row without a number is sorted to
@@ -84,8 +83,10 @@ def sections(directories: list[Path]) -> Iterator[tuple[str, str]]:
     parts = {name: part for page in readme.PARTS.values() for name, part in page.items()}
     for name in sorted(parts, key=lambda name: not name.startswith("verdict")):
         if name not in readme.FROM_THE_REGISTRY and (text := parts[name]()):
-            result = curves(RESULTS / f"{name}.json") + images([RESULTS / f"{name}.png"])
-            yield name, result + html_of(PICTURE.sub("", text))
+            picture = RESULTS / f"{name}.png"
+            is_told = not picture.exists() or picture.name in text
+            result = curves(RESULTS / f"{name}.json") + ("" if is_told else images([picture]))
+            yield name, result + html_of(text)
     yield "pictures", images(sorted(RESULTS.glob("plot-*.png")))
     for directory in directories:
         found = [path for pattern in PICTURES for path in sorted(directory.glob(pattern))]
@@ -118,28 +119,30 @@ def curves(path: Path) -> str:
 
 def images(paths: list[Path]) -> str:
     return "".join(
-        f'<figure><img alt="{escape(path.stem)}" src="data:image/png;base64,'
-        f'{base64.b64encode(path.read_bytes()).decode()}"></figure>'
-        for path in paths
-        if path.exists()
+        f'<figure><img alt="{escape(path.stem)}" src="{data_of(path)}"></figure>' for path in paths
     )
 
 
+def data_of(picture: Path) -> str:
+    """A PNG file as an address that has all of it."""
+    return f"data:image/png;base64,{base64.b64encode(picture.read_bytes()).decode()}"
+
+
 def html_of(text: str) -> str:
-    """Markdown as HTML, with tables that scroll and can be sorted."""
-    return Markdown(extensions=["tables", Sortable()]).convert(text)
+    """Markdown of a page in docs as HTML, with its pictures, and tables that scroll and sort."""
+    return Markdown(extensions=["tables", OnePage()]).convert(text)
 
 
-class Sortable(Extension):
-    """Tables say what their cells are sorted by."""
-
+class OnePage(Extension):
     def extendMarkdown(self, md: Markdown) -> None:
         # After the cells are parsed, before the tree becomes text.
-        md.treeprocessors.register(SortableTables(md), "sortable", 5)
+        md.treeprocessors.register(PicturesAndTables(md), "one-page", 5)
 
 
-class SortableTables(Treeprocessor):
+class PicturesAndTables(Treeprocessor):
     def run(self, root: Element) -> None:
+        for picture in root.iter("img"):
+            picture.set("src", data_of(RESULTS / Path(picture.attrib["src"]).name))
         for parent in list(root.iter()):
             for i, child in enumerate(parent):
                 if child.tag == "table":

@@ -69,6 +69,11 @@ def test_columns_of_words_are_sorted_as_words() -> None:
     assert re.findall(r'data-order="(.*?)"', html) == ["0.002", "1.0", "1e+300"]
 
 
+def test_pictures_of_a_part_are_in_its_html() -> None:
+    html = page.html_of("![circles](../bench/results/two-circles.png)\n")
+    assert re.fullmatch(r'<p><img alt="circles" src="data:image/png;base64,[\w+/=]+" /></p>', html)
+
+
 def test_a_curve_is_the_mean_and_the_range_of_the_seeds() -> None:
     rows = [line.split(",") for line in charts.points(made_up_results(), "accuracy").splitlines()]
     assert rows[0] == ["strategy", "against", "x", "mean", "low", "high"]
