@@ -1,10 +1,13 @@
 """Which epoch a pass over a sampler is of, whatever the order in which loaders and trainers ask."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import final
 
 from torch import Tensor
+
+# As many indices become Python ints at a time: enough to make a call's cost vanish, and 2 MB.
+_INTS_AT_ONCE = 1 << 16
 
 
 @final
@@ -39,6 +42,11 @@ class Pass:
     def is_spent(self) -> bool:
         """Whether the next pass is of the next epoch, and not of this one again."""
         return self.is_over or self.is_trained
+
+    def add(self, block: Tensor) -> None:
+        """Takes in the next indices."""
+        self.order[self.drawn : self.drawn + len(block)] = block
+        self.drawn += len(block)
 
 
 @final
@@ -116,6 +124,60 @@ class Epochs:
             this = Pass(epoch, new_order(epoch))
         self.last, self._named = this, None
         return this
+
+    def hand_out(
+        self, this: Pass, rank: int, ranks: int, draw: Callable[[Pass], None]
+    ) -> Iterator[int]:
+        """A rank's share of a pass.
+
+        Args:
+            this: the pass, which has just begun.
+            rank: whose share it is.
+            ranks: how many there are.
+            draw: adds the next block to it.
+
+        Raises:
+            RuntimeError: if another pass has begun before the end of this one.
+        """
+        while not this.is_over:
+            # An index for each rank is a round; all ranks draw the next block in the same round.
+            left = len(this.order) - this.position
+            while this.drawn < this.position + min(ranks, left):
+                draw(this)
+            rounds = max(1, min((this.drawn - this.position) // ranks, _INTS_AT_ONCE))
+            there = this.order[this.position : this.position + rounds * ranks]
+            for index in there[rank % len(there) :: ranks].tolist():
+                this.position = min(this.position + ranks, len(this.order))
+                yield index
+                if self.last is not this and not this.is_over:
+                    raise RuntimeError(
+                        "another pass over this sampler or load_state_dict came before the end of "
+                        "this one: a sampler has one pass at a time"
+                    )
+
+    def length(self, planned: Callable[[int], int]) -> int:
+        """Indices in the epoch under way, or else in the next one.
+
+        Args:
+            planned: from an epoch to its length, by what is known now.
+        """
+        this = self.under_way()
+        if this is None or this.is_over or self.repeats():
+            return planned(self.next())
+        return len(this.order)
+
+    def left(self, epochs: int, trained: int, planned: Callable[[int], int]) -> list[int]:
+        """How many samples each of the epochs that are not over has left.
+
+        Args:
+            epochs: how many there are, those before this one included.
+            trained: how many indices of the epoch under way were trained on.
+            planned: from an epoch to its length, by what is known now.
+        """
+        this = self.under_way()
+        if this is None or self.repeats() or (this.is_over and this.rows == 0):
+            return [*map(planned, range(self.next(), epochs))]
+        return [len(this.order) - trained, *map(planned, range(this.epoch + 1, epochs))]
 
     def _named_since(self) -> int | None:
         """The epoch that was named, unless the pass under way was meant and went on."""

@@ -11,20 +11,22 @@ from torch.utils.data import BatchSampler, Sampler
 
 from impsamp_fast._checks import check_index, check_integer, check_losses
 from impsamp_fast._faults import OnFault
-from impsamp_fast._seeds import rank_here, seed_of_run, seed_of_step, world_size_here
+from impsamp_fast._seeds import seed_of_run, seed_of_step
 from impsamp_fast._settings import ShowsSettings
 from impsamp_fast._uniform import uniform_rows
 from impsamp_fast.dataset._batches import Batches, Indices, StateThen
 from impsamp_fast.dataset._epochs import Epochs, Pass
 from impsamp_fast.dataset._feedback import Memory
-from impsamp_fast.dataset._shared import SharedUpdates
-from impsamp_fast.dataset._state import check_state
+from impsamp_fast.dataset._shares import Shares
+from impsamp_fast.dataset._state import (
+    check_state,
+    look_for_asking_ahead,
+    pass_of,
+    position_to_save,
+)
 from impsamp_fast.distributed._ranks import Ranks
 
 _Sampler = TypeVar("_Sampler", bound="DatasetSampler")
-
-# As many indices become Python ints at a time: enough to make a call's cost vanish, and 2 MB.
-_INTS_AT_ONCE = 1 << 16
 
 # The seeds' steps are numbered by epoch and position, so that an epoch's draws do not depend on
 # which epochs were run before it. No epoch is longer.
@@ -102,11 +104,9 @@ class DatasetSampler(ShowsSettings, Sampler[int], ABC):
             for name, (dtype, first) in self.tables.items()
         }
         self._epochs = Epochs()
-        self._place: tuple[int, int] | None = None  # rank and world_size that were given
-        self._learns_alone = False
+        self._shares = Shares()
         self._has_warned = False
         self._has_stateful_loader = False
-        self._shared: SharedUpdates | None = None
 
     def shard(self: _Sampler, rank: int, world_size: int, *, alone: bool = False) -> _Sampler:
         """Says which share of each epoch is handed out here; returns the sampler itself.
@@ -126,8 +126,7 @@ class DatasetSampler(ShowsSettings, Sampler[int], ABC):
             ValueError: unless 0 <= rank < world_size.
         """
         world_size = check_integer("world_size", world_size, 1)
-        self._place = check_integer("rank", rank, 0, world_size - 1), world_size
-        self._learns_alone = alone
+        self._shares.place(check_integer("rank", rank, 0, world_size - 1), world_size, alone)
         return self
 
     def sync(self, group: Any = None) -> None:
@@ -148,35 +147,12 @@ class DatasetSampler(ShowsSettings, Sampler[int], ABC):
             ValueError, IndexError: what a step's update is wrong with, on all ranks; the other
                 updates are made. Also if the ranks have samplers of other seeds.
         """
-        if not self._shares:
+        if not self._shares.learn_together:
             return
         if self.memory is None:
             raise NotImplementedError(f"{type(self).__name__} has no memory to share")
         terms = {"sampler": type(self).__name__, "size": self.size, "seed": self._seed}
-        self._sharing(self.memory).exchange(Ranks(group), terms)
-
-    def _rank_and_size(self) -> tuple[int, int]:
-        return self._place or (rank_here(), world_size_here())
-
-    def _share_of(self, length: int) -> int:
-        """How many indices of an epoch are handed out here."""
-        return -(-length // self._rank_and_size()[1])
-
-    @property
-    def _training_ranks(self) -> int:
-        """How many ranks train on an epoch's samples, whoever hands them out."""
-        here = self._rank_and_size()[1]
-        return here if self._learns_alone else max(here, world_size_here())
-
-    @property
-    def _shares(self) -> bool:
-        """Whether other ranks train on other samples."""
-        return self._training_ranks > 1 and not self._learns_alone
-
-    def _sharing(self, memory: Memory) -> SharedUpdates:
-        if self._shared is None:
-            self._shared = SharedUpdates(memory._updates)
-        return self._shared
+        self._shares.updates_of(self.memory).exchange(Ranks(group), terms)
 
     @property
     def on_fault(self) -> OnFault:
@@ -230,8 +206,8 @@ class DatasetSampler(ShowsSettings, Sampler[int], ABC):
         """
         if self.memory is None:
             raise NotImplementedError(f"{type(self).__name__} has neither a memory nor an update")
-        if self._shares:
-            self._sharing(self.memory)
+        if self._shares.learn_together:
+            self._shares.updates_of(self.memory)
         self.memory.update(index, logits, target, losses=losses)
         self.note_training(len(index))
 
@@ -254,7 +230,7 @@ class DatasetSampler(ShowsSettings, Sampler[int], ABC):
         this = self._epochs.under_way()
         if this is None:
             return 0
-        return min(this.first + this.rows * self._training_ranks, this.position)
+        return min(this.first + this.rows * self._shares.training_ranks, this.position)
 
     def weight(self, index: Tensor) -> Tensor:
         """The weights of a mini-batch's losses, [n] float32 on the device of ``index``.
@@ -337,14 +313,9 @@ class DatasetSampler(ShowsSettings, Sampler[int], ABC):
         """
         batch_size = check_integer("batch_size", batch_size, 1)
         epochs = check_integer("epochs", epochs, 1)
-        this = self._epochs.under_way()
-        if this is None or self._epochs.repeats() or (this.is_over and this.rows == 0):
-            samples = [*map(self.length, range(self._epochs.next(), epochs))]
-        else:
-            left = len(this.order) - self.trained
-            samples = [left, *map(self.length, range(this.epoch + 1, epochs))]
+        left = self._epochs.left(epochs, self.trained, self.length)
         rounding = 0 if drop_last else batch_size - 1
-        return sum((self._share_of(number) + rounding) // batch_size for number in samples)
+        return sum((self._shares.of(number) + rounding) // batch_size for number in left)
 
     def set_epoch(self, epoch: int) -> None:
         """Says that the next pass is of that epoch, from 0.
@@ -363,37 +334,17 @@ class DatasetSampler(ShowsSettings, Sampler[int], ABC):
 
         Those that are handed out here, where they are shared out among ranks.
         """
-        this = self._epochs.under_way()
-        if this is None or this.is_over or self._epochs.repeats():
-            length = self.length(self._epochs.next())
-        else:
-            length = len(this.order)
-        return self._share_of(length)
+        return self._shares.of(self._epochs.length(self.length))
 
     def __iter__(self) -> Iterator[int]:
         return Indices.of(self, self._pass())
 
     def _pass(self) -> Iterator[int]:
         """The next pass; a loader may make it and not use it, and no epoch begins by that."""
-        self._check_shared("the next pass")
+        self._shares.check_exchanged("the next pass")
         self._look_for_updates()
-        rank, ranks = self._rank_and_size()
         this = self._epochs.begin(lambda epoch: self._empty_order(self.length(epoch)))
-        while not this.is_over:
-            # An index for each rank is a round; all ranks draw the next block in the same round.
-            left = len(this.order) - this.position
-            while this.drawn < this.position + min(ranks, left):
-                self._draw(this)
-            rounds = max(1, min((this.drawn - this.position) // ranks, _INTS_AT_ONCE))
-            there = this.order[this.position : this.position + rounds * ranks]
-            for index in there[rank % len(there) :: ranks].tolist():
-                this.position = min(this.position + ranks, len(this.order))
-                yield index
-                if self._epochs.last is not this and not this.is_over:
-                    raise RuntimeError(
-                        "another pass over this sampler or load_state_dict came before the end of "
-                        "this one: a sampler has one pass at a time"
-                    )
+        yield from self._epochs.hand_out(this, *self._shares.here, self._draw)
 
     def state_dict(self, position: int | None = None) -> dict[str, Any]:
         """What is needed to go on with the same indices, also in the middle of an epoch.
@@ -412,24 +363,11 @@ class DatasetSampler(ShowsSettings, Sampler[int], ABC):
             ValueError: if it is negative or more than were handed out, or before the position of a
                 state that was loaded.
         """
-        self._check_shared("a state is saved")
+        self._shares.check_exchanged("a state is saved")
         this = self._epochs.under_way()
-        first, handed_out = (0, 0) if this is None else (this.first, this.position)
-        if position is None:
-            position = handed_out
-            if this is not None and not this.is_over and not self._has_stateful_loader:
-                self._look_for_asking_ahead(first, handed_out)
-        position = check_integer("position", position, 0)
-        if position > handed_out:
-            raise ValueError(
-                f"position is {position}, but only {handed_out} indices of this epoch were handed "
-                "out"
-            )
-        if position < first:
-            raise ValueError(
-                f"position is {position}, but the state that was loaded went on at {first}: what "
-                "came before is not known"
-            )
+        if position is None and not self._has_stateful_loader:
+            look_for_asking_ahead(this, self.trained)
+        position = position_to_save(position, this)
         memory = None if self.memory is None else self.memory.state_dict()
         return {
             "sampler": type(self).__name__,
@@ -483,16 +421,13 @@ class DatasetSampler(ShowsSettings, Sampler[int], ABC):
             self.memory.load_state_dict(state["memory"])
         for name, table in self._tables.items():
             table.copy_(state["tables"][name])  # from whatever device it was loaded to
-        if self._shared is not None:
-            self._shared.forget()
+        self._shares.forget()
         self._seed = state["seed"]
         if drawn is None:
             self._epochs.start(state["epoch"])
             return
-        order, first = self._empty_order(state["length"]), state["position"]
-        last = first + len(drawn)
-        order[first:last] = drawn
-        self._epochs.resume(Pass(state["epoch"], order, drawn=last, first=first, position=first))
+        order = self._empty_order(state["length"])
+        self._epochs.resume(pass_of(state, drawn, order))
 
     def _look_for_updates(self) -> None:
         """Warns, once, if the last pass has come to its end and nothing was learned."""
@@ -508,25 +443,6 @@ class DatasetSampler(ShowsSettings, Sampler[int], ABC):
                 stacklevel=2,
             )
 
-    def _look_for_asking_ahead(self, first: int, handed_out: int) -> None:
-        """Warns if a state is to skip what was handed out and not trained on."""
-        if first < self.trained < handed_out:
-            warnings.warn(
-                f"{handed_out} indices of this epoch were handed out, and update was told of "
-                f"{self.trained}: if a loader or a trainer has asked ahead, the state skips the "
-                "others; save state_dict(position=sampler.trained)",
-                stacklevel=3,
-            )
-
-    def _check_shared(self, before: str) -> None:
-        """RuntimeError if updates wait to be shared."""
-        waiting = 0 if self._shared is None else self._shared.count
-        if waiting:
-            raise RuntimeError(
-                f"{waiting} updates of this rank are not shared yet: call sync() on all "
-                f"ranks, after each step or at the end of an epoch, before {before}"
-            )
-
     def _weight(self, index: Tensor) -> Tensor:
         """The weights of samples, [n] float32, for an index on the CPU that was checked."""
         return torch.ones(len(index), dtype=torch.float32, device="cpu")
@@ -535,9 +451,7 @@ class DatasetSampler(ShowsSettings, Sampler[int], ABC):
         """Draws the next block."""
         first = this.drawn
         seed = self._seed_of_block(this.epoch, first)
-        block = self.draw_block(this.epoch, len(this.order) - first, seed)
-        this.order[first : first + len(block)] = block
-        this.drawn += len(block)
+        this.add(self.draw_block(this.epoch, len(this.order) - first, seed))
 
     def _seed_of_block(self, epoch: int, position: int = 0) -> int:
         """That of the block which begins at a position of an epoch."""
