@@ -44,6 +44,7 @@ def chart(results: dict[str, Any], quantity: str) -> dict[str, Any]:
         y["scale"] = {"type": "log", "nice": False}
     else:
         y["scale"] = {"domain": accuracy_limits(results)}
+    band_opacity = min(0.15, 1 / len(strategies))  # many of them lie on one another
     faint = {"condition": {"param": "shown", "value": 1}, "value": 0.06}
     return {
         "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
@@ -78,7 +79,7 @@ def chart(results: dict[str, Any], quantity: str) -> dict[str, Any]:
                 "encoding": {
                     "y": y | {"field": "low"},
                     "y2": {"field": "high"},
-                    "opacity": {"condition": {"param": "shown", "value": 0.12}, "value": 0},
+                    "opacity": {"condition": {"param": "shown", "value": band_opacity}, "value": 0},
                 },
             },
             {
