@@ -17,20 +17,11 @@ from impsamp_fast._watch import StatusWatch
 from impsamp_fast.batch._arguments import check_batch, check_parts, unpack
 from impsamp_fast.batch._faults import Examined, Found, examined
 from impsamp_fast.batch._first_call import FirstCall
-from impsamp_fast.batch._nested import (
-    as_given,
-    as_target,
-    check_alike,
-    copied,
-    gather,
-    join,
-    moved,
-    plain,
-    split,
-)
-from impsamp_fast.batch._states import check_seed_and_step, device_of, load_rule_and_counts
+from impsamp_fast.batch._nested import as_given, as_target, gather
+from impsamp_fast.batch._states import check_seed_and_step, load_rule_and_counts
 from impsamp_fast.batch._step_log import StepLog
 from impsamp_fast.batch._trained_loss import TrainedLoss, WithTrainedLoss
+from impsamp_fast.batch._waiting_rows import Rows, WaitingRows
 from impsamp_fast.batch.columns import Columns
 from impsamp_fast.batch.minibatch import MiniBatch
 from impsamp_fast.batch.report import Report
@@ -45,9 +36,6 @@ _MANY_MINI_BATCHES = 16
 
 # Raw batches of which it is told how many rows were selected.
 _RECENT = 64
-
-# x, y and index.
-_Rows = tuple[Any, Tensor, Tensor]
 
 _STATE = {
     "seed",
@@ -147,7 +135,7 @@ class Queue(WithTrainedLoss, BatchStrategy):
         self._numbered = 0  # rows of raw batches without index
         self._unfilled = 0  # raw batches since there were n rows
         self._importance = False  # of the last raw batch
-        self._rows: _Rows | None = None
+        self._rows = WaitingRows()
         self._has_warned = False
         self._log = StepLog()
         self._filled: int | None = None  # mini-batches of the step under way, if one is timed
@@ -194,7 +182,7 @@ class Queue(WithTrainedLoss, BatchStrategy):
     @property
     def waiting(self) -> int:
         """How many rows wait for a mini-batch."""
-        return 0 if self._rows is None else self._rows[1].shape[0]
+        return len(self._rows)
 
     @final
     def __call__(self, x: Any, y: Any = None, index: Tensor | None = None) -> MiniBatch | None:
@@ -230,10 +218,8 @@ class Queue(WithTrainedLoss, BatchStrategy):
         numbers = index
         if numbers is None:
             numbers = torch.arange(self._numbered, self._numbered + K, device=y.device)
-        rows: _Rows = (x, y, numbers)
-        if self._rows is not None:
-            for name, part, waiting in zip(("x", "y", "index"), rows, self._rows, strict=True):
-                check_alike(name, part, waiting)
+        rows: Rows = (x, y, numbers)
+        self._rows.check_alike(rows)
         importance = self._rule.decide(self._step, K, self.n)
         self._found = Found()
         if importance:
@@ -248,10 +234,8 @@ class Queue(WithTrainedLoss, BatchStrategy):
             self._log.mark("selection")
             self._selected.append((row.numel(), K))
             rows = gather(rows, row)
-        elif self._rows is None and self.n != K:
-            # Rows that stay are the queue's own: the caller may write over the raw batch.
-            rows = copied(rows)
-        self._rows = rows if self._rows is None else join(self._rows, rows)
+        # Rows that stay are the queue's own: the caller may write over the raw batch.
+        self._rows = self._rows.joined(rows, own=importance or self.n == K)
         self._importance = importance
         self._numbered += K if index is None else 0
         self._unfilled = 0 if self.waiting >= self.n else self._unfilled + 1
@@ -270,12 +254,10 @@ class Queue(WithTrainedLoss, BatchStrategy):
         return self._pop()
 
     def _pop(self) -> MiniBatch | None:
-        if self._rows is None or self.waiting < self.n:
+        parts = self._rows.split(int(self.n))
+        if parts is None:
             return None
-        if self.waiting == self.n:
-            (x, y, index), rest = self._rows, None
-        else:
-            (x, y, index), rest = split(self._rows, int(self.n))
+        (x, y, index), rest = parts
         if self.counts is not None:
             self.counts.update(index)
         self._rows = rest
@@ -359,7 +341,7 @@ class Queue(WithTrainedLoss, BatchStrategy):
             "unfilled": self._unfilled,
             "importance": self._importance,
             "faulty_rows": self._skipped.read(),
-            "rows": self._saved_rows(),
+            "rows": self._rows.state(),
             "start": self._rule.state_dict(),
             "counts": None if self.counts is None else self.counts.state_dict(),
             "memory": self._memory(),
@@ -389,11 +371,7 @@ class Queue(WithTrainedLoss, BatchStrategy):
         if not isinstance(state["importance"], bool):
             raise TypeError(f"the state's importance is {state['importance']!r}, expected a bool")
         self._check_memory(state["memory"])
-        rows = state["rows"]
-        if rows is not None:
-            rows = rows[0], as_target(rows[1]), rows[2]
-            check_batch(*rows)
-            rows = moved(rows, device_of(self.model, rows[1].device))
+        rows = WaitingRows.of(state["rows"], self.model)
         load_rule_and_counts(type(self).__name__, self._rule, self.counts, state)
         self._load_memory(state["memory"])
         self._rows = rows
@@ -422,13 +400,6 @@ class Queue(WithTrainedLoss, BatchStrategy):
         if index.device.type == "cpu":
             check_range(index, self.counts.size)
         return K
-
-    def _saved_rows(self) -> tuple[Any, Any, Tensor] | None:
-        if self._rows is None:
-            return None
-        x, y, index = self._rows
-        saved: tuple[Any, Any, Tensor] = plain(copied((x, as_given(y), index)))
-        return saved
 
     def _look_at_length(self) -> None:
         """Warns once when the queue grows since full mini-batches are not taken out."""
