@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, ViewportSize, sync_playwright
 from bench.report import png
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
+PATIENCE = 600_000  # milliseconds; other programs may have the processor meanwhile
 SIZE: ViewportSize = {"width": 1100, "height": 760}
 
 
@@ -28,7 +29,9 @@ def launched() -> Iterator[Browser]:
     # Its sandbox cannot be had by root, as which containers run.
     arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=arguments)
+        browser = playwright.chromium.launch(
+            executable_path=program, args=arguments, timeout=PATIENCE
+        )
         try:
             yield browser
         finally:
@@ -38,7 +41,7 @@ def launched() -> Iterator[Browser]:
 def screenshot(browser: Browser, page: Path, file: Path) -> None:
     """The section of a page that has its first chart, with few colours."""
     tab = browser.new_page(viewport=SIZE)
-    tab.set_default_timeout(0)
+    tab.set_default_timeout(PATIENCE)
     tab.goto(page.resolve().as_uri())
     section = tab.locator("section:has(.chart)").first
     section.evaluate("section => section.scrollIntoView()")

@@ -14,7 +14,6 @@ from bench.__main__ import main
 from bench.report import browser, charts, page, paper_tables
 from tests.bench import made_up
 
-MINUTES = 600_000  # milliseconds; other programs may have the processor meanwhile
 PHONE = {"width": 360, "height": 740}
 
 
@@ -113,8 +112,8 @@ def opened(
     """The page, and what it has asked for or complained of."""
     with chromium.new_context(color_scheme=request.param, offline=True) as context:
         tab = context.new_page()
-        tab.set_default_timeout(MINUTES)
-        expect.set_options(timeout=MINUTES)
+        tab.set_default_timeout(browser.PATIENCE)
+        expect.set_options(timeout=browser.PATIENCE)
         wrong: list[str] = []
         tab.on("console", lambda message: wrong.append(message.text))
         tab.on("pageerror", lambda error: wrong.append(str(error)))
