@@ -53,22 +53,26 @@ class Judged:
 
 
 def comparisons() -> list[dict[str, Any]]:
-    """Those of bench/results with a target and with uniform sampling; studies have pages."""
+    """Those of bench/results that can be judged."""
     paths = sorted(RESULTS.glob("*.json"), key=lambda path: path.stem)
-    found = [read_json(path) for path in paths]
-    return [
-        result
-        for result in found
-        if result.get("runs")
-        and not result["settings"].get("study")
-        and result["target"]
-        and "uniform" in result["strategies"]
-    ]
+    return [result for result in map(read_json, paths) if can_be_judged(result)]
+
+
+def can_be_judged(result: dict[str, Any]) -> bool:
+    """Whether it has choices of rows beside uniform sampling; studies have pages."""
+    if not result.get("runs") or result["settings"].get("study"):
+        return False
+    names = judged_names(result)
+    return "uniform" in names and not all(map(is_baseline, names))
+
+
+def judged_names(results: dict[str, Any]) -> list[str]:
+    """Every strategy but the row-by-row loop, whose runs are cut short."""
+    return [name for name in results["strategies"] if name != ROW_LOOP]
 
 
 def judge(results: dict[str, Any]) -> Judged:
-    """Every strategy but the row-by-row loop, whose runs are cut short."""
-    names = [name for name in results["strategies"] if name != ROW_LOOP]
+    names = judged_names(results)
     goal = goal_of(results)
     times = {name: share_of_uniform(results, name, goal) for name in names}
     strongest = min(filter(is_baseline, names), key=lambda name: median_of(times[name]))
@@ -100,9 +104,8 @@ def goal_of(results: dict[str, Any]) -> float:
     """
     if not results["settings"].get("wrong_labels"):
         return float(results["target"])
-    return min(
-        max(smoothed(run["curve"]["accuracy"])[WINDOW - 1 :]) for run in runs_of(results, "uniform")
-    )
+    curves = [smoothed(run["curve"]["accuracy"]) for run in runs_of(results, "uniform")]
+    return min(max(curve[WINDOW - 1 :] or curve) for curve in curves)
 
 
 def median_of(share: Share | None) -> float:
@@ -113,7 +116,11 @@ def median_of(share: Share | None) -> float:
 def by_default(strategy: dict[str, Any]) -> bool:
     """Whether it scores as it is made by default, and trains as uniform sampling does."""
     made = strategy.get("made", {})
-    faster = made.get("scoring") or made.get("batches_per_pool", 1) > 1
+    scoring = made.get("scoring") or {}
+    faster = (
+        any(value for name, value in scoring.items() if name != "type")
+        or made.get("batches_per_pool", 1) > 1
+    )
     return not faster and not any(strategy.get("recipe", {}).values())
 
 
@@ -260,5 +267,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    results = [read_json(path) for path in args.results] or comparisons()
+    given = {path: read_json(path) for path in args.results}
+    for path, result in given.items():
+        if not can_be_judged(result):
+            raise SystemExit(f"{path} is not a comparison of choices of rows with uniform sampling")
+    results = [*given.values()] or comparisons()
     print(f"{short(results)}\n{markdown(results)}")

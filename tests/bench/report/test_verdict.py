@@ -118,6 +118,30 @@ def test_with_wrong_labels_the_target_is_the_best_that_uniform_sampling_has() ->
     assert verdict.judge(results).title == "two-circles, 1,000 samples, 40% of their labels wrong"
 
 
+def test_a_run_of_fewer_evaluations_than_a_window_reaches_nothing() -> None:
+    results = made_up(wrong_labels=0.4)
+    for run in results["runs"]:
+        run["curve"] = {"step": [10], "seconds": [1.0], "accuracy": [0.5]}
+    assert verdict.goal_of(results) == 0.5
+    assert "nothing to compare" in verdict.markdown([results])
+
+
+def test_a_scoring_pass_without_settings_is_the_default_one() -> None:
+    scoring = {"type": "ScoringPass", "compile": False, "memory_format": None}
+    assert verdict.by_default({"made": {"scoring": scoring}})
+    assert not verdict.by_default({"made": {"scoring": scoring | {"compile": True}}})
+
+
+def test_without_choices_or_uniform_sampling_there_is_nothing_to_judge(tmp_path: Path) -> None:
+    baselines = comparison({"uniform": [4.0] * 5, "random-subset": [4.0] * 5, ROW_LOOP: [9.0] * 5})
+    alone = comparison({"slow": [4.0] * 5}) | {"target": None}
+    assert not any(map(verdict.can_be_judged, (baselines, alone, {"settings": {}})))
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps(baselines))
+    with pytest.raises(SystemExit, match=r"results\.json is not a comparison of choices of rows"):
+        main(["verdict", str(path)])
+
+
 def test_the_command_judges_what_is_committed_or_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
