@@ -50,13 +50,13 @@ def run(args: argparse.Namespace) -> None:
 
 
 def with_threshold(strategy: Strategy, threshold: float, line: str, task: Task) -> Strategy:
-    if strategy.start_rule("always", task, 1) is None:
+    if strategy.row_loop or strategy.start_rule("always", task, 1) is None:
         raise SystemExit(f"{strategy.name} has no start rule that could be another")
     return replace(
         strategy,
         name=f"{strategy.name}{SEPARATOR}{threshold:g}",
         label=f"{strategy.label}, {threshold:g}",
         line=line,
-        factory=strategy.factory or strategy.base,
+        factory=strategy.in_registry,
         start=f"ratio:{threshold:g}",
     )

@@ -19,7 +19,7 @@ ROWS_AT_ONCE = 1024
 
 def prepare(strategy: Strategy, task: Task, data: Data, seed: int) -> tuple[dict[str, Any], float]:
     """The parameters of a strategy's factory that have no default, and the seconds they took."""
-    if strategy.base != "rho-loss":
+    if strategy.in_registry != "rho-loss":
         return {}, 0.0
     begin = time.perf_counter()
     with torch.random.fork_rng():
@@ -30,7 +30,7 @@ def prepare(strategy: Strategy, task: Task, data: Data, seed: int) -> tuple[dict
 
 def prepared_for_nothing(strategy: Strategy) -> dict[str, Any]:
     """What takes their place where a strategy is only made to be described."""
-    return {"irreducible": torch.zeros(1)} if strategy.base == "rho-loss" else {}
+    return {"irreducible": torch.zeros(1)} if strategy.in_registry == "rho-loss" else {}
 
 
 def losses_by_halves(task: Task, data: Data) -> Tensor:

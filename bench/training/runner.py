@@ -237,7 +237,7 @@ def finished(comparison: Comparison, strategy: Strategy, seed: int) -> dict[str,
 
 
 def store(training: Training, path: Path, key: dict[str, Any]) -> None:
-    state = {"key": key, "training": training.state_dict()}
+    state = {"key": key, "training": training.state_dict(), "random": torch.get_rng_state()}
     write_atomically(path, lambda partial: torch.save(state, partial))
 
 
@@ -249,3 +249,4 @@ def restore(training: Training, path: Path, key: dict[str, Any]) -> None:
     state = torch.load(path, weights_only=False)
     if state["key"] == key:
         training.load_state_dict(state["training"])
+        torch.set_rng_state(state["random"])  # of dropout

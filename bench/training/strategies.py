@@ -45,12 +45,17 @@ class Strategy:
         return self.name.removesuffix(self.recipe.suffix)
 
     @property
+    def in_registry(self) -> str:
+        """Its name there."""
+        return self.factory or self.base
+
+    @property
     def takes_numbers(self) -> bool:
-        return (self.factory or self.base) in NUMBERED
+        return self.in_registry in NUMBERED
 
     @property
     def registered(self) -> strategies.Strategy:
-        return strategies.get(self.factory or self.base)
+        return strategies.get(self.in_registry)
 
     def trained_by(self, recipe: Recipe, colour: str, line: str) -> "Strategy":
         """The same choice of rows under another name, with other looks."""

@@ -8,6 +8,7 @@ import pytest
 
 from bench.__main__ import main
 from bench.report import study_figures, thresholds_table
+from bench.report.results import ROW_LOOP
 from bench.tasks import TASKS
 from bench.training import taking_over
 from tests.bench.tiny_bench import TINY
@@ -46,9 +47,20 @@ def test_thresholds_decide_when_importance_sampling_begins(
     assert committed == {"two-circles-thresholds.json", "two-circles-thresholds.png"}
 
 
-def test_a_strategy_without_a_start_rule_is_refused() -> None:
-    with pytest.raises(SystemExit, match="infobatch has no start rule"):
-        main(["thresholds", "two-circles", "--strategies", "infobatch"])
+@pytest.mark.parametrize("name", ["infobatch", "random-subset", ROW_LOOP])
+def test_a_strategy_without_a_start_rule_is_refused(name: str) -> None:
+    with pytest.raises(SystemExit, match=f"{name} has no start rule"):
+        main(["thresholds", "two-circles", "--strategies", name])
+
+
+def test_what_a_strategy_needs_is_prepared_for_it_from_each_threshold_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(TASKS, "two-circles", TINY)
+    command = ["thresholds", "two-circles", "--seeds", "1", "--strategies", "rho-loss"]
+    main([*command, "--thresholds", "1e9", "--out", str(tmp_path)])
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert [run["importance_steps"] for run in results["runs"]] == [0, 23]
 
 
 def made_up(early: list[float], late: list[float]) -> dict:
@@ -95,6 +107,11 @@ def test_the_table_says_which_threshold_is_the_soonest(tmp_path: Path) -> None:
     assert "the latest with 0.3, not at all." in text
     assert thresholds_table.times(results)[0.3] == math.inf
     study_figures.draw(results, tmp_path / "one.png")
+
+    both = [0.5] * 4 + [0.75] * 2
+    text = thresholds_table.markdown(made_up(both, both))
+    assert text.count("not reached") == 2
+    assert "0 of 2 end above uniform sampling.\n" in text
 
     neither = made_up([0.1] * 6, [0.1] * 6)
     assert "0 of 2 end above uniform sampling.\n" in thresholds_table.markdown(neither)

@@ -89,7 +89,15 @@ def test_other_settings_of_a_strategy_make_another_run(
     assert "2 of 4 runs taken from" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("task", [TINY, COUNTED], ids=["snapshots", "counts"])
+def dropping() -> torch.nn.Module:
+    return torch.nn.Sequential(torch.nn.Linear(2, 8), torch.nn.Dropout(), torch.nn.Linear(8, 2))
+
+
+@pytest.mark.parametrize(
+    "task",
+    [TINY, COUNTED, replace(QUICK_TASK, network=dropping)],
+    ids=["snapshots", "counts", "dropout"],
+)
 def test_an_interrupted_run_continues_as_if_it_had_not_been(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: Task
 ) -> None:
