@@ -85,16 +85,25 @@ def finding(results: dict[str, Any]) -> str:
         fmean(final_accuracy(run) for run in runs_of(results, name)) > uniform for name in names
     )
     found = times(results)
-    first, last = min(found, key=found.__getitem__), max(found, key=found.__getitem__)
+    first, last = min(found, key=found.__getitem__), latest(found)
     text = f"{above} of {len(names)} end above uniform sampling."
     if found[first] == math.inf:
         return text
-    slowest = "not at all" if found[last] == math.inf else f"after {found[last]:.2f}"
+    slowest = "not at all" if found[last[0]] == math.inf else f"after {found[last[0]]:.2f}"
     return (
         f"{text} By the median over the strategies, its final accuracy is reached the soonest with "
         f"the threshold {first:g}, after {found[first]:.2f} of its own time, and the latest with "
-        f"{last:g}, {slowest}."
+        f"{listed(last)}, {slowest}."
     )
+
+
+def latest(times: dict[float, float]) -> list[float]:
+    """The thresholds with the longest time, of which there may be several."""
+    return [threshold for threshold, time in times.items() if time == max(times.values())]
+
+
+def listed(thresholds: list[float]) -> str:
+    return ", ".join(f"{threshold:g}" for threshold in thresholds)
 
 
 def times(results: dict[str, Any]) -> dict[float, float]:

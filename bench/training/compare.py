@@ -4,7 +4,7 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from bench.arguments import positive_float, positive_int
+from bench.arguments import positive_float, positive_int, share
 from bench.report import figures, paper_tables, strategies_table, study_figures, wrong_labels_table
 from bench.report.files import read_json, write_atomically
 from bench.training.arguments import add_training_arguments, comparison_of
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--target",
         nargs="+",
-        type=float,
+        type=share,
         default=[],
         metavar="ACCURACY",
         help="accuracies to reach, the first one in all tables and figures (what uniform has at "

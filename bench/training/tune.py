@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
-from bench.arguments import positive_float, positive_int
+from bench.arguments import positive_float, positive_int, share
 from bench.report.files import read_json, write_json
 from bench.report.results import final_accuracy, first_reaching, runs_of
 from bench.report.table import table
@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--absolute", action="store_true", help="the grid is one of rates itself")
     parser.add_argument(
         "--target",
-        type=float,
+        type=share,
         metavar="ACCURACY",
         help="choose by the median time to it, not by the accuracy at the end",
     )

@@ -133,3 +133,10 @@ def test_rates_and_a_compiled_model_are_told(
     with pytest.raises(SystemExit):
         main([*command, "--rate", "uniforn=0.02"])
     assert 'no strategy "uniforn"' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["compare", "tune"])
+def test_a_target_is_a_share(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([command, "two-circles", "--target", "98"])
+    assert "98.0 is not from 0 to 1" in capsys.readouterr().err

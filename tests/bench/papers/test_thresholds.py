@@ -113,5 +113,12 @@ def test_the_table_says_which_threshold_is_the_soonest(tmp_path: Path) -> None:
     assert text.count("not reached") == 2
     assert "0 of 2 end above uniform sampling.\n" in text
 
+    late = [0.5] * 5 + [0.75]
+    results = made_up([0.75] * 6, late)
+    results["strategies"]["top@0.5"] = {"label": "top k, 0.5"}
+    results["runs"].append(results["runs"][-1] | {"strategy": "top@0.5"})
+    text = thresholds_table.markdown(results)
+    assert "the latest with 0.3, 0.5, not at all." in text
+
     neither = made_up([0.1] * 6, [0.1] * 6)
     assert "0 of 2 end above uniform sampling.\n" in thresholds_table.markdown(neither)
