@@ -90,6 +90,8 @@ def made_with(results: dict[str, Any]) -> list[str]:
     own = {n: s.get("learning_rate", usual) for n, s in strategies.items()}
     tuning = results.get("tuning")
     sentences = tuned_rates(tuning, own) if tuning else own_rates(usual, own)
+    if tuning:
+        sentences += tuned_otherwise(tuning, settings)
     compiled = settings.get("compiled")
     if compiled:
         sentences.append("The model that is trained is compiled for all.")
@@ -130,6 +132,23 @@ def tuned_rates(tuning: dict[str, Any], own: dict[str, float]) -> list[str]:
     return sentences
 
 
+def tuned_otherwise(tuning: dict[str, Any], settings: dict[str, Any]) -> list[str]:
+    """What else the learning rates were found with, where it is not what they are used with."""
+    found = tuning["settings"]
+    others = [word for name, word in SETTINGS.items() if found.get(name) != settings.get(name)]
+    if found["pool"] not in (settings["pool"], settings["pool"] - tuning["held_out"]):
+        others.append("number of samples")
+    *most, last = others or [""]
+    told = f"{', '.join(most)} and {last}" if most else last
+    return [f"They were found with another {told}."] if others else []
+
+
+SETTINGS = {
+    "budget": "budget",
+    "start": "start rule",
+    "wrong_labels": "share of wrong labels",
+    "compiled": "compilation",
+}
 SHARES = (
     "the median over the seeds with which uniform reaches the target of the ratio of the two times "
     "to it, and its 95% bootstrap interval, with five seeds or fewer their range. It is better or "

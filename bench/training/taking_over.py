@@ -7,6 +7,7 @@ import numpy as np
 
 from bench.report import claims, figures, png, study_figures
 from bench.report.files import RESULTS, read_json, write_json
+from bench.report.results import target
 from bench.training.strategies import beyond_the_paper
 
 MOST_EVALUATIONS = 100  # of each run of which only the table is shown
@@ -19,7 +20,7 @@ def take_over(directory: Path) -> None:
     if name == "two-circles":
         figures.draw_overview(results, directory / "pictures.npz", RESULTS / "two-circles.png")
     else:
-        results["runs"] = [run | {"curve": thinned(run["curve"])} for run in results["runs"]]
+        shorten(results)
     write_json(RESULTS / f"{name}.json", results)
     draw_picked(results, directory / "pictures.npz", RESULTS / f"{name}-picked.png")
     if results["settings"].get("study"):
@@ -49,6 +50,14 @@ def name_of(results: dict[str, Any]) -> str:
     if settings.get("wrong_labels"):
         return f"{name}-wrong-labels"
     return f"{name}-strategies" if beyond_the_paper(results["strategies"]) else name
+
+
+def shorten(results: dict[str, Any]) -> None:
+    """Thins the curves. What uniform sampling has at its end is that of fewer evaluations then."""
+    is_its_own = "target" in results and results["target"] == target(results)
+    results["runs"] = [run | {"curve": thinned(run["curve"])} for run in results["runs"]]
+    if is_its_own:
+        results["target"] = target(results)
 
 
 def thinned(curve: dict[str, list[float]]) -> dict[str, list[float]]:

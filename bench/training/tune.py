@@ -1,7 +1,7 @@
 """`python -m bench tune`: each strategy's learning rate, the best of one grid.
 
-Neither seeds nor samples that tables are made with take part in the choice: seeds begin at
-TUNING_SEEDS, and accuracies are those on samples that are held out of the training set.
+Neither the seeds of tables nor the test set take part in the choice: seeds begin at TUNING_SEEDS,
+and accuracies are those on samples that are held out of the training set.
 
 OUT/RATE/        the comparison of all strategies at a rate, see bench.training.runner
 OUT/rates.json   the best rate of each strategy, how it was found, and what all rates reached

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bench.report import strategies_table
+from bench.report import paper_tables, strategies_table
 from bench.report.machine import describe
 
 
@@ -98,6 +98,7 @@ def test_tuned_learning_rates_are_told() -> None:
         "rates": {"kf18": 0.01},
         "at_an_end": ["kf18"],
         "held_out": 5000,
+        "settings": results["settings"],
     }
     assert strategies_table.markdown(results).splitlines()[2] == (
         "Each at its best learning rate of 0.005, 0.01, by the shortest median time to 75.00%, "
@@ -105,6 +106,16 @@ def test_tuned_learning_rates_are_told() -> None:
         "kf18 0.01. At an end of that grid: kf18. "
         "Not tuned: uniform 0.02."
     )
+
+
+def test_what_rates_were_tuned_with_is_told_where_it_was_other() -> None:
+    settings = {"budget": {"seconds": 9.0}, "pool": 60_000, "start": "always"}
+    tuning = {"settings": settings | {"pool": 55_000}, "held_out": 5000}
+    assert paper_tables.tuned_otherwise(tuning, settings) == []
+    tuning["settings"] |= {"budget": {"seconds": 1.0}, "pool": 2000, "compiled": True}
+    assert paper_tables.tuned_otherwise(tuning, settings) == [
+        "They were found with another budget, compilation and number of samples."
+    ]
 
 
 def test_a_strategy_that_ends_too_soon_has_no_number_there() -> None:

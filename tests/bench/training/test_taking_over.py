@@ -68,6 +68,28 @@ def test_mnist_is_taken_over_without_a_figure_and_shortened(
     ]() == wrong_labels_table.markdown(results)
 
 
+def test_uniform_sampling_reaches_its_own_accuracy_in_what_is_committed_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(taking_over, "RESULTS", tmp_path / "committed")
+    results = made_up.paper_results()
+    results["settings"]["task"] = "mnist"
+    rising = [i / 150 for i in range(150)]
+    for run in results["runs"]:
+        run["curve"] = dict.fromkeys(("step", "seconds", "accuracy", "loss"), rising)
+
+    def committed(target: float | None) -> dict:
+        results["target"] = results_of.target(results, target)
+        write_json(tmp_path / "compared" / "results.json", results)
+        taking_over.take_over(tmp_path / "compared")
+        return json.loads((tmp_path / "committed" / "mnist.json").read_text())
+
+    shortened = committed(None)
+    for run in results_of.runs_of(shortened, "uniform"):
+        assert results_of.first_reaching(run, shortened["target"]) is not None
+    assert committed(0.5)["target"] == 0.5
+
+
 def test_two_circles_is_taken_over_whole_and_with_a_figure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
