@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> None:
     task = comparison.task
     data, pool = task.load(args.data_root), args.pool or task.epoch_pool
     # As many steps for all, however many rows a strategy scores in one.
-    steps = len(data.first(pool).with_rare_classes(args.rare).y) // task.mini
+    steps = max(1, len(data.first(pool).with_rare_classes(args.rare).y) // task.mini)
     comparison = replace(
         comparison,
         task=replace(task, count_classes=True, evaluate_every=steps),

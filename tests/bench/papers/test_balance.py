@@ -43,6 +43,16 @@ def test_picks_of_each_class_are_counted(
     assert all(0 <= k - count < TINY.mini for k, count in zip(kept, first, strict=True))
 
 
+def test_an_epoch_of_fewer_samples_than_a_mini_batch_is_a_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(TASKS, "two-circles", TINY)
+    command = ["balance", "two-circles", "--seeds", "1", "--epochs", "2", "--strategies"]
+    main([*command, "uniform", "--pool", str(TINY.mini - 1), "--out", str(tmp_path)])
+    (run,) = json.loads((tmp_path / "results.json").read_text())["runs"]
+    assert run["curve"]["step"] == [1, 2]
+
+
 def test_the_table_tells_the_distance_from_balance() -> None:
     assert balance_table.distance([0.25] * 4) == 0
     assert balance_table.distance([0.7, 0.1, 0.1, 0.1]) == pytest.approx(0.45)
