@@ -13,9 +13,9 @@ from bench.report.results import (
     interval_of_median,
     runs_of,
     share_of_uniform,
-    task_title,
 )
 from bench.report.table import table
+from bench.report.verdict import title_of
 
 Results = dict[str, Any]
 Verdict = tuple[str, str]  # what we find, and whether that is the same, or why nothing is said
@@ -44,7 +44,7 @@ def markdown(claims: list[Claim], read: Callable[[str], Results | None]) -> str:
     for claim in claims:
         results = read(claim.result)
         if results is not None and {*claim.about} <= {*results.get("strategies", ())}:
-            title = task_title(results) if "task" in results["settings"] else claim.result
+            title = title_of(results) if "task" in results["settings"] else claim.result
             rows.append([title, claim.text, *claim.check(results)])
     return "\n".join(table(HEADINGS, rows)) + "\n" if rows else ""
 

@@ -51,6 +51,12 @@ def final_accuracy(run: Run) -> float:
     return smoothed(run["curve"]["accuracy"])[-1]
 
 
+def highest_accuracy(run: Run) -> float:
+    """Of the full windows, where there are any."""
+    means = smoothed(run["curve"]["accuracy"])
+    return max(means[WINDOW - 1 :] or means)
+
+
 def task_title(results: dict[str, Any]) -> str:
     """The task, and where its data are not the original."""
     settings = results["settings"]

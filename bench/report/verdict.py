@@ -15,14 +15,13 @@ from bench.report.files import RESULTS, read_json
 from bench.report.paper_tables import share_cells
 from bench.report.results import (
     ROW_LOOP,
-    WINDOW,
     Share,
+    highest_accuracy,
     is_baseline,
     number_of_seeds,
     runs_of,
     share_of,
     share_of_uniform,
-    smoothed,
     task_title,
 )
 from bench.report.table import table
@@ -104,8 +103,7 @@ def goal_of(results: dict[str, Any]) -> float:
     """
     if not results["settings"].get("wrong_labels"):
         return float(results["target"])
-    curves = [smoothed(run["curve"]["accuracy"]) for run in runs_of(results, "uniform")]
-    return min(max(curve[WINDOW - 1 :] or curve) for curve in curves)
+    return min(map(highest_accuracy, runs_of(results, "uniform")))
 
 
 def median_of(share: Share | None) -> float:

@@ -5,7 +5,13 @@ from statistics import fmean, stdev
 from typing import Any
 
 from bench.report.machine import measured_on
-from bench.report.results import final_accuracy, number_of_seeds, runs_of, smoothed, task_title
+from bench.report.results import (
+    final_accuracy,
+    highest_accuracy,
+    number_of_seeds,
+    runs_of,
+    task_title,
+)
 from bench.report.table import table
 
 HEADINGS = ["strategy", "start rule", "learning rate", "highest accuracy", "at the end", "lost"]
@@ -32,7 +38,7 @@ def markdown(results: dict[str, Any]) -> str:
 
 def cells(results: dict[str, Any], name: str) -> list[str]:
     strategy, runs = results["strategies"][name], runs_of(results, name)
-    highest = [max(smoothed(run["curve"]["accuracy"])) for run in runs]
+    highest = [highest_accuracy(run) for run in runs]
     final = [final_accuracy(run) for run in runs]
     return [
         strategy["label"],

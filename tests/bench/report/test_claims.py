@@ -17,7 +17,7 @@ def results(accuracies: dict[str, list[float]], seeds: int = 3, **further: Any) 
         return {"strategy": strategy, "seed": seed, "curve": curve}
 
     return {
-        "settings": {"task": "mnist"},
+        "settings": {"task": "mnist", "pool": 10_000},
         "target": 0.75,
         "strategies": {name: {"label": name.replace("-", " ")} for name in accuracies},
         "runs": [run(*of, seed) for seed in range(seeds) for of in accuracies.items()],
@@ -148,6 +148,6 @@ def test_only_what_was_measured_is_told() -> None:
     read = {"one": KNUTSSON}.get
     text = claims.markdown([claim, other, unknown], read)
     cells = [cell.strip() for cell in text.splitlines()[2].split("|")[1:-1]]
-    assert cells == ["mnist", "it works", "so it does", "yes"]
+    assert cells == ["mnist, 10,000 samples", "it works", "so it does", "yes"]
     assert len(text.splitlines()) == 3
     assert claims.markdown([other], read) == ""
