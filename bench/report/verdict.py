@@ -50,6 +50,10 @@ class Judged:
     baselines: list[Row]
     choices: list[Row]
 
+    @property
+    def has_uniform_alone(self) -> bool:
+        return len(self.baselines) == 1
+
 
 def comparisons() -> list[dict[str, Any]]:
     """Those of bench/results that can be judged."""
@@ -153,7 +157,8 @@ def named(judged: list[Judged], verdict: str) -> str:
             if (share := row.time_over_strongest) and share.verdict == verdict
         ]
         if labels:
-            told.append(f"{'; '.join(labels)} (**{each.title}**)")
+            alone = ", uniform alone" * each.has_uniform_alone
+            told.append(f"{'; '.join(labels)} (**{each.title}**{alone})")
     return "; ".join(told) or "none"
 
 
@@ -191,7 +196,7 @@ def cells(row: Row, alone: bool) -> list[str]:
 
 
 def strongest(judged: Judged) -> str:
-    if len(judged.baselines) == 1:
+    if judged.has_uniform_alone:
         return "no other baseline was measured"
     return f"the strongest of {len(judged.baselines)} baselines is {judged.strongest.label}"
 
@@ -218,9 +223,11 @@ def short(results: list[dict[str, Any]]) -> str:
         "which is",
     ]
     choices = [row for judged in everything for row in judged.choices]
+    alone = sum(judged.has_uniform_alone for judged in everything)
     lines = [
         f"Of {len(choices)} strategies that choose rows, by time against uniform sampling: "
-        f"{counted(row.time for row in choices)}. Against the strongest baseline: "
+        f"{counted(row.time for row in choices)}. Against the strongest baseline (in {alone} of "
+        f"{len(everything)} trainings uniform alone was measured): "
         f"{counted(row.time_over_strongest for row in choices)}. By steps against uniform "
         f"sampling: {counted(row.steps for row in choices)}.",
         "",
@@ -241,14 +248,13 @@ def short_rows(judged: Judged) -> list[list[str]]:
         if row is not None:
             by_row.setdefault(row.name, []).append(what)
     rows = {row.name: row for row in judged.choices}
-    alone = len(judged.baselines) == 1
     return [
         [
             judged.title,
             ", ".join(what),
             rows[name].label,
             *share_cells(rows[name].time),
-            "uniform alone" if alone else judged.strongest.label,
+            "uniform alone" if judged.has_uniform_alone else judged.strongest.label,
             *share_cells(rows[name].time_over_strongest),
         ]
         for name, what in by_row.items()

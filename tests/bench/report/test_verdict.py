@@ -78,8 +78,8 @@ def test_the_tables_name_the_best_the_weakest_and_the_baseline() -> None:
     lines = verdict.short([made_up(), one]).splitlines()
     assert lines[0].startswith(
         "Of 4 strategies that choose rows, by time against uniform sampling: 1 better, "
-        "1 no difference, 2 worse. Against the strongest baseline: 1 better, 1 no difference, "
-        "2 worse."
+        "1 no difference, 2 worse. Against the strongest baseline (in 1 of 2 trainings uniform "
+        "alone was measured): 1 better, 1 no difference, 2 worse."
     )
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[4:]]
     title = "two-circles, 1,000 samples"
@@ -101,7 +101,9 @@ def test_the_tables_name_the_best_the_weakest_and_the_baseline() -> None:
     one["tuning"] = {"rates": {}}
     text = verdict.markdown([made_up(), one])
     assert f"Better by time than the strongest baseline: EVEN-FAST (**{title}**).\n" in text
-    assert f"Worse: SLOW (**{title}**); SLOW (**{title}, compiled for all**).\n" in text
+    assert (
+        f"Worse: SLOW (**{title}**); SLOW (**{title}, compiled for all**, uniform alone).\n" in text
+    )
     assert "; the strongest of 3 baselines is UNIFORM-COMPILED; learning rates not tuned.\n" in text
     assert "target 50.00%; no other baseline was measured; learning rates tuned.\n" in text
     assert "| *RANDOM-SUBSET* " in text
