@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from bench.report.results import QUANTILES
 from bench.tasks.task import Budget, Data, Task
+from bench.training.making import make_for_batches
 from bench.training.pickers import BatchPicker, make_picker
 from bench.training.preparing import prepare
 from bench.training.strategies import Strategy
@@ -73,7 +74,24 @@ class Training:
                 self.step()
             if isinstance(self.picker, BatchPicker):  # whose start rule may not have scored yet
                 self.picker.score(self.stream)
+                if self.compiled:  # also for what is scored and trained on in other sizes
+                    chosen = self.at_work()
+                    for _ in range(WARM_UP_STEPS):
+                        self.update(chosen.loss(self.stream))
             self.load_state_dict(before)
+
+    @property
+    def scores(self) -> bool:
+        """Whether the strategy has a start rule, before which it does not."""
+        return self.strategy.start_rule("always", self.task, len(self.data.y)) is not None
+
+    def at_work(self) -> BatchPicker:
+        """The strategy with the run's model, choosing from the first step on."""
+        task, model, rule = self.task, self.trained, "always" if self.scores else None
+        made = make_for_batches(
+            self.strategy, model, task.mini, rule, None, 0, task.fast_scoring, **self.prepared
+        )
+        return BatchPicker(model, task.large, made)
 
     def advance(self, budget: Budget) -> None:
         """Train until the next evaluation or the end, then evaluate with the clock stopped."""

@@ -22,7 +22,6 @@ from torch import Tensor
 
 from bench.operators.peers.row_loop import row_loop_grad_norm
 from bench.report.results import STAGES
-from bench.training.making import make_for_batches
 from bench.training.pickers import BatchPicker, RowLoopPicker, SamplerPicker, UniformPicker
 from bench.training.run import Training
 from impsamp_fast import ConstantTime, ConstantVariance, SecondModel, Selector, select
@@ -72,34 +71,13 @@ def stages_of(training: Training) -> tuple[Step, Callable[[list[float]], float]]
 def is_one_select(selector: Selector, training: Training) -> bool:
     """Whether its choice is one call of `select` with the logits."""
     return (
-        scores(training)
+        training.scores
         and isinstance(selector.score, str)
         and selector.score != "last_layer"
         and isinstance(selector.method, str)
         and selector.filter is None
         and selector.batches_per_pool == 1
     )
-
-
-def scores(training: Training) -> bool:
-    return training.strategy.start_rule("always", training.task, len(training.data.y)) is not None
-
-
-def at_work(training: Training) -> BatchPicker:
-    """The strategy of the run with its model, choosing from the first step on."""
-    rule = "always" if scores(training) else None
-    task, model = training.task, training.trained
-    strategy = make_for_batches(
-        training.strategy,
-        model,
-        task.mini,
-        rule,
-        None,
-        0,
-        task.fast_scoring,
-        **training.prepared,
-    )
-    return BatchPicker(model, task.large, strategy)
 
 
 def uniform_step(training: Training) -> Step:
@@ -181,7 +159,7 @@ def selector_step(training: Training, selector: Selector) -> Step:
 
 def strategy_step(training: Training) -> Step:
     """Any strategy of raw batches: its call, less the rows fetched and the models called in it."""
-    picker = at_work(training)
+    picker = training.at_work()
     # Not the model's own: what is compiled would take the clock for a part of it.
     scorer = picker.strategy
     if isinstance(scorer, ConstantTime | ConstantVariance):

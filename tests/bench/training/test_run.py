@@ -3,11 +3,13 @@
 import itertools
 import math
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
+from torch._dynamo.utils import counters
 
 import impsamp_fast
 from bench.tasks.task import Budget
@@ -128,6 +130,23 @@ def test_a_compiled_strategy_trains_as_the_plain_one(monkeypatch: pytest.MonkeyP
         assert training.optimizer.param_groups[0]["fused"] == (True if compiled else None)
     assert compiled == [training.model]
     torch.testing.assert_close(*ends)
+
+
+@pytest.mark.parametrize("name", ["hard-accuracy-compiled", "top-q-compiled"])
+def test_batches_of_other_sizes_are_compiled_for_before_the_run(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    torch._dynamo.reset()
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    (strategy,) = find([name])
+    task = replace(QUICK_TASK, large=1024, mini=128)
+    training = Training(task, tiny_data(Path()).first(2000), strategy, seed=0, start="after:8")
+    training.warm_up()
+    before = counters["stats"]["unique_graphs"]
+    while training.steps < 60:
+        training.train_steps(60)
+    assert counters["stats"]["unique_graphs"] == before > 0
+    torch._dynamo.reset()
 
 
 def test_a_strategy_may_have_a_learning_rate_of_its_own() -> None:
