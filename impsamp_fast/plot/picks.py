@@ -168,6 +168,8 @@ def _halves(figure: Figure) -> Sequence[SubFigure]:
 def _name(value: Any, names: Sequence[str] | None) -> str:
     if isinstance(value, Tensor):
         value = value.item()
+    if names is not None and value >= len(names):
+        raise ValueError(f"names has {len(names)} names, but there is a class {value}")
     return str(value) if names is None else names[value]
 
 

@@ -104,3 +104,5 @@ def test_the_shares_of_classes_are_of_picks_and_of_samples() -> None:
         plot.class_balance(COUNTS, torch.tensor([0, 1]))
     with pytest.raises(ValueError, match="classes has -1"):
         plot.class_balance(COUNTS, torch.tensor([0, 1, -1, 0]))
+    with pytest.raises(ValueError, match="names has 1 names, but there is a class 1"):
+        plot.class_balance(COUNTS, torch.tensor([0, 1, 1, 1]), ["a"])
