@@ -67,6 +67,8 @@ def main(argv: list[str] | None = None) -> None:
     data["labels"] = torch.tensor([classes.index(label) for label, _, _ in lines])
     data = {name: part.to(device) for name, part in data.items()}
     test, train = torch.randperm(len(lines)).tensor_split([len(lines) // 10])
+    if len(train) < K:
+        parser.error(f"{options.file} has {len(train)} lines to train on, expected at least {K}")
 
     body = set(model.base_model.parameters())
     head = [weight for weight in model.parameters() if weight not in body]

@@ -117,6 +117,16 @@ def test_fine_tuning_goes_on_as_if_it_had_never_stopped(
         torch.testing.assert_close(found[part], expected[part], rtol=0, atol=0)
 
 
+def test_fine_tuning_tells_of_too_few_lines(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "few.tsv"
+    file.write_text("good\tgreat\nbad\tdull\n")
+    with pytest.raises(SystemExit):
+        example("fine_tune")["main"]([str(file)])
+    assert "few.tsv has 2 lines to train on, expected at least 256" in capsys.readouterr().err
+
+
 def test_fine_tuning_takes_a_model_of_transformers(
     fine_tune: Callable[..., dict[str, Any]], reviews: Path, tmp_path: Path
 ) -> None:
