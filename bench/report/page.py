@@ -48,6 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    if args.out.is_dir():
+        raise SystemExit(f"{args.out} is a directory: name the page's file in it")
     for directory in args.directories:
         if not (directory / "table.md").exists():
             raise SystemExit(f"{directory} has no table.md: run `python -m bench compare` first")

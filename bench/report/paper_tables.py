@@ -111,7 +111,8 @@ def made_with(results: dict[str, Any]) -> list[str]:
 
 def own_rates(usual: float, own: dict[str, float]) -> list[str]:
     told = ", ".join(f"{n} {rate:g}" for n, rate in own.items() if rate != usual)
-    return [f"Learning rates: {told}; others {usual:g}."] if told else []
+    others = f"; others {usual:g}" if told and usual in own.values() else ""
+    return [f"Learning rates: {told}{others}."] if told else []
 
 
 def tuned_rates(tuning: dict[str, Any], own: dict[str, float]) -> list[str]:

@@ -16,6 +16,7 @@ from bench.report.paper_tables import share_cells
 from bench.report.results import (
     ROW_LOOP,
     Share,
+    first_reaching,
     highest_accuracy,
     is_baseline,
     number_of_seeds,
@@ -179,7 +180,8 @@ def section(result: dict[str, Any]) -> list[str]:
         over = counted(row.time_over_strongest for row in judged.choices)
         counts += f"; {over_strongest[0]}: {over}"
     return [
-        f"**{judged.title}**: {number_of_seeds(result)}, target {100 * goal_of(result):.2f}%; "
+        f"**{judged.title}**: {number_of_seeds(result)}, target {100 * goal_of(result):.2f}%"
+        f"{of_seeds(result)}; "
         f"{strongest(judged)}; learning rates {'tuned' if result.get('tuning') else 'not tuned'}.",
         "",
         *table(headings, [cells(row, alone) for row in judged.choices + judged.baselines]),
@@ -187,6 +189,13 @@ def section(result: dict[str, Any]) -> list[str]:
         f"{counts}; over uniform's steps: {counted(row.steps for row in judged.choices)}.",
         "",
     ]
+
+
+def of_seeds(result: dict[str, Any]) -> str:
+    """With how many seeds uniform sampling reaches the target, where it does not with all."""
+    goal, runs = goal_of(result), runs_of(result, "uniform")
+    reached = sum(first_reaching(run, goal) is not None for run in runs)
+    return "" if reached == len(runs) else f", which uniform reaches with {reached} of them"
 
 
 def cells(row: Row, alone: bool) -> list[str]:
@@ -271,6 +280,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    for path in args.results:
+        if not path.is_file():
+            raise SystemExit(f"{path} is no file: run `python -m bench compare` first")
     given = {path: read_json(path) for path in args.results}
     for path, result in given.items():
         if not can_be_judged(result):

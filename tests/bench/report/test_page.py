@@ -89,6 +89,11 @@ def test_a_directory_that_is_no_comparison_is_told(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_directory_in_place_of_the_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="is a directory: name the page's file in it"):
+        main(["report", str(tmp_path)])
+
+
 def test_nothing_is_fetched(file: Path) -> None:
     html = re.sub(r"<script.*?</script>", "", file.read_text("utf-8"), flags=re.DOTALL)
     assert re.findall(r"<(?:img|link) [^>]*(?:src|href)=", html)

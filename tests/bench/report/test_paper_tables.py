@@ -73,6 +73,17 @@ def test_recipes_are_explained() -> None:
     )
 
 
+def test_others_have_a_learning_rate_where_there_are_others() -> None:
+    results = made_up.paper_results() | {"target": 0.62}
+    results["settings"]["learning_rate"] = 0.01
+    results["strategies"]["uniform"]["learning_rate"] = 0.02
+    assert "Learning rates: uniform 0.02; others 0.01." in paper_tables.markdown(results)
+    for strategy in results["strategies"].values():
+        strategy["learning_rate"] = 0.02
+    told = "Learning rates: uniform 0.02, kf18 0.02, highest-loss 0.02."
+    assert told in paper_tables.markdown(results)
+
+
 def test_data_that_are_not_the_original_are_named() -> None:
     results = made_up.paper_results() | {"target": 0.62}
     results["settings"]["source"] = "JPEG"

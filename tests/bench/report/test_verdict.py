@@ -161,3 +161,14 @@ def test_the_command_judges_what_is_committed_or_named(
     other.write_text(json.dumps(made_up(pool=7)))
     main(["verdict", str(other)])
     assert "two-circles, 7 samples" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="is no file: run `python -m bench compare` first"):
+        main(["verdict", str(tmp_path)])
+
+
+def test_it_is_told_where_uniform_sampling_reaches_the_target_with_few_seeds() -> None:
+    results = made_up()
+    assert "5 seeds, target 50.00%; the" in verdict.markdown([results])
+    for run in verdict.runs_of(results, "uniform")[:2]:
+        run["curve"]["accuracy"] = [0.2, 0.2, 0.2, 0.2]
+    text = verdict.markdown([results])
+    assert "5 seeds, target 50.00%, which uniform reaches with 3 of them; the" in text
