@@ -62,12 +62,13 @@ def test_what_is_kept_has_a_bound(scratch: ctypes.CDLL) -> None:
         ctypes.memset(memory, 1, bytes_)
         return memory
 
+    # glibc gives blocks above 32 MB pages of their own, which go back when they are freed.
     before = resident_bytes()
-    for block in [touched(16 * MB) for _ in range(6)]:
+    for block in [touched(40 * MB) for _ in range(6)]:
         scratch.give(block)
-    assert resident_bytes() - before < 40 * MB
+    assert resident_bytes() - before < 100 * MB
     scratch.give(touched(MOST + MB))
-    assert resident_bytes() - before < 40 * MB
+    assert resident_bytes() - before < 100 * MB
 
 
 def test_no_memory_is_given_twice(scratch: ctypes.CDLL) -> None:
