@@ -29,9 +29,11 @@ def ratios_table(result: dict[str, Any]) -> str:
 
 
 def peers_markdown(result: dict[str, Any]) -> str:
-    """Which peers there were, and why the others were not; results of format 1 do not say it."""
+    """Which peers there were, and why the others were not; "" of results of format 1."""
+    if "versions" not in result:
+        return ""
     rows = []
-    for peer, version in result.get("versions", {}).items():
+    for peer, version in result["versions"].items():
         beside = sum(peer in case["microseconds"] for case in result["cases"])
         reasons = {case["missing"][peer] for case in result["cases"] if peer in case["missing"]}
         rows.append([peer, version or "-", str(beside), "; ".join(sorted(reasons)) or "-"])

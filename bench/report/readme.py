@@ -46,6 +46,7 @@ def main() -> None:
 def replace_part(text: str, name: str, part: str) -> str:
     begin, end = f"<!-- bench: {name} -->", f"<!-- end of bench: {name} -->"
     pattern = re.compile(f"({re.escape(begin)}\n).*?({re.escape(end)})", re.DOTALL)
+    part = part or f"Not measured yet: {name}.\n"
     replaced, count = pattern.subn(lambda match: match[1] + part + match[2], text)
     if count != 1:
         raise SystemExit(f"the page has {count} parts {begin} ... {end}, expected 1")

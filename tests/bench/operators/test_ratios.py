@@ -58,3 +58,4 @@ def test_peers_that_were_there_and_those_that_were_not() -> None:
         for line in operator_tables.peers_markdown(result).splitlines()[2:]
     ]
     assert rows == [["Opacus", "1.6.0", "2", "-"], ["Liger", "-", "0", "needs a CUDA device"]]
+    assert operator_tables.peers_markdown({"cases": [case]}) == ""

@@ -12,6 +12,7 @@ from tests.bench import made_up
 def test_readme_parts_are_replaced_between_their_marks() -> None:
     text = "a\n<!-- bench: x -->\nold\n<!-- end of bench: x -->\nb\n"
     assert readme.replace_part(text, "x", "new\n") == text.replace("old", "new")
+    assert readme.replace_part(text, "x", "") == text.replace("old", "Not measured yet: x.")
     with pytest.raises(SystemExit, match="has 0 parts <!-- bench: y -->"):
         readme.replace_part(text, "y", "new\n")
 
