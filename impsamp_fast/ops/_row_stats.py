@@ -50,7 +50,7 @@ def row_stats(
     In float32 the relative errors of ``loss``, ``grad_norm`` and ``p_true`` stay below 2e-6
     wherever they are normal numbers, also for rows so confident that ``cross_entropy`` returns 0.
     With label smoothing or class probabilities ``grad_norm`` vanishes as p comes close to t / T:
-    its error there is at most 2e-6 of itself plus 2**-42 of ``T |p - onehot(y)|``; in float64,
+    its error there is at most 2e-6 of itself plus 2^-42 of ``T |p - onehot(y)|``; in float64,
     2e-14 of that. The relative error of ``entropy`` stays below 2e-6 where the target is the most
     probable class; elsewhere, and for ``margin``, the absolute error does.
 
@@ -59,7 +59,7 @@ def row_stats(
             a class.
         target: class indices ``[...]`` (int64, int32, int16, int8 or uint8) or class
             probabilities ``[..., C]`` (floating point), each row of which sums to 1: within
-            2**-12 for float64 and float32, 2**-8 + C 2**-24 for float16, 2**-5 for bfloat16.
+            2^-12 for float64 and float32, 2^-8 + C 2^-24 for float16, 2^-5 for bfloat16.
         label_smoothing: in [0, 1].
         class_weight: ``[C]``, floating point, finite and not negative. It scales ``loss`` and
             ``grad_norm``.
