@@ -1,4 +1,4 @@
-"""Importance sampling for PyTorch training at almost no cost.
+"""Importance sampling for PyTorch training: score, draw and weight in one compiled call.
 
 The operators :func:`row_stats`, :func:`score`, :func:`draw` and :func:`select` work on tensors;
 :class:`Selector` turns them into a training step, from the step that a :class:`StartRule` says.
