@@ -18,7 +18,7 @@ HEADINGS = ["training", "strategy", "a step takes", "is worth", "time to target"
 def markdown() -> str:
     """One row per strategy of the comparisons that scores; all in units of uniform sampling's."""
     rows = []
-    for comparison in COMPARISONS:
+    for comparison in (name + kind for name in COMPARISONS for kind in ("", "-tuned")):
         if not (file := RESULTS / f"{comparison}.json").exists():
             continue
         results = read_json(file)

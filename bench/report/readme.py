@@ -104,8 +104,10 @@ PARTS = {
     },
     "docs/benchmarks.md": {
         "two-circles": shown("two-circles", paper_tables.markdown),
+        "two-circles-tuned": shown("two-circles-tuned", paper_tables.markdown, otherwise=""),
         # Measured where the data are at hand.
         "mnist": shown("mnist", paper_tables.markdown, otherwise=""),
+        "mnist-tuned": shown("mnist-tuned", paper_tables.markdown, otherwise=""),
         "mnist-compiled": shown("mnist-compiled", paper_tables.markdown, otherwise=""),
         "mnist-strategies": shown("mnist-strategies", strategies_table.markdown, otherwise=""),
         "mnist-wrong-labels": shown(

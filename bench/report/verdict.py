@@ -132,7 +132,8 @@ def title_of(results: dict[str, Any]) -> str:
     title = f"{task_title(results)}, {settings['pool']:,} samples"
     if share := settings.get("wrong_labels"):
         title += f", {100 * share:g}% of their labels wrong"
-    return title + ", compiled for all" * bool(settings.get("compiled"))
+    title += ", compiled for all" * bool(settings.get("compiled"))
+    return title + ", tuned rates" * bool(results.get("tuning"))
 
 
 def markdown(results: list[dict[str, Any]]) -> str:
@@ -181,8 +182,7 @@ def section(result: dict[str, Any]) -> list[str]:
         counts += f"; {over_strongest[0]}: {over}"
     return [
         f"**{judged.title}**: {number_of_seeds(result)}, target {100 * goal_of(result):.2f}%"
-        f"{of_seeds(result)}; "
-        f"{strongest(judged)}; learning rates {'tuned' if result.get('tuning') else 'not tuned'}.",
+        f"{of_seeds(result)}; {strongest(judged)}.",
         "",
         *table(headings, [cells(row, alone) for row in judged.choices + judged.baselines]),
         "",

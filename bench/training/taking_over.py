@@ -38,7 +38,7 @@ def draw_picked(results: dict[str, Any], pictures: Path, path: Path) -> None:
 
 
 def name_of(results: dict[str, Any]) -> str:
-    """Of the committed file: the task, and what is studied."""
+    """Of the committed file: the task, what is studied, and whether rates were tuned for it."""
     settings = results["settings"]
     if "task" not in settings:  # a study of several
         return str(settings["study"])
@@ -49,7 +49,9 @@ def name_of(results: dict[str, Any]) -> str:
         return f"{name}-{study}"
     if settings.get("wrong_labels"):
         return f"{name}-wrong-labels"
-    return f"{name}-strategies" if beyond_the_paper(results["strategies"]) else name
+    if beyond_the_paper(results["strategies"]):
+        name += "-strategies"
+    return f"{name}-tuned" if results.get("tuning") else name
 
 
 def shorten(results: dict[str, Any]) -> None:

@@ -68,6 +68,17 @@ def test_mnist_is_taken_over_without_a_figure_and_shortened(
     ]() == wrong_labels_table.markdown(results)
 
 
+def test_tuned_rates_make_results_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(taking_over, "RESULTS", tmp_path / "committed")
+    results = made_up.paper_results() | {"target": 0.5}
+    results["tuning"] = {"rates": {"uniform": 0.1}}
+    write_json(tmp_path / "compared" / "results.json", results)
+    taking_over.take_over(tmp_path / "compared")
+    assert [path.name for path in (tmp_path / "committed").iterdir()] == ["two-circles-tuned.json"]
+
+
 def test_uniform_sampling_reaches_its_own_accuracy_in_what_is_committed_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
