@@ -10,7 +10,7 @@ from bench.report.files import RESULTS, read_json, write_json
 from bench.report.results import target
 from bench.training.strategies import beyond_the_paper
 
-MOST_EVALUATIONS = 100  # of each run of which only the table is shown
+MOST_EVALUATIONS = 150  # of each run of which only the table is shown
 
 
 def take_over(directory: Path) -> None:
