@@ -106,7 +106,7 @@ def points_over(results: Results, own: str, other: str) -> list[float]:
 
 def spread(points: list[float]) -> str:
     """Their mean and their range."""
-    text = f"{fmean(points):+.2f}"
+    text = f"{round(fmean(points), 2) + 0.0:+.2f}"  # no negative zero
     return f"{text} ({min(points):+.2f} to {max(points):+.2f})" if len(points) > 1 else text
 
 
