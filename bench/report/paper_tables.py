@@ -117,13 +117,14 @@ def own_rates(usual: float, own: dict[str, float]) -> list[str]:
 
 def tuned_rates(tuning: dict[str, Any], own: dict[str, float]) -> list[str]:
     """How the learning rates were found, and which were not."""
-    first, *_, last = tuning["seeds"] * 2
+    first, *others = tuning["seeds"]
+    seeds = f"{first} to {others[-1]}" if others else str(first)
     grid = ", ".join(f"{rate:g}" for rate in tuning["grid"])
     chosen = {n: rate for n, rate in own.items() if tuning["rates"].get(n) == rate}
     told = ", ".join(f"{n} {rate:g}" for n, rate in chosen.items())
     sentences = [
         f"Each at its best learning rate of {grid}, by {tuning['criterion']}, found on other seeds "
-        f"({first} to {last}) and {tuning['held_out']:,} samples held out of the training set: "
+        f"({seeds}) and {tuning['held_out']:,} samples held out of the training set: "
         f"{told}."
     ]
     if ends := [n for n in chosen if n in tuning["at_an_end"]]:

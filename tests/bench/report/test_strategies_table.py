@@ -106,6 +106,8 @@ def test_tuned_learning_rates_are_told() -> None:
         "kf18 0.01. At an end of that grid: kf18. "
         "Not tuned: uniform 0.02."
     )
+    results["tuning"]["seeds"] = [1000]
+    assert "found on other seeds (1000) and" in strategies_table.markdown(results)
 
 
 def test_what_rates_were_tuned_with_is_told_where_it_was_other() -> None:
