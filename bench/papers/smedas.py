@@ -114,6 +114,11 @@ def run(args: argparse.Namespace) -> None:
             data = TASKS[name].load(args.data_root)
             data = data.first(args.pool or len(data.y)).to(args.device)
             sources[name] = data.source
+            if len(data.y) < max(scope.batches):
+                raise SystemExit(
+                    f"{name} has {len(data.y)} samples, expected at least {max(scope.batches)}, "
+                    "the rows of a batch"
+                )
             for network, batch, seed, way in kinds:
                 task = task_of(name, network, batch, data)
                 runs.append(made(task, data, ways()[way], seed, settings, args.out))

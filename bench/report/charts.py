@@ -11,7 +11,7 @@ from bench.report.results import band, runs_of
 
 MOMENTS = 60  # points of a curve
 DASHES: dict[str, list[int]] = {"-": [], "--": [6, 4], ":": [2, 3], "-.": [8, 3, 2, 3]}
-AXES = {"seconds": "time", "step": "steps"}
+AXES = {"seconds": "time in seconds", "step": "steps"}
 QUANTITIES = {"accuracy": "test accuracy", "loss": "test loss"}
 
 

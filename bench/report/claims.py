@@ -181,7 +181,7 @@ CDF_BEATS_TOP = by_points(dict(zip(CDF, TOP, strict=True)))
 KNUTSSON = [
     *(
         claim
-        for task in ("two-circles", "mnist-strategies")
+        for task in ("two-circles", "mnist")
         for claim in (
             Claim(task, SOONER, sooner(BY_LOSS, expected=True), ("uniform", *BY_LOSS)),
             Claim(task, SLOW, sooner(BY_NORM, expected=False), ("uniform", *BY_NORM)),

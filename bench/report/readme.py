@@ -94,6 +94,7 @@ def found(claims_of_paper: list[claims.Claim]) -> Callable[[], str]:
 FROM_THE_REGISTRY = {"strategies", "catalogue"}  # which link to each other's pages
 THRESHOLDS = "Test accuracy against time, by strategy and threshold"
 BALANCE = "Accuracy, distance from balance, and the classes' shares of the picks, by epoch"
+FILTERED = "Test accuracy over the epochs, by what is filtered"
 SIZES = "What operators and their peers take, by size and dtype"
 PICKED = "The most and the least picked pictures of each strategy"
 PARTS = {
@@ -125,7 +126,8 @@ PARTS = {
         "mnist-picked": lambda: picture("mnist-picked", PICKED),
         "cifar10-picked": lambda: picture("cifar10-picked", PICKED),
         "claims-smedas": found(claims.SMEDAS),
-        "smedas": pictured("smedas", smedas_table.markdown, "Test accuracy over the epochs"),
+        "smedas": pictured("smedas", smedas_table.markdown, FILTERED),
+        "smedas-subset": pictured("smedas-subset", smedas_table.markdown, FILTERED),
         "claims-quercia": found(claims.QUERCIA),
         "mnist-balance": pictured("mnist-balance", balance_table.markdown, BALANCE),
         "cifar10-balance": pictured("cifar10-balance", balance_table.markdown, BALANCE),

@@ -41,7 +41,7 @@ def name_of(results: dict[str, Any]) -> str:
     """Of the committed file: the task, what is studied, and whether rates were tuned for it."""
     settings = results["settings"]
     if "task" not in settings:  # a study of several
-        return str(settings["study"])
+        return f"{settings['study']}-subset" if settings["pool"] else str(settings["study"])
     name: str = settings["task"]
     if settings.get("compiled"):
         name += "-compiled"

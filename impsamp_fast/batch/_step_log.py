@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
-from statistics import fmean, median
+from statistics import fmean, median, median_low
 from typing import Any
 
 import torch
@@ -43,6 +43,7 @@ class StepLog:
         self._clock = StepClock()
         self._times = {kind: deque[StepTime](maxlen=_TIMES) for kind in (False, True)}
         self._latest: deque[StepTime] = deque(maxlen=_TIMES)  # of either kind
+        self._large: deque[int] = deque(maxlen=_TIMES)  # K of the last large batches
         self._calls = 0
         self._last: _Step | None = None
         self._last_by_importance: _Step | None = None
@@ -82,6 +83,7 @@ class StepLog:
     def note(self, step: int, importance: bool, K: int, drawn: Drawn, y: Any) -> None:
         """What the call has come to, with the targets of the drawn rows."""
         last = self._last = (step, importance, K, drawn[:5], y)
+        self._large.append(K)
         if importance:
             self._last_by_importance = last
         # Those by importance share what scoring takes; uniform ones are steps of their own.
@@ -122,7 +124,7 @@ class StepLog:
         self._read_all()
         uniform, importance = (_medians(self._times[kind]) for kind in (False, True))
         steps = {kind: sum(time.steps for time in times) for kind, times in self._times.items()}
-        K = 0 if self._last is None else self._last[2]
+        K = median_low(self._large) if self._large else round(importance["scored"] or 0) * m
         last = self._last_by_importance
         _, weight, tau, *_ = (None, None, None) if last is None else last[3]
         return Report(
@@ -138,7 +140,7 @@ class StepLog:
             tau=None if tau is None else float(tau),
             effective_size=None if weight is None else _effective_size(weight, n),
             n=n,
-            K=K // m or round(importance["scored"] or 0),
+            K=K // m,
             batches_per_pool=m,
             weighted=weighted,
             compiled=compiled,

@@ -24,7 +24,7 @@ class Report:
             :func:`~impsamp_fast.select`; of the last large batch that was scored, None of a Queue.
         effective_size: of its drawn rows, (sum of weights)^2 / sum of squared weights.
         n: rows per mini-batch.
-        K: rows scored for each; of a Queue their median.
+        K: rows scored for each, the median of the last large batches.
         batches_per_pool: mini-batches for each scoring pass.
         weighted: whether weights make the mini-batch's mean unbiased, or nearly so.
         compiled: whether the scoring pass is compiled.

@@ -156,6 +156,13 @@ def test_a_step_of_a_queue_is_all_raw_batches_of_a_mini_batch(clock: Clock) -> N
     assert "it pays if it needs as many times fewer steps" in report.verdict()
 
 
+def test_a_short_last_large_batch_does_not_change_its_K(clock: Clock, data: Batch) -> None:
+    selector = trained(clock, data, start=None)
+    x, y = data
+    selector(x[: K // 2], y[: K // 2])
+    assert selector.report().K == K
+
+
 def test_mini_batches_of_a_raw_batch_share_its_time(clock: Clock) -> None:
     report = collecting(clock, 2, 5).report()
     assert report.steps == 2 * 4

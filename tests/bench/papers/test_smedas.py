@@ -117,6 +117,15 @@ def test_one_command_makes_the_table(
     assert (tmp_path / "committed" / "smedas.png").exists()
 
 
+def test_fewer_samples_than_a_batch_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(TASKS, "mnist", replace(TASKS["mnist"], load=pictures))
+    with pytest.raises(SystemExit, match="mnist has 96 samples, expected at least 128"):
+        main(["smedas", "--batches", "8", "128", "--out", str(tmp_path)])
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_full_table_is_the_thesis_s() -> None:
     assert smedas.FULL.data == ("mnist", "cifar10")
     assert smedas.FULL.networks == ("fcnet100", "fcnet1000", "fcnet3000", "lenet", "resnet18")

@@ -79,6 +79,13 @@ def test_tuned_rates_make_results_of_their_own(
     assert [path.name for path in (tmp_path / "committed").iterdir()] == ["two-circles-tuned.json"]
 
 
+def test_a_study_of_a_part_of_the_samples_is_committed_beside_the_whole() -> None:
+    names = [
+        taking_over.name_of({"settings": {"study": "smedas", "pool": pool}}) for pool in (None, 96)
+    ]
+    assert names == ["smedas", "smedas-subset"]
+
+
 def test_uniform_sampling_reaches_its_own_accuracy_in_what_is_committed_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
