@@ -12,6 +12,7 @@ from bench.report.results import (
     final_accuracy,
     interval_of_median,
     runs_of,
+    share_of,
     share_of_uniform,
 )
 from bench.report.table import table
@@ -75,6 +76,21 @@ def sooner(strategies: tuple[str, ...], expected: bool) -> Callable[[Results], V
         found = [TOO_FEW if share is None else share.verdict for share in shares.values()]
         held = [word == ("better" if expected else "worse") for word in found]
         return f"of its time: {told}", TOO_FEW if TOO_FEW in found else verdict(held)
+
+    return check
+
+
+def as_soon_by_steps(pairs: dict[str, str]) -> Callable[[Results], Verdict]:
+    """Whether each strategy reaches the target in as many steps as the one it is set beside."""
+
+    def check(results: Results) -> Verdict:
+        shares = {
+            s: share_of(results, s, other, results["target"], "step") for s, other in pairs.items()
+        }
+        told = ", ".join(f"{label(results, s)} {share or '-'}" for s, share in shares.items())
+        found = [TOO_FEW if share is None else share.verdict for share in shares.values()]
+        held = [word == "no difference" for word in found]
+        return f"of its steps: {told}", TOO_FEW if TOO_FEW in found else verdict(held)
 
     return check
 
@@ -161,22 +177,25 @@ def classes_balance(results: Results) -> Verdict:
 def more_accurate(results: Results) -> Verdict:
     """Partly, where seeds do not agree."""
     points = points_over(results, EARLY, "uniform")
+    too_few = len(points) < FEWEST_SEEDS
     seconds = (
         fmean(run["curve"]["seconds"][-1] for run in runs_of(results, name))
         for name in (EARLY, "uniform")
     )
     return (
         f"{spread(points)} points in {truediv(*seconds):.2f} of uniform sampling's time",
-        verdict([value > 0 for value in points]),
+        TOO_FEW if too_few else verdict([value > 0 for value in points]),
     )
 
 
 SOONER = "highest loss and highest loss CDF reach uniform sampling's accuracy sooner"
 SLOW = "gradient norm does so late, since it takes so long to compute"
+AS_GOOD = "by steps, gradient norm is as good as the loss"
 BY_LOSS, BY_NORM = ("highest-loss", "highest-loss-cdf"), ("gradient-norm", "gradient-norm-cdf")
 PAPER = ("uniform", *TOP, *CDF)
 NONE_BEATS_UNIFORM = by_points(dict.fromkeys((*TOP, *CDF), "uniform"), better=False)
 CDF_BEATS_UNIFORM = by_points(dict.fromkeys(CDF, "uniform"))
+NORM_IS_LOSS = as_soon_by_steps(dict(zip(BY_NORM, BY_LOSS, strict=True)))
 CDF_BEATS_TOP = by_points(dict(zip(CDF, TOP, strict=True)))
 KNUTSSON = [
     *(
@@ -185,6 +204,7 @@ KNUTSSON = [
         for claim in (
             Claim(task, SOONER, sooner(BY_LOSS, expected=True), ("uniform", *BY_LOSS)),
             Claim(task, SLOW, sooner(BY_NORM, expected=False), ("uniform", *BY_NORM)),
+            Claim(task, AS_GOOD, NORM_IS_LOSS, PAPER),
         )
     ),
     Claim("cifar10", "none beats uniform sampling", NONE_BEATS_UNIFORM, PAPER),

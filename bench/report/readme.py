@@ -118,6 +118,7 @@ PARTS = {
     "docs/papers.md": {
         "claims-knutsson": found(claims.KNUTSSON),
         "cifar10": shown("cifar10", paper_tables.markdown, otherwise=""),
+        "cifar10-tuned": shown("cifar10-tuned", paper_tables.markdown, otherwise=""),
         "patch-camelyon": shown("patch-camelyon", paper_tables.markdown, otherwise=""),
         "two-circles-thresholds": pictured(
             "two-circles-thresholds", thresholds_table.markdown, THRESHOLDS

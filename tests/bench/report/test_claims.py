@@ -51,6 +51,11 @@ KNUTSSON = results(ACCURACIES)
             "no",
         ),
         (
+            claims.NORM_IS_LOSS,
+            "of its steps: gradient norm -, gradient norm cdf 1.00 (1.00 to 1.00)",
+            "too few seeds",
+        ),
+        (
             claims.CDF_BEATS_TOP,
             "points at the end: highest loss cdf +62.50 (+62.50 to +62.50), "
             "gradient norm cdf +0.00 (+0.00 to +0.00)",
@@ -83,6 +88,14 @@ def test_as_soon_is_neither_sooner_nor_later() -> None:
     alike = results(dict.fromkeys(ACCURACIES, UNIFORM))
     for expected in (True, False):
         assert claims.sooner(claims.BY_NORM, expected)(alike)[1] == "no"
+
+
+def test_as_many_steps_are_as_good() -> None:
+    accuracies = dict.fromkeys(ACCURACIES, GOOD)
+    assert claims.NORM_IS_LOSS(results(accuracies))[1] == "yes"
+    found = claims.NORM_IS_LOSS(results(accuracies | {"gradient-norm": UNIFORM}))
+    text = "gradient norm 1.67 (1.67 to 1.67), gradient norm cdf 1.00 (1.00 to 1.00)"
+    assert found == (f"of its steps: {text}", "partly")
 
 
 def test_seeds_that_do_not_agree_beat_nothing() -> None:
@@ -123,19 +136,22 @@ def test_claims_about_filters() -> None:
 def test_claims_about_balance() -> None:
     found = results(
         {"uniform": UNIFORM, "early-importance": GOOD},
-        seeds=1,
         classes={"names": ["0", "1"], "shares": [0.9, 0.1]},
     )
-    (curve,) = (r["curve"] for r in found["runs"] if r["strategy"] == "early-importance")
-    curve |= {"picked_classes": [[90, 10], [70, 30]]}
+    curves = [r["curve"] for r in found["runs"] if r["strategy"] == "early-importance"]
+    for curve in curves:
+        curve["picked_classes"] = [[90, 10], [70, 30]]
     assert claims.classes_balance(found) == (
         "the distance from balance goes from 0.40 to 0.20",
         "partly",
     )
-    curve["picked_classes"][-1] = [50, 50]
+    for curve in curves:
+        curve["picked_classes"][-1] = [50, 50]
     assert claims.classes_balance(found)[1] == "yes"
-    text = "+12.50 points in 1.00 of uniform sampling's time"
+    text = "+12.50 (+12.50 to +12.50) points in 1.00 of uniform sampling's time"
     assert claims.more_accurate(found) == (text, "yes")
+    found["runs"] = [run for run in found["runs"] if run["seed"] < 2]
+    assert claims.more_accurate(found) == (text, "too few seeds")
     found["classes"]["shares"] = [0.5, 0.5]
     text = "their distance from balance is 0.00"
     assert claims.classes_balance(found) == (text, "the data are balanced")

@@ -2,10 +2,12 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from bench.report import device_table, gpu_table, readme
+from bench.report import device_table, gpu_table, readme, short_tables
+from bench.report.files import RESULTS, read_json
 from tests.bench import made_up
 
 
@@ -21,6 +23,21 @@ def test_a_part_shows_the_committed_result(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(readme, "RESULTS", tmp_path)
     (tmp_path / "gpu.json").write_text(json.dumps(made_up.gpu_result()))
     assert readme.PARTS["docs/gpu.md"]["gpu"]() == gpu_table.markdown(made_up.gpu_result())
+
+
+def test_every_committed_result_is_on_a_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = set()
+
+    def read(path: Path) -> Any:
+        seen.add(path)
+        return read_json(path)
+
+    for module in (readme, short_tables):
+        monkeypatch.setattr(module, "read_json", read)
+    for parts in readme.PARTS.values():
+        for part in parts.values():
+            part()
+    assert seen == set(RESULTS.glob("*.json"))
 
 
 def test_a_device_without_hardware_is_told() -> None:
