@@ -62,7 +62,7 @@ class Scope:
 
 # The one for a CPU; the other is the thesis's data, networks and batch size, with epochs of ours.
 SMALL = Scope(("mnist",), ("fcnet100", "lenet"), (1024,), epochs=5, seeds=2)
-FULL = Scope(("mnist", "cifar10"), tuple(NETWORKS), (128, 1024), epochs=30, seeds=3)
+FULL = Scope(("mnist", "cifar10", "cifar100"), tuple(NETWORKS), (128, 1024), epochs=30, seeds=3)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

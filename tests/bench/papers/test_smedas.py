@@ -127,7 +127,7 @@ def test_fewer_samples_than_a_batch_are_refused(
 
 
 def test_the_full_table_is_the_thesis_s() -> None:
-    assert smedas.FULL.data == ("mnist", "cifar10")
+    assert smedas.FULL.data == ("mnist", "cifar10", "cifar100")
     assert smedas.FULL.networks == ("fcnet100", "fcnet1000", "fcnet3000", "lenet", "resnet18")
     assert 1024 in smedas.FULL.batches
     assert isinstance(smedas.SGD, partial)
@@ -135,23 +135,42 @@ def test_the_full_table_is_the_thesis_s() -> None:
     assert smedas.LEARNING_RATE == 0.1
 
 
-def test_ratios_are_to_uniform_sampling() -> None:
-    def run(way: str, accuracy: float, loss: float) -> dict:
-        split = {"accuracy": accuracy, "mean": loss, "quantile": 2 * loss, "worst": 10 * loss}
+def test_ratios_are_to_uniform_sampling_and_to_the_test_set() -> None:
+    def run(kind: str, way: str, accuracy: float, loss: float) -> dict:
+        test = {"accuracy": accuracy, "mean": loss, "quantile": 2 * loss, "worst": 10 * loss}
+        train = {"accuracy": 1.0, "mean": 0.0, "quantile": loss, "worst": 5 * loss}
         curve = {"step": [10], "seconds": [1.5], "accuracy": [accuracy]}
-        strategy = f"cifar10/resnet18/1024/{way}"
-        return {"strategy": strategy, "seed": 0, "test": split, "train": split, "curve": curve}
+        return {
+            "strategy": f"{kind}/{way}",
+            "seed": 0,
+            "test": test,
+            "train": train,
+            "curve": curve,
+        }
+
+    def cells_of(way: str) -> list[list[str]]:
+        lines = [line for line in text.splitlines() if line.startswith(f"| {way} ")]
+        return [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
 
     machine = dict.fromkeys(("cpu", "cores", "threads", "instruction_set", "torch", "python"), "x")
     settings = {"optimizer": "SGD", "learning_rate": 0.1, "epochs": 3, "pool": None}
     settings |= {"device": "cpu", "sources": {"cifar10": "JPEG"}}
-    runs = [run("uniform", 0.8, 0.5), run("epochwise", 0.6, 0.25)]
+    known, unknown = "cifar10/resnet18/1024", "cifar10/lenet/1024"
+    runs = [run(kind, "uniform", 0.8, 0.5) for kind in (known, unknown)]
+    runs += [run(kind, "epochwise", 0.6, 0.25) for kind in (known, unknown)]
+    runs += [run(known, "hard-accuracy", 0.6, 0.25)]
     results = {"machine": machine, "seeds": [0], "settings": settings, "runs": runs}
     text = smedas_table.markdown(results)
-    assert "Of 1 choices, 0 have a higher test accuracy than uniform sampling, and 1 a" in text
+    assert "Of 3 choices, 0 have a higher test accuracy than uniform sampling, and 3 a" in text
     assert "cifar10 (JPEG), resnet18, batches of 1024, mean of 1 seed:" in text
-    row = next(line for line in text.splitlines() if line.startswith("| epochwise"))
-    cells = [cell.strip() for cell in row.split("|")[1:-1]]
     losses = ["0.25 (0.50)", "0.5 (0.50)", "2.5 (0.50)"]
-    assert cells == ["epochwise", *(2 * ["0.600 (0.75)", *losses]), "10", "1.5 s"]
-    assert "The thesis: 0.849 by plain SGD, 0.787 by an accuracy filter." in text
+    on_train = ["1.000 (1.00)", "0 (-)", "0.25 (0.50)", "1.25 (0.50)"]
+    further = [*losses, *on_train, "1.67", "0.00", "0.50", "0.50", "10", "1.5 s"]
+    beside, alone = cells_of("epochwise")
+    assert beside == ["epochwise", "0.600 (0.75)", "-", *further]
+    assert alone == ["epochwise", "0.600 (0.75)", *further]
+    # Beside the thesis's.
+    assert [row[:3] for row in cells_of("uniform")[:1] + cells_of("hard-accuracy")] == [
+        ["uniform", "0.800", "0.849"],
+        ["hard-accuracy", "0.600 (0.75)", "0.787"],
+    ]
