@@ -16,6 +16,7 @@ STAGES = ("forward", "select", "second_model", "gather", "train", "other")
 QUANTILES = (0.5, 0.9, 0.99, 1.0)  # of the test set's losses; the last one is the worst
 COMPILED, DECAYED = "-compiled", "-decayed"  # what a strategy's name may end in, in this order
 BASELINES = ("uniform", "random-subset", "rs2", "random-pruning")  # look at no sample
+DEFAULT = "gradient-norm-cdf-unbiased"  # what a Selector is without arguments
 ROW_LOOP = "gradient-norm-cdf-loop"  # makes too few steps for what is said about all runs
 WINDOW = 3  # evaluations averaged
 

@@ -14,12 +14,10 @@ ON_CPU = [
     ("score with label smoothing, K=1024, C=10", "the same without"),
     ("forward and score, Two Circles network, K=1024", "Opacus"),
     ("draw, multinomial, K=1048576, n=65536", "torch.multinomial"),
-    ("draw, multinomial, K=1048576, n=128", "torch.multinomial"),
     (
         "draw, multinomial, K=1048576, n=128, after 128 weights have changed",
         "torchrl's PrioritizedSampler",
     ),
-    ("draw, race, K=1048576, n=65536", "torch.multinomial"),
     ("draw, topk, K=1024, n=128", "torch.topk"),
     ("Selector, Two Circles network, K=1024, n=128", "forward, select and gather by hand"),
 ]
@@ -27,18 +25,24 @@ ON_GPU = [
     ("select, K=1024, n=128, C=10, a call", "torch.compile"),
     ("row_stats: all five, 8192 x 128256 bfloat16", "torch.compile"),
     ("draw, race, K=16777216, n=16384", "torch.multinomial"),
-    ("Two Circles step, K=1024, n=128, in one graph", "eager torch, uniform"),
+    ("Two Circles step, K=1024, n=128, in one graph", gpu_table.UNIFORM_IN_GRAPH),
     ("Two Circles step, K=1024, n=128, by a Selector, without a graph", "eager torch, uniform"),
 ]
-VERDICT_HEADINGS = ["training", "best by default settings", "best", "weakest"]
+VERDICT_HEADINGS = [
+    "training",
+    "epochs",
+    "default",
+    "best",
+    "over the strongest baseline",
+    "weakest",
+]
 
 
 def costs_markdown() -> str:
     """Calls on a CPU and a GPU beside their peers."""
     on_cpu, on_gpu = read_json(RESULTS / "ratios.json"), read_json(RESULTS / "gpu.json")
-    cases = [case for part in on_gpu["parts"].values() for case in part.get("cases", [])]
     rows = [["CPU", *row] for row in _picked(on_cpu["cases"], ON_CPU)]
-    rows += [["GPU", *row] for row in _picked(cases, ON_GPU)]
+    rows += [["GPU", *row] for row in _picked(gpu_table.cases_of(on_gpu), ON_GPU)]
     machines = f"{one_line(on_cpu['machine'])}; and {gpu_table.gpu_line(on_gpu['machine'])}"
     lines = table(["on", *operator_tables.HEADINGS], rows)
     return "\n".join([*lines, "", f"Measured on {machines}."]) + "\n"
@@ -58,20 +62,30 @@ def _picked(cases: list[dict[str, Any]], wanted: list[tuple[str, str]]) -> list[
 
 
 def verdicts_markdown() -> str:
-    """Three strategies of each comparison, each with its time over uniform sampling's."""
-    judged = [verdict.judge(results) for results in verdict.comparisons()]
-    choices = [row for each in judged for row in each.choices]
+    """How many choices of rows pay in all, and three of each training, at tuned rates if it was."""
+    results = verdict.comparisons()
+    rows = [verdict_cells(verdict.judge(result)) for result in verdict.latest(results)]
     lines = [
-        f"Of {len(choices)} comparisons with uniform sampling, in {len(judged)} trainings and by "
-        f"the time to an accuracy: {verdict.counted(row.time for row in choices)}. That time over "
-        "uniform sampling's:",
+        *verdict.summary([verdict.judge(result) for result in results]),
         "",
-        *table(VERDICT_HEADINGS, [verdict_cells(each) for each in judged]),
+        *table(VERDICT_HEADINGS, rows),
     ]
     return "\n".join(lines) + "\n"
 
 
 def verdict_cells(judged: verdict.Judged) -> list[str]:
-    by_default = next((row for row in judged.choices if row.by_default), None)
-    rows = (by_default, judged.choices[0], judged.choices[-1])
-    return [judged.title, *("-" if row is None else f"{row.label}: {row.time}" for row in rows)]
+    best, weakest, baseline = judged.choices[0], judged.choices[-1], judged.strongest
+    default = "not measured" if judged.default is None else str(judged.default.time)
+    over = (
+        verdict.ALONE
+        if judged.has_uniform_alone
+        else f"{best.time_over_strongest}: {baseline.label}"
+    )
+    return [
+        judged.title,
+        f"{judged.epochs:.1f}",
+        default,
+        f"{best.label}: {best.time}",
+        over,
+        f"{weakest.label}: {weakest.time}",
+    ]

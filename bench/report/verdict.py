@@ -9,11 +9,13 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from bench.report.files import RESULTS, read_json
 from bench.report.paper_tables import share_cells
 from bench.report.results import (
+    DEFAULT,
     ROW_LOOP,
     Share,
     first_reaching,
@@ -27,7 +29,8 @@ from bench.report.results import (
 )
 from bench.report.table import table
 
-VERDICTS = ("better", "no difference", "worse", "too few seeds")
+WORDS = ("better", "no difference", "worse", "too few seeds", "nothing to compare")
+ALONE = "no other measured"  # of baselines
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class Row:
 
     name: str
     label: str
-    by_default: bool  # whether nothing was done to make it faster
+    is_default: bool  # what `Selector(model, n)` is
     time: Share | None
     time_over_strongest: Share | None
     steps: Share | None
@@ -47,6 +50,8 @@ class Judged:
     """A comparison: what chooses rows, the best first, and what does not."""
 
     title: str
+    task: str
+    epochs: float  # that uniform sampling makes
     strongest: Row  # of the baselines
     baselines: list[Row]
     choices: list[Row]
@@ -55,11 +60,28 @@ class Judged:
     def has_uniform_alone(self) -> bool:
         return len(self.baselines) == 1
 
+    @property
+    def default(self) -> Row | None:
+        """None if it was not measured."""
+        return next((row for row in self.choices if row.is_default), None)
+
 
 def comparisons() -> list[dict[str, Any]]:
     """Those of bench/results that can be judged."""
     paths = sorted(RESULTS.glob("*.json"), key=lambda path: path.stem)
     return [result for result in map(read_json, paths) if can_be_judged(result)]
+
+
+def latest(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Without those that were made again at tuned learning rates."""
+    tuned = {training_of(result) for result in results if result.get("tuning")}
+    return [r for r in results if r.get("tuning") or training_of(r) not in tuned]
+
+
+def training_of(result: dict[str, Any]) -> tuple[Any, ...]:
+    """What is trained on which samples, whatever the learning rates are."""
+    names = ("task", "source", "pool", "wrong_labels", "compiled")
+    return tuple(result["settings"].get(name) for name in names)
 
 
 def can_be_judged(result: dict[str, Any]) -> bool:
@@ -82,11 +104,10 @@ def judge(results: dict[str, Any]) -> Judged:
     strongest = min(filter(is_baseline, names), key=lambda name: median_of(times[name]))
 
     def row(name: str) -> Row:
-        strategy = results["strategies"][name]
         return Row(
             name,
-            strategy["label"],
-            by_default(strategy),
+            label_of(results, name),
+            name == DEFAULT and results["strategies"][name]["start"] == "always",
             times[name],
             None if name == strongest else share_of(results, name, strongest, goal),
             share_of_uniform(results, name, goal, "step"),
@@ -95,6 +116,8 @@ def judge(results: dict[str, Any]) -> Judged:
     rows = sorted(map(row, names), key=lambda row: median_of(row.time))
     return Judged(
         title_of(results),
+        results["settings"]["task"],
+        epochs_of(results),
         next(row for row in rows if row.name == strongest),
         [row for row in rows if is_baseline(row.name)],
         [row for row in rows if not is_baseline(row.name)],
@@ -116,15 +139,18 @@ def median_of(share: Share | None) -> float:
     return 1.0 if share is None else share.median
 
 
-def by_default(strategy: dict[str, Any]) -> bool:
-    """Whether it scores as it is made by default, and trains as uniform sampling does."""
-    made = strategy.get("made", {})
-    scoring = made.get("scoring") or {}
-    faster = (
-        any(value for name, value in scoring.items() if name != "type")
-        or made.get("batches_per_pool", 1) > 1
-    )
-    return not faster and not any(strategy.get("recipe", {}).values())
+def label_of(results: dict[str, Any], name: str) -> str:
+    """The strategy's; one that its start rule never let begin was uniform sampling."""
+    label = str(results["strategies"][name]["label"])
+    chose = is_baseline(name) or any(run["importance_steps"] for run in runs_of(results, name))
+    return label if chose else f"{label} (never began)"
+
+
+def epochs_of(results: dict[str, Any]) -> float:
+    """How often uniform sampling goes through the samples."""
+    settings = results["settings"]
+    steps = fmean(run["curve"]["step"][-1] for run in runs_of(results, "uniform"))
+    return float(steps * settings["mini_batch"] / settings["pool"])
 
 
 def title_of(results: dict[str, Any]) -> str:
@@ -212,9 +238,8 @@ def strongest(judged: Judged) -> str:
 
 def counted(shares: Iterable[Share | None]) -> str:
     """How many of the choices are better, how many are not."""
-    found = Counter("nothing to compare" if share is None else share.verdict for share in shares)
-    words = (*VERDICTS, "nothing to compare")
-    return f"{', '.join(f'{found[word]} {word}' for word in words if found[word])}"
+    found = Counter(map(verdict_of, shares))
+    return ", ".join(f"{found[word]} {word}" for word in WORDS if found[word])
 
 
 def short(results: list[dict[str, Any]]) -> str:
@@ -223,7 +248,7 @@ def short(results: list[dict[str, Any]]) -> str:
     rows = [cells for judged in everything for cells in short_rows(judged)]
     headings = [
         "training",
-        "which of its strategies",
+        "which",
         "strategy",
         "over uniform's time",
         "which is",
@@ -231,24 +256,40 @@ def short(results: list[dict[str, Any]]) -> str:
         "over its time",
         "which is",
     ]
+    return "\n".join([*summary(everything), "", *table(headings, rows)]) + "\n"
+
+
+def summary(everything: list[Judged]) -> list[str]:
+    """How many choices of rows pay in all, and how often the default does: a table."""
     choices = [row for judged in everything for row in judged.choices]
+    tasks = sorted({judged.task for judged in everything})
     alone = sum(judged.has_uniform_alone for judged in everything)
-    lines = [
-        f"Of {len(choices)} strategies that choose rows, by time against uniform sampling: "
-        f"{counted(row.time for row in choices)}. Against the strongest baseline (in {alone} of "
-        f"{len(everything)} trainings uniform alone was measured): "
-        f"{counted(row.time_over_strongest for row in choices)}. By steps against uniform "
-        f"sampling: {counted(row.steps for row in choices)}.",
+    shares = {
+        "time, over uniform sampling's": [row.time for row in choices],
+        "time, the default `Selector(model, n)`": [row.time for row in choices if row.is_default],
+        "time, over the strongest baseline's": [row.time_over_strongest for row in choices],
+        "steps, over uniform sampling's": [row.steps for row in choices],
+    }
+    counts = {what: Counter(map(verdict_of, each)) for what, each in shares.items()}
+    words = [word for word in WORDS if any(word in count for count in counts.values())]
+    rows = [[what, *(str(count[word]) for word in words)] for what, count in counts.items()]
+    return [
+        f"{len(choices)} comparisons with uniform sampling in {len(everything)} trainings of "
+        f"{', '.join(tasks)}, by what they take to an accuracy. Trainings with no other baseline: "
+        f"{alone}.",
         "",
-        *table(headings, rows),
+        *table(["by", *words], rows),
     ]
-    return "\n".join(lines) + "\n"
+
+
+def verdict_of(share: Share | None) -> str:
+    return "nothing to compare" if share is None else share.verdict
 
 
 def short_rows(judged: Judged) -> list[list[str]]:
     """At most three rows."""
     chosen = {
-        "best by default settings": next((row for row in judged.choices if row.by_default), None),
+        "default": judged.default,
         "best": judged.choices[0],
         "weakest": judged.choices[-1],
     }
@@ -263,7 +304,7 @@ def short_rows(judged: Judged) -> list[list[str]]:
             ", ".join(what),
             rows[name].label,
             *share_cells(rows[name].time),
-            "uniform alone" if judged.has_uniform_alone else judged.strongest.label,
+            ALONE if judged.has_uniform_alone else judged.strongest.label,
             *share_cells(rows[name].time_over_strongest),
         ]
         for name, what in by_row.items()

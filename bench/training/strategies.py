@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import cycle, product
 
-from bench.report.results import ROW_LOOP
+from bench.report.results import DEFAULT, ROW_LOOP
 from bench.tasks.task import Task
 from bench.training.recipe import Recipe, split_name
 from impsamp_fast import strategies
@@ -84,7 +84,7 @@ STRATEGIES = {
         # The library's default: the same draws, but weighted so that the mean loss is estimated
         # without bias. It is KF18 with the start rule of the others.
         Strategy(
-            "gradient-norm-cdf-unbiased",
+            DEFAULT,
             "gradient norm CDF, unbiased",
             "#0072B2",
             line="--",

@@ -12,6 +12,7 @@ from torch import Tensor
 import impsamp_fast as isf
 from bench.operators.gpu.scale import Scale
 from bench.operators.gpu.timing import usable
+from bench.report.gpu_table import IN_GRAPH, UNIFORM_IN_GRAPH
 from bench.report.operator_tables import OURS
 from bench.tasks import cifar10, two_circles
 from bench.tasks.task import Task
@@ -88,14 +89,14 @@ def overlapped(training: Training) -> Step:
 
 def two_circles_cases(scale: Scale) -> dict[str, Any]:
     device = scale.device
-    in_graph, by_selector = "in one graph", "by a Selector, without a graph"
+    by_selector = "by a Selector, without a graph"
     never = isf.After(10**12)
     ours = {by_selector: eager(on_two_circles(device))}
     if scale.graphs:
         ours = {
-            in_graph: graphed(device),
+            IN_GRAPH: graphed(device),
             **ours,
-            "uniform in one graph": graphed(device, never),
+            UNIFORM_IN_GRAPH: graphed(device, never),
         }
     for step in ours.values():
         for _ in range(10):  # eager steps, then the capture

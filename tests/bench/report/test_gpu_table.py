@@ -16,6 +16,21 @@ def test_the_table_divides_medians() -> None:
     assert lines[-1].startswith("Measured on a GPU, driver 600.1, CUDA 13.2, a CPU")
 
 
+def test_a_step_in_a_graph_is_beside_a_uniform_one_in_a_graph() -> None:
+    result = made_up.gpu_result()
+    times = {"in one graph": 50.0, "uniform in one graph": 40.0}
+    cases = [
+        {"name": f"step, {name}", "microseconds": {"impsamp_fast": {"median": median}}}
+        for name, median in times.items()
+    ]
+    result["parts"] = {"steps": {"cases": cases}}
+    by_importance, uniform = gpu_table.cases_of(result)
+    assert gpu_table.rows_of(by_importance) == [
+        ["step, in one graph", "50.0 µs", "uniform in one graph", "40.0 µs", "0.80"]
+    ]
+    assert gpu_table.rows_of(uniform) == [["step, uniform in one graph", "40.0 µs", "-", "-", "-"]]
+
+
 def test_what_went_wrong_is_told() -> None:
     result = made_up.gpu_result()
     assert gpu_table.problems(result) == []

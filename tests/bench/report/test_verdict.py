@@ -8,7 +8,7 @@ import pytest
 
 from bench.__main__ import main
 from bench.report import verdict
-from bench.report.results import ROW_LOOP
+from bench.report.results import DEFAULT, ROW_LOOP
 
 SEEDS = range(5)
 
@@ -23,17 +23,13 @@ def comparison(times: dict[str, list[float]], **settings: Any) -> dict[str, Any]
             "seconds": moments,
             "accuracy": [0.2, 0.4, 1.0, 0.4],
         }
-        return {"strategy": name, "seed": seed, "curve": curve}
-
-    def strategy(name: str) -> dict[str, Any]:
-        scoring = {"compile": True} if name.endswith("fast") else None
-        return {"label": name.upper(), "made": {"scoring": scoring}}
+        return {"strategy": name, "seed": seed, "importance_steps": 9, "curve": curve}
 
     return {
-        "settings": {"task": "two-circles", "pool": 1000, **settings},
+        "settings": {"task": "two-circles", "pool": 1000, "mini_batch": 100, **settings},
         "seeds": list(SEEDS),
         "target": 0.5,
-        "strategies": {name: strategy(name) for name in times},
+        "strategies": {name: {"label": name.upper(), "start": "always"} for name in times},
         "runs": [run(n, seed, times[n][seed]) for n in times for seed in SEEDS],
     }
 
@@ -44,11 +40,16 @@ def made_up(**settings: Any) -> dict[str, Any]:
         "uniform-compiled": [2.0, 2.0, 2.0, 2.0, 5.0],
         "random-subset": [8.0] * 5,
         "slow": [12.0] * 5,
-        "even-fast": [1.0, 1.0, 1.0, 1.0, 3.0],
-        "unsure": [3.0, 3.0, 3.0, 5.0, 5.0],
+        "fast": [1.0, 1.0, 1.0, 1.0, 3.0],
+        DEFAULT: [3.0, 3.0, 3.0, 5.0, 5.0],
         ROW_LOOP: [400.0] * 5,
     }
     return comparison(times, **settings)
+
+
+def cells_of(lines: list[str]) -> list[list[str]]:
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return [row for row in rows if set(row[0]) != {"-"}]
 
 
 def test_choices_are_ranked_and_judged_against_the_strongest_baseline() -> None:
@@ -59,7 +60,7 @@ def test_choices_are_ranked_and_judged_against_the_strongest_baseline() -> None:
         "uniform",
         "random-subset",
     ]
-    assert [row.name for row in judged.choices] == ["even-fast", "unsure", "slow"]
+    assert [row.name for row in judged.choices] == ["fast", DEFAULT, "slow"]
     best, unsure, slow = judged.choices
     words = [(str(row.time), row.time.verdict) for row in judged.choices if row.time]
     assert words == [
@@ -70,24 +71,31 @@ def test_choices_are_ranked_and_judged_against_the_strongest_baseline() -> None:
     assert str(best.time_over_strongest) == "0.50 (0.50 to 0.60)"
     assert str(unsure.time_over_strongest) == "1.50 (1.00 to 2.50)"
     assert str(slow.steps) == "3.00 (3.00 to 3.00)"
-    assert [row.by_default for row in judged.choices] == [False, True, True]
+    assert judged.default == unsure
+    assert judged.epochs == 8.0  # 80 steps of 100 rows
 
 
 def test_the_tables_name_the_best_the_weakest_and_the_baseline() -> None:
     one = comparison({"uniform": [4.0] * 5, "slow": [12.0] * 5}, compiled=True)
     lines = verdict.short([made_up(), one]).splitlines()
-    assert lines[0].startswith(
-        "Of 4 strategies that choose rows, by time against uniform sampling: 1 better, "
-        "1 no difference, 2 worse. Against the strongest baseline (in 1 of 2 trainings uniform "
-        "alone was measured): 1 better, 1 no difference, 2 worse."
+    assert lines[0] == (
+        "4 comparisons with uniform sampling in 2 trainings of two-circles, by what they take to "
+        "an accuracy. Trainings with no other baseline: 1."
     )
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[4:]]
+    assert cells_of(lines[2:8]) == [
+        ["by", "better", "no difference", "worse"],
+        ["time, over uniform sampling's", "1", "1", "2"],
+        ["time, the default `Selector(model, n)`", "0", "1", "0"],
+        ["time, over the strongest baseline's", "1", "1", "2"],
+        ["steps, over uniform sampling's", "1", "1", "2"],
+    ]
+    _, *rows = cells_of(lines[9:])
     title = "two-circles, 1,000 samples"
     assert [row[:3] for row in rows] == [
-        [title, "best by default settings", "UNSURE"],
-        [title, "best", "EVEN-FAST"],
+        [title, "default", DEFAULT.upper()],
+        [title, "best", "FAST"],
         [title, "weakest", "SLOW"],
-        [f"{title}, compiled for all", "best by default settings, best, weakest", "SLOW"],
+        [f"{title}, compiled for all", "best, weakest", "SLOW"],
     ]
     assert rows[0][3:] == [
         "0.75 (0.75 to 1.25)",
@@ -96,11 +104,11 @@ def test_the_tables_name_the_best_the_weakest_and_the_baseline() -> None:
         "1.50 (1.00 to 2.50)",
         "no difference (5 seeds)",
     ]
-    assert rows[3][5] == "uniform alone"
+    assert rows[3][5] == "no other measured"
 
     one["tuning"] = {"rates": {}}
     text = verdict.markdown([made_up(), one])
-    assert f"Better by time than the strongest baseline: EVEN-FAST (**{title}**).\n" in text
+    assert f"Better by time than the strongest baseline: FAST (**{title}**).\n" in text
     other = f"{title}, compiled for all, tuned rates"
     assert f"Worse: SLOW (**{title}**); SLOW (**{other}**, uniform alone).\n" in text
     assert "; the strongest of 3 baselines is UNIFORM-COMPILED.\n" in text
@@ -127,10 +135,23 @@ def test_a_run_of_fewer_evaluations_than_a_window_reaches_nothing() -> None:
     assert "nothing to compare" in verdict.markdown([results])
 
 
-def test_a_scoring_pass_without_settings_is_the_default_one() -> None:
-    scoring = {"type": "ScoringPass", "compile": False, "memory_format": None}
-    assert verdict.by_default({"made": {"scoring": scoring}})
-    assert not verdict.by_default({"made": {"scoring": scoring | {"compile": True}}})
+def test_a_comparison_at_tuned_rates_takes_the_place_of_the_other() -> None:
+    by_hand, of_fewer, tuned = made_up(), made_up(pool=7), made_up() | {"tuning": {"rates": {}}}
+    assert verdict.latest([by_hand, of_fewer, tuned]) == [of_fewer, tuned]
+
+
+def test_a_default_that_waits_is_none() -> None:
+    results = made_up()
+    results["strategies"][DEFAULT]["start"] = "ratio:0.42"
+    assert verdict.judge(results).default is None
+
+
+def test_a_choice_that_never_began_is_told() -> None:
+    results = made_up()
+    for run in verdict.runs_of(results, "slow"):
+        run["importance_steps"] = 0
+    labels = [row.label for row in verdict.judge(results).choices]
+    assert labels == ["FAST", DEFAULT.upper(), "SLOW (never began)"]
 
 
 def test_without_choices_or_uniform_sampling_there_is_nothing_to_judge(tmp_path: Path) -> None:
