@@ -59,7 +59,7 @@ def parser() -> argparse.ArgumentParser:
     several.add_argument("--out", type=Path, help="(none)")
     several.set_defaults(run=lambda args: ranks.main(args.out))
 
-    write = commands.add_parser("readme", help="tables and figure of the pages from bench/results")
+    write = commands.add_parser("readme", help="tables and figures of the pages from bench/results")
     write.add_argument(
         "--compare", type=Path, metavar="DIR", help="first take over this comparison"
     )

@@ -16,7 +16,6 @@ from bench.report.results import (
     share_of_uniform,
 )
 from bench.report.table import table
-from bench.report.verdict import title_of
 
 Results = dict[str, Any]
 Verdict = tuple[str, str]  # what we find, and whether that is the same, or why nothing is said
@@ -26,27 +25,25 @@ FILTERS = {"hard-accuracy", "soft-accuracy", "epochwise"}
 TOP = ("highest-loss", "gradient-norm")
 CDF = ("highest-loss-cdf", "gradient-norm-cdf")
 EARLY = "early-importance"
-HEADINGS = ["data", "the paper found", "we find", "the same"]
+HEADINGS = ["the paper found", "we find", "the same"]
 
 
 @dataclass(frozen=True)
 class Claim:
     """A sentence of a paper, and what decides about it."""
 
-    result: str  # the name of its file
     text: str
     check: Callable[[Results], Verdict]
     about: tuple[str, ...] = ()  # strategies that the results must have
 
 
-def markdown(claims: list[Claim], read: Callable[[str], Results | None]) -> str:
-    """The table of those claims whose results are there; empty if none is."""
-    rows = []
-    for claim in claims:
-        results = read(claim.result)
-        if results is not None and {*claim.about} <= {*results.get("strategies", ())}:
-            title = title_of(results) if "task" in results["settings"] else claim.result
-            rows.append([title, claim.text, *claim.check(results)])
+def markdown(claims: list[Claim], results: Results) -> str:
+    """The table of those claims that the results decide; empty if they decide none."""
+    rows = [
+        [claim.text, *claim.check(results)]
+        for claim in claims
+        if {*claim.about} <= {*results.get("strategies", ())}
+    ]
     return "\n".join(table(HEADINGS, rows)) + "\n" if rows else ""
 
 
@@ -197,34 +194,36 @@ NONE_BEATS_UNIFORM = by_points(dict.fromkeys((*TOP, *CDF), "uniform"), better=Fa
 CDF_BEATS_UNIFORM = by_points(dict.fromkeys(CDF, "uniform"))
 NORM_IS_LOSS = as_soon_by_steps(dict(zip(BY_NORM, BY_LOSS, strict=True)))
 CDF_BEATS_TOP = by_points(dict(zip(CDF, TOP, strict=True)))
-KNUTSSON = [
-    *(
-        claim
-        for task in ("two-circles", "mnist")
-        for claim in (
-            Claim(task, SOONER, sooner(BY_LOSS, expected=True), ("uniform", *BY_LOSS)),
-            Claim(task, SLOW, sooner(BY_NORM, expected=False), ("uniform", *BY_NORM)),
-            Claim(task, AS_GOOD, NORM_IS_LOSS, PAPER),
-        )
-    ),
-    Claim("cifar10", "none beats uniform sampling", NONE_BEATS_UNIFORM, PAPER),
-    Claim("cifar10", "CDF is better than top-n", CDF_BEATS_TOP, PAPER),
-    Claim("patch-camelyon", "CDF is better than top-n", CDF_BEATS_TOP, PAPER),
-    Claim("patch-camelyon", "CDF is better than uniform sampling", CDF_BEATS_UNIFORM, PAPER),
-    Claim("two-circles-thresholds", "all beat uniform sampling in the end", every_threshold_wins),
-    Claim(
-        "two-circles-thresholds", "the smallest threshold does so the latest", smallest_is_latest
-    ),
+SMALLEST = "the smallest threshold does so the latest"
+SOONER_OR_LATE = [
+    Claim(SOONER, sooner(BY_LOSS, expected=True), ("uniform", *BY_LOSS)),
+    Claim(SLOW, sooner(BY_NORM, expected=False), ("uniform", *BY_NORM)),
+    Claim(AS_GOOD, NORM_IS_LOSS, PAPER),
 ]
-SMEDAS = [
-    Claim("smedas", "accuracy filters are usually less accurate than SGD", filter_is_below_uniform),
-    Claim("smedas", "their worst loss is lower", filter_has_lower_worst),
+BALANCE = [
+    Claim("classes balance by themselves", classes_balance, (EARLY,)),
+    Claim("accuracy is higher at little cost", more_accurate, (EARLY, "uniform")),
 ]
-QUERCIA = [
-    claim
-    for name in ("mnist-balance", "cifar10-balance")
-    for claim in (
-        Claim(name, "classes balance by themselves", classes_balance, (EARLY,)),
-        Claim(name, "accuracy is higher at little cost", more_accurate, (EARLY, "uniform")),
-    )
-]
+# By the name of the result that decides them.
+CLAIMS = {
+    "two-circles": SOONER_OR_LATE,
+    "mnist": SOONER_OR_LATE,
+    "cifar10": [
+        Claim("none beats uniform sampling", NONE_BEATS_UNIFORM, PAPER),
+        Claim("CDF is better than top-n", CDF_BEATS_TOP, PAPER),
+    ],
+    "patch-camelyon": [
+        Claim("CDF is better than top-n", CDF_BEATS_TOP, PAPER),
+        Claim("CDF is better than uniform sampling", CDF_BEATS_UNIFORM, PAPER),
+    ],
+    "two-circles-thresholds": [
+        Claim("all beat uniform sampling in the end", every_threshold_wins),
+        Claim(SMALLEST, smallest_is_latest),
+    ],
+    "smedas": [
+        Claim("accuracy filters are usually less accurate than SGD", filter_is_below_uniform),
+        Claim("their worst loss is lower", filter_has_lower_worst),
+    ],
+    "mnist-balance": BALANCE,
+    "cifar10-balance": BALANCE,
+}

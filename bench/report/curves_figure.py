@@ -7,7 +7,6 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.report import png
 from bench.report.curves_table import Sweep, read_share
 from bench.report.figures import STYLE
 from bench.report.operator_tables import OURS, best_peer
@@ -47,7 +46,7 @@ def draw(result: dict[str, Any], path: Path) -> Path:
         over_classes = [sweep for sweep in result["sweeps"] if sweep["axis"] == "C"]
         draw_dtypes(axes[-1, 0], over_classes)
         draw_shares(axes[-1, 1], single)
-        png.write(figure, path)
+        figure.savefig(path)
     return path
 
 

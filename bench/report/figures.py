@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from bench.report import png
 from bench.report.results import ROW_LOOP, band, number_of_seeds, runs_of, smoothed, task_title
 from bench.tasks import two_circles
 from impsamp_fast import plot
@@ -29,14 +28,17 @@ STYLE = {
     "legend.frameon": False,
     "savefig.dpi": 160,
 }
+AXES = {"seconds": "training time (s)", "step": "step"}
+LEGEND_WIDTH = 120  # characters
 MOMENTS = 200  # points of a curve against time
+MAPPED, MOMENT = ("uniform", "gradient-norm-cdf"), 1000  # strategies and step of the README's maps
 
 
 def draw(results: dict[str, Any], directory: Path) -> list[Path]:
     """Write all figures into `directory`; their paths."""
     paths = [directory / "curves.png"]
+    draw_curves(results, paths[0])
     with rc_context(STYLE):
-        draw_curves(results, paths[0])
         with np.load(directory / "pictures.npz") as pictures:
             arrays = dict(pictures)
         labels = {name: entry["label"] for name, entry in results["strategies"].items()}
@@ -52,28 +54,34 @@ def draw(results: dict[str, Any], directory: Path) -> list[Path]:
 
 def draw_curves(results: dict[str, Any], path: Path) -> None:
     """Accuracy and loss, against time and against steps."""
-    figure = Figure((10, 6.6), layout="constrained")
-    axes = figure.subplots(2, 2, sharey="row", sharex="col")
-    for row, (quantity, label) in enumerate((("accuracy", "test accuracy"), ("loss", "test loss"))):
-        for column, against in enumerate(("seconds", "step")):
-            ax = axes[row, column]
-            for name, entry in results["strategies"].items():
-                draw_band(ax, runs_of(results, name), against, quantity, entry)
-        axes[row, 0].set_ylabel(label)
-    for ax in axes[0]:
-        draw_target(ax, results)
-    label_target(axes[0, 1], results)
-    axes[0, 0].set_ylim(*accuracy_limits(results))
-    axes[1, 0].set_yscale("log")
-    axes[1, 0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes[1, 0].yaxis.set_major_formatter("{x:g}")
-    axes[1, 0].yaxis.set_minor_formatter(NullFormatter())
-    axes[1, 0].set_xlabel("training time (s)")
-    axes[1, 1].set_xlabel("step")
-    handles, names = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=4)
-    figure.suptitle(caption(results), fontsize=10)
-    figure.savefig(path)
+    with rc_context(STYLE):
+        labels = [entry["label"] for entry in results["strategies"].values()]
+        columns = max(1, min(4, LEGEND_WIDTH // max(map(len, labels))))
+        lines = -(-len(labels) // columns)
+        figure = Figure((10, 6.2 + 0.17 * lines), layout="constrained")
+        axes = figure.subplots(2, 2, sharey="row", sharex="col")
+        for row, (quantity, label) in enumerate(
+            (("accuracy", "test accuracy"), ("loss", "test loss"))
+        ):
+            for column, against in enumerate(AXES):
+                ax = axes[row, column]
+                for name, entry in results["strategies"].items():
+                    draw_band(ax, runs_of(results, name), against, quantity, entry)
+            axes[row, 0].set_ylabel(label)
+        for ax in axes[0]:
+            draw_target(ax, results)
+        axes[0, 0].set_ylim(*accuracy_limits(results))
+        label_target(axes[0, 1], results)
+        axes[1, 0].set_yscale("log")
+        axes[1, 0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes[1, 0].yaxis.set_major_formatter("{x:g}")
+        axes[1, 0].yaxis.set_minor_formatter(NullFormatter())
+        for ax, label in zip(axes[1], AXES.values(), strict=True):
+            ax.set_xlabel(label)
+        handles, names = axes[0, 0].get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside lower center", ncols=columns)
+        figure.suptitle(caption(results), fontsize=10)
+        figure.savefig(path)
 
 
 def caption(results: dict[str, Any]) -> str:
@@ -118,8 +126,9 @@ def draw_target(ax: Axes, results: dict[str, Any]) -> None:
 
 
 def label_target(ax: Axes, results: dict[str, Any]) -> None:
-    """Beside the axes, where no curve runs."""
-    if results["target"] is not None:
+    """Beside the axes, where no curve runs; nothing if it is beyond them."""
+    low, high = ax.get_ylim()
+    if results["target"] is not None and low <= results["target"] <= high:
         ax.annotate(
             f"target\n{100 * results['target']:.2f}%",
             (1.0, results["target"]),
@@ -173,7 +182,7 @@ def draw_most_picked(arrays: dict[str, np.ndarray], name: str, label: str, path:
     figure.savefig(path)
 
 
-def draw_overview(results: dict[str, Any], pictures: Path, path: Path) -> None:
+def draw_overview(results: dict[str, Any], arrays: dict[str, np.ndarray], path: Path) -> None:
     """The README's figure: accuracy against time, and what uniform and importance pick."""
     with rc_context(STYLE):
         figure = Figure((10, 3.5), layout="constrained")
@@ -183,12 +192,11 @@ def draw_overview(results: dict[str, Any], pictures: Path, path: Path) -> None:
                 entry = results["strategies"][name]
                 draw_band(ax, runs_of(results, name), "seconds", "accuracy", entry)
         draw_target(ax, results)
-        label_target(ax, results)
-        ax.set(xlabel="training time (s)", ylabel="test accuracy")
+        ax.set(xlabel=AXES["seconds"], ylabel="test accuracy")
         ax.set_ylim(*accuracy_limits(results))
+        label_target(ax, results)
         ax.legend(loc="lower right")
-        with np.load(pictures) as arrays:
-            for map_ax, name in zip(maps, ("uniform", "gradient-norm-cdf"), strict=True):
-                draw_map(map_ax, dict(arrays), name, 1000)
-                map_ax.set_title(f"{results['strategies'][name]['label']}, step 1000")
-        png.write(figure, path)
+        for map_ax, name in zip(maps, MAPPED, strict=True):
+            draw_map(map_ax, arrays, name, MOMENT)
+            map_ax.set_title(f"{results['strategies'][name]['label']}, step {MOMENT}")
+        figure.savefig(path)

@@ -1,5 +1,6 @@
 """Result files: a reader never sees one half written, however the writer died."""
 
+import hashlib
 import json
 import os
 from collections.abc import Callable
@@ -29,6 +30,14 @@ def write_json(path: Path, value: Any) -> None:
     else:
         text = json.dumps(value) + "\n"
     write_atomically(path, lambda partial: partial.write_text(text))
+
+
+def digest(*paths: Path) -> str:
+    """The first 16 hexadecimal digits of the SHA-256 of what files hold, one after the other."""
+    found = hashlib.sha256()
+    for path in paths:
+        found.update(path.read_bytes())
+    return found.hexdigest()[:16]
 
 
 def read_json(path: Path) -> Any:

@@ -1,6 +1,5 @@
 """What a measurement was made on: every result file carries it."""
 
-import hashlib
 import os
 import platform
 import subprocess
@@ -12,6 +11,7 @@ from typing import Any
 import torch
 
 import impsamp_fast
+from bench.report.files import digest
 from impsamp_fast import _C
 
 
@@ -44,8 +44,8 @@ def describe() -> dict[str, Any]:
 
 @cache
 def extension_hash() -> str:
-    """The first 16 hexadecimal digits of the SHA-256 of the compiled extension's file."""
-    return hashlib.sha256(Path(_C.__file__).read_bytes()).hexdigest()[:16]
+    """Of the compiled extension's file."""
+    return digest(Path(_C.__file__))
 
 
 @cache

@@ -8,7 +8,7 @@ import torch
 from matplotlib.figure import Figure
 
 from bench.report import png
-from bench.report.files import RESULTS
+from bench.report.files import RESULTS, digest
 from impsamp_fast import plot
 
 RECORDED = RESULTS / "pictures.npz"
@@ -21,7 +21,7 @@ def draw(arrays: Arrays, directory: Path) -> list[Path]:
     paths = []
     for name, figure in figures(arrays).items():
         paths.append(directory / f"plot-{name.replace('_', '-')}.png")
-        png.write(figure, paths[-1])
+        png.write(figure, paths[-1], digest(RECORDED))
     return paths
 
 

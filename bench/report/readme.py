@@ -1,4 +1,4 @@
-"""The measured parts of README.md and the pages in docs, made from the results in bench/results.
+"""The figures and the measured parts of README.md and docs, made from the results in bench/results.
 
 A page marks each part with `<!-- bench: NAME -->` and `<!-- end of bench: NAME -->`; what stands
 between is replaced. No number in it is typed by hand.
@@ -13,6 +13,7 @@ from bench.report import (
     balance_table,
     catalogue,
     claims,
+    committed,
     cost_table,
     curves_table,
     device_table,
@@ -34,7 +35,10 @@ ROOT = Path(__file__).parents[2]
 
 
 def main() -> None:
-    """Rewrite the pages."""
+    """Draw the figures again, and rewrite the pages."""
+    for result in sorted(RESULTS.glob("*.json")):
+        for path in committed.draw(result.stem):
+            print(path)
     for page, parts in PARTS.items():
         text = (ROOT / page).read_text()
         for name, part in parts.items():
@@ -68,35 +72,38 @@ def shown(
 
 
 def pictured(
-    name: str, markdown: Callable[[dict[str, Any]], str], description: str
+    name: str,
+    description: str,
+    markdown: Callable[[dict[str, Any]], str] = lambda _: "",
+    figure: str = "",
 ) -> Callable[[], str]:
-    """What makes a part of a study's result: its figure and its table; "" without that file."""
-    table = shown(name, markdown, otherwise="")
-    return lambda: f"{picture(name, description)}{table()}"
+    """What makes a part of a result: its figure, a paper's claims about it, and its table.
+
+    The figure has the name of the result, and what `figure` adds to it. Without that result the
+    part is empty.
+    """
+
+    def text(results: dict[str, Any]) -> str:
+        found = claims.markdown(claims.CLAIMS.get(name, []), results)
+        parts = [picture(name + figure, description), found, markdown(results)]
+        return "\n".join(filter(None, parts))
+
+    return shown(name, text, otherwise="")
 
 
 def picture(name: str, description: str) -> str:
     """A committed figure on a page; "" if there is none."""
     file = RESULTS / f"{name}.png"
-    return f"![{description}](../bench/results/{name}.png)\n\n" if file.exists() else ""
-
-
-def found(claims_of_paper: list[claims.Claim]) -> Callable[[], str]:
-    """What makes the table of a paper's claims about the results that are there."""
-
-    def read(name: str) -> dict[str, Any] | None:
-        path = RESULTS / f"{name}.json"
-        return read_json(path) if path.exists() else None
-
-    return lambda: claims.markdown(claims_of_paper, read)
+    return f"![{description}](../bench/results/{name}.png)\n" if file.exists() else ""
 
 
 FROM_THE_REGISTRY = {"strategies", "catalogue"}  # which link to each other's pages
-THRESHOLDS = "Test accuracy against time, by strategy and threshold"
+CURVES = "Test accuracy and loss against time and against steps"
+THRESHOLDS = "Test accuracy against time and against steps, by strategy and threshold"
 BALANCE = "Accuracy, distance from balance, and the classes' shares of the picks, by epoch"
 FILTERED = "Test accuracy over the epochs, by what is filtered"
 SIZES = "What operators and their peers take, by size and dtype"
-PICKED = "The most and the least picked pictures of each strategy"
+PICKED = "The most and the least picked pictures of each strategy, and how many have how many picks"
 PARTS = {
     "README.md": {
         "verdict-short": short_tables.verdicts_markdown,
@@ -116,28 +123,29 @@ PARTS = {
         ),
     },
     "docs/papers.md": {
-        "claims-knutsson": found(claims.KNUTSSON),
-        "cifar10": shown("cifar10", paper_tables.markdown, otherwise=""),
+        "two-circles-curves": pictured("two-circles", CURVES, figure="-curves"),
+        "mnist-curves": pictured("mnist", CURVES, figure="-curves"),
+        "cifar10": pictured("cifar10", CURVES, paper_tables.markdown, figure="-curves"),
         "cifar10-tuned": shown("cifar10-tuned", paper_tables.markdown, otherwise=""),
-        "patch-camelyon": shown("patch-camelyon", paper_tables.markdown, otherwise=""),
-        "two-circles-thresholds": pictured(
-            "two-circles-thresholds", thresholds_table.markdown, THRESHOLDS
+        "patch-camelyon": pictured(
+            "patch-camelyon", CURVES, paper_tables.markdown, figure="-curves"
         ),
-        "mnist-thresholds": pictured("mnist-thresholds", thresholds_table.markdown, THRESHOLDS),
+        "two-circles-thresholds": pictured(
+            "two-circles-thresholds", THRESHOLDS, thresholds_table.markdown
+        ),
+        "mnist-thresholds": pictured("mnist-thresholds", THRESHOLDS, thresholds_table.markdown),
         "mnist-picked": lambda: picture("mnist-picked", PICKED),
         "cifar10-picked": lambda: picture("cifar10-picked", PICKED),
-        "claims-smedas": found(claims.SMEDAS),
-        "smedas": pictured("smedas", smedas_table.markdown, FILTERED),
-        "smedas-subset": pictured("smedas-subset", smedas_table.markdown, FILTERED),
-        "claims-quercia": found(claims.QUERCIA),
-        "mnist-balance": pictured("mnist-balance", balance_table.markdown, BALANCE),
-        "cifar10-balance": pictured("cifar10-balance", balance_table.markdown, BALANCE),
+        "smedas": pictured("smedas", FILTERED, smedas_table.markdown),
+        "smedas-subset": pictured("smedas-subset", FILTERED, smedas_table.markdown),
+        "mnist-balance": pictured("mnist-balance", BALANCE, balance_table.markdown),
+        "cifar10-balance": pictured("cifar10-balance", BALANCE, balance_table.markdown),
     },
     "docs/operators.md": {
         "costs-short": short_tables.costs_markdown,
         "operator-costs": shown("ratios", operator_tables.ratios_markdown),
         "peers": shown("ratios", operator_tables.peers_markdown),
-        "operator-curves": pictured("operators", curves_table.markdown, SIZES),
+        "operator-curves": pictured("operators", SIZES, curves_table.markdown),
     },
     "docs/pays.md": {"cost-model": cost_table.markdown},
     "docs/verdicts.md": {

@@ -11,11 +11,12 @@ from matplotlib.ticker import MaxNLocator
 
 from bench.report import claims, smedas_table
 from bench.report.balance_table import distance, picked_shares
-from bench.report.figures import STYLE, accuracy_limits, caption, draw_band, draw_target
+from bench.report.figures import AXES, STYLE, accuracy_limits, caption, draw_band, draw_target
 from bench.report.results import number_of_seeds, runs_of, task_title
 from bench.report.thresholds_table import label_of, name_of, studied
 
-SHOWN = 7  # pictures in a row of either kind
+PICKED = (*claims.TOP, *claims.CDF)  # whose pictures are shown
+SHOWN = 7  # of either kind, in a row
 
 
 def draw(results: dict[str, Any], path: Path) -> Path:
@@ -25,24 +26,25 @@ def draw(results: dict[str, Any], path: Path) -> Path:
 
 
 def draw_thresholds(results: dict[str, Any], path: Path) -> None:
-    """Accuracy against time: one panel a strategy, one curve a threshold."""
+    """Accuracy against time, and against steps: one panel a strategy, one curve a threshold."""
     found = studied(results)
     with rc_context(STYLE):
-        figure = Figure((2.6 * len(found) + 0.6, 3.4), layout="constrained")
-        axes = figure.subplots(1, len(found), sharey=True, squeeze=False)
-        for ax, (strategy, thresholds) in zip(axes[0], found.items(), strict=True):
-            # From dark to light in a map that colour-blind readers see alike; yellow is too pale.
-            shades = np.linspace(0.0, 0.85, len(thresholds))
-            colours = colormaps["cividis"](shades)
-            entry = results["strategies"]["uniform"]
-            draw_band(ax, runs_of(results, "uniform"), "seconds", "accuracy", entry)
-            for threshold, colour in zip(thresholds, colours, strict=True):
-                looks = {"colour": colour, "line": "-", "label": f"{threshold:g}"}
-                runs = runs_of(results, name_of(strategy, threshold))
-                draw_band(ax, runs, "seconds", "accuracy", looks)
-            draw_target(ax, results)
-            ax.set(title=label_of(results, strategy), xlabel="training time (s)")
-        axes[0, 0].set(ylabel="test accuracy", ylim=accuracy_limits(results))
+        figure = Figure((2.6 * len(found) + 0.6, 5.8), layout="constrained")
+        axes = figure.subplots(2, len(found), sharex="row", sharey=True, squeeze=False)
+        for row, (against, label) in zip(axes, AXES.items(), strict=True):
+            for ax, (strategy, thresholds) in zip(row, found.items(), strict=True):
+                # From dark to light in a map that all readers see alike; yellow is too pale.
+                shades = np.linspace(0.0, 0.85, len(thresholds))
+                colours = colormaps["cividis"](shades)
+                entry = results["strategies"]["uniform"]
+                draw_band(ax, runs_of(results, "uniform"), against, "accuracy", entry)
+                for threshold, colour in zip(thresholds, colours, strict=True):
+                    looks = {"colour": colour, "line": "-", "label": f"{threshold:g}"}
+                    runs = runs_of(results, name_of(strategy, threshold))
+                    draw_band(ax, runs, against, "accuracy", looks)
+                draw_target(ax, results)
+                ax.set(title=label_of(results, strategy), xlabel=label)
+            row[0].set(ylabel="test accuracy", ylim=accuracy_limits(results))
         handles, names = axes[0, 0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside lower center", ncols=len(names))
         figure.suptitle(f"{caption(results)}; thresholds", fontsize=10)
@@ -119,11 +121,12 @@ def draw_smedas(results: dict[str, Any], path: Path) -> None:
 
 
 def draw_picked(results: dict[str, Any], arrays: dict[str, np.ndarray], path: Path) -> None:
-    """A row for each strategy of the paper: the most picked left, the least picked right."""
-    names = [name for name in (*claims.TOP, *claims.CDF) if f"{name}/images" in arrays]
+    """A row for each strategy of the paper: the most picked, the least picked, and all counts."""
+    names = [name for name in PICKED if f"{name}/images" in arrays]
     with rc_context(STYLE | {"axes.grid": False}):
-        figure = Figure((10, 0.95 * len(names) + 0.4), layout="constrained")
-        for half, part in enumerate(figure.subfigures(1, 2, width_ratios=(1.08, 1))):
+        figure = Figure((12, 0.95 * len(names) + 0.6), layout="constrained")
+        *halves, last = figure.subfigures(1, 3, width_ratios=(1.08, 1, 0.35))
+        for half, part in enumerate(halves):
             part.suptitle(("most picked", "least picked")[half], fontsize=10)
             rows = part.subplots(len(names), SHOWN, squeeze=False)
             for name, axes in zip(names, rows, strict=True):
@@ -139,6 +142,12 @@ def draw_picked(results: dict[str, Any], arrays: dict[str, np.ndarray], path: Pa
                     ax.spines[:].set_visible(False)
                 if half == 0:
                     axes[0].set_ylabel(results["strategies"][name]["label"], fontsize=7, wrap=True)
+        last.suptitle("samples by picks", fontsize=10)
+        counted = last.subplots(len(names), 1, sharex=True, squeeze=False)[:, 0]
+        for ax, name in zip(counted, names, strict=True):
+            ax.stairs(np.bincount(arrays[f"{name}/counts"]), fill=True, color="#0072B2")
+            ax.set(yscale="log", ylim=(0.7, None))
+            ax.tick_params(labelsize=6)
         figure.savefig(path)
 
 

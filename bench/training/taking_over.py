@@ -1,13 +1,17 @@
 """From a finished comparison to the results that are committed and shown on the pages."""
 
+from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bench.report import claims, figures, png, study_figures
-from bench.report.files import RESULTS, read_json, write_json
+from bench.report import committed
+from bench.report.figures import MAPPED, MOMENT
+from bench.report.files import RESULTS, read_json, write_atomically, write_json
 from bench.report.results import target
+from bench.report.study_figures import PICKED, SHOWN
 from bench.training.strategies import beyond_the_paper
 
 MOST_EVALUATIONS = 150  # of each run of which only the table is shown
@@ -17,24 +21,32 @@ def take_over(directory: Path) -> None:
     """Copy results to where they are committed, with the figures that are committed."""
     results = read_json(directory / "results.json")
     name = name_of(results)
-    if name == "two-circles":
-        figures.draw_overview(results, directory / "pictures.npz", RESULTS / "two-circles.png")
-    else:
+    if name != "two-circles":
         shorten(results)
     write_json(RESULTS / f"{name}.json", results)
-    draw_picked(results, directory / "pictures.npz", RESULTS / f"{name}-picked.png")
-    if results["settings"].get("study"):
-        png.shrink(study_figures.draw(results, RESULTS / f"{name}.png"))
+    if name in committed.EXPERIMENTS:
+        with np.load(directory / "pictures.npz") as arrays:
+            kept = shown_of(dict(arrays))
+        beside = RESULTS / f"{name}.npz"
+        beside.unlink(missing_ok=True)
+        if kept:
+            write_atomically(beside, partial(np.savez_compressed, **kept))
+    committed.draw(name, RESULTS)
 
 
-def draw_picked(results: dict[str, Any], pictures: Path, path: Path) -> None:
-    """The figure of what was picked, where that are pictures."""
-    if not pictures.exists():
-        return
-    with np.load(pictures) as arrays:
-        if any(f"{name}/images" in arrays for name in (*claims.TOP, *claims.CDF)):
-            study_figures.draw_picked(results, dict(arrays), path)
-            png.shrink(path)
+def shown_of(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What the committed figures show of a comparison's pictures."""
+    maps = product(MAPPED, ("map", "points", "labels"))
+    wanted = [f"{strategy}/{kind}/{MOMENT}" for strategy, kind in maps]
+    found = {name: arrays[name] for name in wanted if name in arrays}
+    for strategy in PICKED:
+        if f"{strategy}/images" in arrays:
+            counts = arrays[f"{strategy}/counts"]
+            found[f"{strategy}/counts"] = counts.astype(np.min_scalar_type(counts.max()))
+            for kind in ("chosen", "images", "classes"):
+                most, least = np.split(arrays[f"{strategy}/{kind}"], 2)
+                found[f"{strategy}/{kind}"] = np.concatenate([most[:SHOWN], least[:SHOWN]])
+    return found
 
 
 def name_of(results: dict[str, Any]) -> str:

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from bench.report import device_table, gpu_table, readme, short_tables
+from bench.report import claims, device_table, gpu_table, readme, short_tables
+from bench.report.claims import Claim
 from bench.report.files import RESULTS, read_json
 from tests.bench import made_up
 
@@ -17,6 +18,17 @@ def test_readme_parts_are_replaced_between_their_marks() -> None:
     assert readme.replace_part(text, "x", "") == text.replace("old", "Not measured yet: x.")
     with pytest.raises(SystemExit, match="has 0 parts <!-- bench: y -->"):
         readme.replace_part(text, "y", "new\n")
+
+
+def test_a_figure_has_what_the_paper_found_below_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claims, "CLAIMS", {"mnist": [Claim("it works", lambda _: ("no", "no"))]})
+    part = readme.pictured("mnist", "Curves", lambda _: "The table.\n", figure="-curves")()
+    figure, head, row, table = (part.split("\n")[i] for i in (0, 2, 4, 6))
+    assert figure == "![Curves](../bench/results/mnist-curves.png)"
+    assert head.startswith("| the paper found |")
+    assert row.startswith("| it works ")
+    assert table == "The table."
+    assert readme.pictured("unheard-of", "Curves")() == ""
 
 
 def test_a_part_shows_the_committed_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

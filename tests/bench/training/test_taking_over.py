@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +24,16 @@ from tests.bench.tiny_bench import (
 )
 
 
-def test_mnist_is_taken_over_without_a_figure_and_shortened(
+def written(results: dict[str, Any], directory: Path) -> None:
+    """A finished comparison without pictures."""
+    looks = {"colour": "#000000", "line": "-"}
+    for strategy in results["strategies"].values():
+        strategy.update(looks)
+    write_json(directory / "results.json", results)
+    np.savez(directory / "pictures.npz")
+
+
+def test_mnist_is_taken_over_with_its_curves_and_shortened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in (readme, taking_over):
@@ -37,12 +47,14 @@ def test_mnist_is_taken_over_without_a_figure_and_shortened(
     for run in results["runs"]:
         run["curve"] = {
             "step": list(range(20, 20 * evaluations + 1, 20)),
-            **{quantity: [0.123456] * evaluations for quantity in ("seconds", "accuracy", "loss")},
+            "seconds": list(range(1, evaluations + 1)),
+            **{quantity: [0.123456] * evaluations for quantity in ("accuracy", "loss")},
         }
-    write_json(tmp_path / "compared" / "results.json", results)
+    written(results, tmp_path / "compared")
     taking_over.take_over(tmp_path / "compared")
 
-    assert [path.name for path in (tmp_path / "committed").iterdir()] == ["mnist.json"]
+    committed = {path.name for path in (tmp_path / "committed").iterdir()}
+    assert committed == {"mnist.json", "mnist-curves.png"}
     # The summary is that of all evaluations.
     assert readme.PARTS["docs/benchmarks.md"]["mnist"]() == paper_tables.markdown(results)
     for run in json.loads((tmp_path / "committed" / "mnist.json").read_text())["runs"]:
@@ -53,7 +65,7 @@ def test_mnist_is_taken_over_without_a_figure_and_shortened(
         assert len(set(np.diff(steps))) == 1
 
     results["settings"]["compiled"] = True
-    write_json(tmp_path / "compared" / "results.json", results)
+    written(results, tmp_path / "compared")
     taking_over.take_over(tmp_path / "compared")
     assert readme.PARTS["docs/benchmarks.md"]["mnist-compiled"]() == paper_tables.markdown(results)
 
@@ -61,7 +73,7 @@ def test_mnist_is_taken_over_without_a_figure_and_shortened(
     results["settings"] |= {"compiled": False, "pool": 100, "wrong_labels": 0.4, "budget": budget}
     for strategy in results["strategies"].values():
         strategy["learning_rate"] = 0.001
-    write_json(tmp_path / "compared" / "results.json", results)
+    written(results, tmp_path / "compared")
     taking_over.take_over(tmp_path / "compared")
     assert readme.PARTS["docs/benchmarks.md"][
         "mnist-wrong-labels"
@@ -74,7 +86,7 @@ def test_tuned_rates_make_results_of_their_own(
     monkeypatch.setattr(taking_over, "RESULTS", tmp_path / "committed")
     results = made_up.paper_results() | {"target": 0.5}
     results["tuning"] = {"rates": {"uniform": 0.1}}
-    write_json(tmp_path / "compared" / "results.json", results)
+    written(results, tmp_path / "compared")
     taking_over.take_over(tmp_path / "compared")
     assert [path.name for path in (tmp_path / "committed").iterdir()] == ["two-circles-tuned.json"]
 
@@ -98,7 +110,7 @@ def test_uniform_sampling_reaches_its_own_accuracy_in_what_is_committed_too(
 
     def committed(target: float | None) -> dict:
         results["target"] = results_of.target(results, target)
-        write_json(tmp_path / "compared" / "results.json", results)
+        written(results, tmp_path / "compared")
         taking_over.take_over(tmp_path / "compared")
         return json.loads((tmp_path / "committed" / "mnist.json").read_text())
 
@@ -141,4 +153,6 @@ def test_what_was_picked_is_taken_over_as_pictures_with_names(
     monkeypatch.setattr(taking_over, "RESULTS", tmp_path / "committed")
     taking_over.take_over(tmp_path / "compared")
     committed = {path.name for path in (tmp_path / "committed").iterdir()}
-    assert committed == {"cifar10.json", "cifar10-picked.png"}
+    figures = {"cifar10-curves.png", "cifar10-picked.png"}
+    assert committed == {"cifar10.json", "cifar10.npz", *figures}
+    assert (tmp_path / "committed" / "cifar10.npz").stat().st_size < 100_000  # of 14 pictures
