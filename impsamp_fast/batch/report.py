@@ -89,7 +89,7 @@ class Report:
         ]
 
     def verdict(self) -> str:
-        """Whether it pays here, by how much, and what would make it pay."""
+        """Whether it should pay here, by how much, and what would make it pay."""
         cost, tau = self.cost, self.tau
         if cost is None or (tau is None and self.weighted):
             return "Too little was timed to say whether importance sampling pays here."
@@ -100,7 +100,10 @@ class Report:
                 "needs as many times fewer steps."
             )
         if tau > cost:
-            return f"It pays: {takes} and is worth {tau:.2f}, {tau / cost:.2f} times as much."
+            return (
+                f"It should pay: {takes} and by its variance is worth {tau:.2f}, "
+                f"{tau / cost:.2f} times as much."
+            )
         return f"It does not pay: {takes} and is worth {tau:.2f}.{self._cure(cost, tau)}"
 
     def _cure(self, cost: float, tau: float) -> str:

@@ -33,7 +33,8 @@ class EarlyImportance(WeightedSampler):
     the way: with five digits of MNIST ten times as frequent as the other five, a small network and
     3 uniform epochs, the total variation distance of the picks' class shares from equal ones falls
     from 0.41 to 0.21, and to 0.16 with ``map=torch.square``; the most frequent class is then drawn
-    4.4 and 3.6 times as often as the rarest instead of 10 times (``tests/test_class_balance.py``).
+    4.4 and 3.6 times as often as the rarest instead of 10 times
+    (``tests/dataset/test_class_balance.py``).
 
     Args:
         size: N, the number of samples in the data set.

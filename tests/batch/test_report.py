@@ -243,7 +243,8 @@ REPORT = Report(
     [
         (
             {},
-            "It pays: a step by importance takes 3.00 uniform steps and is worth 4.50, 1.50 times",
+            "It should pay: a step by importance takes 3.00 uniform steps and by its variance is "
+            "worth 4.50, 1.50 times",
         ),
         (
             {"tau": 2.0},

@@ -20,7 +20,10 @@ def test_every_command_is_named() -> None:
 
 
 COMMAND = re.compile(r"python -m bench ([a-z]+ [^`#\n]+)")
-COMMANDS = sorted({found[1] for page in PAGES for found in COMMAND.finditer(page.read_text())})
+CONTINUED = re.compile(r"\\\n *")
+COMMANDS = sorted(
+    {found[1] for page in PAGES for found in COMMAND.finditer(CONTINUED.sub("", page.read_text()))}
+)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
