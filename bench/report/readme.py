@@ -150,6 +150,7 @@ PARTS = {
     "docs/pays.md": {"cost-model": cost_table.markdown},
     "docs/verdicts.md": {
         "verdict-short": lambda: verdict.short(verdict.comparisons()),
+        "verdict-grid": lambda: verdict.grid(verdict.comparisons()),
         "verdicts": lambda: verdict.markdown(verdict.comparisons()),
     },
     "docs/gpu.md": {"gpu": shown("gpu", gpu_table.markdown)},

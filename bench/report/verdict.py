@@ -5,6 +5,7 @@ strongest of what its comparison has without such a choice.
 """
 
 import argparse
+import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ from bench.report.table import table
 
 WORDS = ("better", "no difference", "worse", "too few seeds", "nothing to compare")
 ALONE = "no other measured"  # of baselines
+NEVER = " (never began)"
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,7 @@ def label_of(results: dict[str, Any], name: str) -> str:
     """The strategy's; one that its start rule never let begin was uniform sampling."""
     label = str(results["strategies"][name]["label"])
     chose = is_baseline(name) or any(run["importance_steps"] for run in runs_of(results, name))
-    return label if chose else f"{label} (never began)"
+    return label if chose else label + NEVER
 
 
 def epochs_of(results: dict[str, Any]) -> float:
@@ -311,6 +313,30 @@ def short_rows(judged: Judged) -> list[list[str]]:
     ]
 
 
+def grid(results: list[dict[str, Any]]) -> str:
+    """Every choice of rows in every training, by time and by steps; most trainings first."""
+    found: dict[str, dict[str, str]] = {}
+    labels: dict[str, str] = {}
+    everything = [judge(result) for result in results]
+    for judged in everything:
+        for row in judged.choices:
+            label = labels[row.name] = row.label.removesuffix(NEVER)
+            cell = f"{mark(row.time)} / {mark(row.steps)}{row.label.removeprefix(label)}"
+            found.setdefault(row.name, {})[judged.title] = cell
+    titles = [judged.title for judged in everything]
+    names = sorted(found, key=lambda name: -len(found[name]))
+    rows = [[labels[name], *(found[name].get(title, "") for title in titles)] for name in names]
+    return "\n".join(table(["time / steps over uniform's", *titles], rows)) + "\n"
+
+
+def mark(share: Share | None) -> str:
+    """The median, bold where it is better and in italics where it is worse."""
+    if share is None:
+        return "-"
+    text = "never" if share.median == math.inf else f"{share.median:.2f}"
+    return {"better": f"**{text}**", "worse": f"*{text}*"}.get(share.verdict, text)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "results",
@@ -329,4 +355,4 @@ def run(args: argparse.Namespace) -> None:
         if not can_be_judged(result):
             raise SystemExit(f"{path} is not a comparison of choices of rows with uniform sampling")
     results = [*given.values()] or comparisons()
-    print(f"{short(results)}\n{markdown(results)}")
+    print("\n".join(part(results) for part in (short, grid, markdown)))

@@ -8,7 +8,7 @@ import pytest
 
 from bench.__main__ import main
 from bench.report import verdict
-from bench.report.results import DEFAULT, ROW_LOOP
+from bench.report.results import DEFAULT, ROW_LOOP, runs_of
 
 SEEDS = range(5)
 
@@ -117,6 +117,19 @@ def test_the_tables_name_the_best_the_weakest_and_the_baseline() -> None:
     assert ROW_LOOP.upper() not in text
 
 
+def test_the_grid_has_every_strategy_in_every_training() -> None:
+    other = comparison({"uniform": [4.0] * 5, "late": [12.0] * 5, "slow": [4.0] * 5}, pool=50)
+    for run in runs_of(other, "late"):
+        run |= {"importance_steps": 0, "curve": run["curve"] | {"accuracy": [0.1] * 4}}
+    assert cells_of(verdict.grid([made_up(), other]).splitlines()) == [
+        ["time / steps over uniform's", "two-circles, 1,000 samples", "two-circles, 50 samples"],
+        ["SLOW", "*3.00* / *3.00*", "1.00 / 1.00"],
+        ["FAST", "**0.25** / **0.25**", ""],
+        [DEFAULT.upper(), "0.75 / 0.75", ""],
+        ["LATE", "", "*never* / *never* (never began)"],
+    ]
+
+
 def test_with_wrong_labels_the_target_is_the_best_that_uniform_sampling_has() -> None:
     assert verdict.goal_of(made_up()) == 0.5
     results = made_up(wrong_labels=0.4)
@@ -175,7 +188,8 @@ def test_the_command_judges_what_is_committed_or_named(
         (committed / f"{name}.json").write_text(json.dumps(result))
     main(["verdict"])
     assert capsys.readouterr().out == (
-        f"{verdict.short([made_up()])}\n{verdict.markdown([made_up()])}\n"
+        f"{verdict.short([made_up()])}\n{verdict.grid([made_up()])}\n"
+        f"{verdict.markdown([made_up()])}\n"
     )
     other = tmp_path / "results.json"
     other.write_text(json.dumps(made_up(pool=7)))
