@@ -12,7 +12,7 @@ from bench.tasks import TASKS
 from bench.tasks.task import Budget
 from bench.training.comparison import Comparison
 from bench.training.making import parse_start
-from bench.training.strategies import ALL, BASELINES, STRATEGIES, find, known
+from bench.training.strategies import ALL, BASELINES, USUAL, find, known
 from impsamp_fast import keep_freed_memory
 
 
@@ -32,7 +32,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="NAME",
         help=f'"{ALL}" of the library, "{BASELINES}", or any of {", ".join(known())}, with '
-        f'"{COMPILED}", "{DECAYED}" or both behind; the first {len(STRATEGIES)} if none is named',
+        f'"{COMPILED}", "{DECAYED}" or both behind ({" ".join(USUAL)})',
     )
     parser.add_argument(
         "--start", help='when importance sampling begins: "always", "after:STEPS", "ratio:R", ...'
@@ -79,7 +79,7 @@ def comparison_of(args: argparse.Namespace) -> Comparison:
     given = args.steps or args.seconds
     return Comparison(
         task=replace(task, compiled=args.compile),
-        strategies=find(args.strategies or list(STRATEGIES)),
+        strategies=find(list(args.strategies or USUAL)),
         seeds=args.seeds,
         budget=Budget(args.steps, args.seconds) if given else task.budget,
         start=start,

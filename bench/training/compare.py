@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out",
         type=Path,
-        help="where results go (out/TASK, with -strategies for others than the first 8)",
+        help="where results go (out/TASK, with -strategies for more than the paper's)",
     )
 
 

@@ -70,8 +70,8 @@ class Strategy:
         return f"after:{size // task.mini}" if rule == "epoch" else rule
 
 
-# Those of the paper, which are compared if no names are given. The colours are of Okabe and Ito's
-# palette, which colour-blind readers can tell apart.
+# Those of the paper. Colours are of Okabe and Ito's palette, which colour-blind readers can tell
+# apart.
 STRATEGIES = {
     strategy.name: strategy
     for strategy in (
@@ -186,6 +186,8 @@ STRONG = {
     )
 }
 OURS = STRATEGIES | FAST | STRONG
+# Compared if no names are given. Compiled baselines take a while before the clock runs.
+USUAL = (*STRATEGIES, "uniform-decayed", "random-subset")
 GROUPS = {ALL: strategies.names, BASELINES: lambda: [UNIFORM.name, *STRONG]}
 
 

@@ -10,7 +10,7 @@ import pytest
 from bench.__main__ import main
 from bench.report.results import ROW_LOOP, STAGES
 from bench.tasks import TASKS
-from bench.training.strategies import STRATEGIES
+from bench.training.strategies import USUAL, find
 from impsamp_fast import strategies
 from tests.bench.tiny_bench import QUICK_TASK, STEPS, TINY
 
@@ -24,7 +24,7 @@ def test_compare_writes_tables_results_and_figures(
     main(["compare", "two-circles", "--seeds", "2", "--out", str(tmp_path)])
     printed = capsys.readouterr().out
     assert (tmp_path / "table.md").read_text() in printed
-    for strategy in STRATEGIES.values():
+    for strategy in find(list(USUAL)):
         assert f"| {strategy.label} " in printed
     for name in ("curves.png", "picks.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
@@ -34,7 +34,7 @@ def test_compare_writes_tables_results_and_figures(
     assert results["settings"]["budget"] == {"steps": STEPS, "seconds": None}
     assert results["seeds"] == [0, 1]
     assert [(r["strategy"], r["seed"]) for r in results["runs"]] == [
-        (name, seed) for seed in (0, 1) for name in STRATEGIES
+        (name, seed) for seed in (0, 1) for name in USUAL
     ]
     for run in results["runs"]:
         curve = run["curve"]
