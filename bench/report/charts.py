@@ -28,6 +28,7 @@ def chart(results: dict[str, Any], quantity: str) -> dict[str, Any]:
             "orient": "bottom",
             "columns": 1,
             "labelLimit": {"expr": "width"},
+            "symbolLimit": 0,  # all of them
             "symbolType": "stroke",
             "symbolOpacity": 1,
             "symbolStrokeWidth": 2,

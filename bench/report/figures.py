@@ -105,7 +105,7 @@ def draw_band(
 
 
 def accuracy_limits(results: dict[str, Any]) -> tuple[float, float]:
-    """Where the curves differ: from what the slowest had reached after a tenth of its run.
+    """Where the curves differ: from what the slowest had after a tenth of its run, or at its end.
 
     The row-by-row loop is left out: it would stretch the axis for a curve that goes nowhere.
     """
@@ -113,7 +113,9 @@ def accuracy_limits(results: dict[str, Any]) -> tuple[float, float]:
     for run in results["runs"]:
         accuracy = smoothed(run["curve"]["accuracy"])
         if run["strategy"] != ROW_LOOP:
-            low.append(accuracy[max(len(accuracy) // 10, min(2, len(accuracy) - 1))])
+            low.append(
+                min(accuracy[max(len(accuracy) // 10, min(2, len(accuracy) - 1))], accuracy[-1])
+            )
         high.append(max(accuracy))
     bottom, top = min(low, default=0.0), max(high)
     # The margin must not vanish with the span: after one evaluation, bottom and top are the same.

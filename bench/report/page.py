@@ -26,6 +26,20 @@ TEMPLATE = Path(__file__).with_suffix(".html")
 TABLES_LIBRARY = Path(itables.__file__).parent / "html" / "dt_bundle.js"
 CHARTS_LIBRARY = "window.vegaEmbed = vegaEmbed;"  # what vl_convert is to make a script for
 PICTURES = ("picks.png", "most-picked-*.png")  # of a comparison's directory
+TITLES = {  # of parts whose names do not say what they are
+    "verdict-short": "Where it paid, and where not",
+    "verdicts": "every comparison",
+    "cost-model": "what a step takes and is worth",
+    "costs-short": "what calls cost",
+    "operator-costs": "all calls",
+    "operator-curves": "calls by size",
+    "claims-knutsson": "claims of Knutsson et al.",
+    "claims-smedas": "claims of Smedås",
+    "claims-quercia": "claims of Quercia et al.",
+    "gpu": "calls on a GPU",
+    "ranks": "several processes",
+    "variance": "variance by way to draw",
+}
 MACHINE = ("cpu", "gpu", "cores", "threads", "instruction_set", "torch", "python")
 
 NUMBER = re.compile(r"([-+]?\d[\d,]*(?:\.\d+)?)\s*(µs|ms|s)?\b")
@@ -77,7 +91,7 @@ def page(directories: list[Path]) -> str:
 
 
 def title(name: str) -> str:
-    return escape(name.replace("-", " "))
+    return escape(TITLES.get(name, name.replace("-", " ")))
 
 
 def sections(directories: list[Path]) -> Iterator[tuple[str, str]]:
