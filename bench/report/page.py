@@ -28,6 +28,7 @@ CHARTS_LIBRARY = "window.vegaEmbed = vegaEmbed;"  # what vl_convert is to make a
 PICTURES = ("picks.png", "most-picked-*.png")  # of a comparison's directory
 TITLES = {  # of parts whose names do not say what they are
     "verdict-short": "Where it paid, and where not",
+    "verdict-grid": "every strategy in every training",
     "verdicts": "every comparison",
     "cost-model": "what a step takes and is worth",
     "costs-short": "what calls cost",

@@ -168,18 +168,22 @@ def markdown(results: list[dict[str, Any]]) -> str:
     """Who gains and who loses, and a table of each comparison from its best to its weakest."""
     judged = [judge(result) for result in results]
     lines = [
-        f"Better by time than the strongest baseline: {named(judged, 'better')}.",
+        "Better by time than the strongest baseline:",
         "",
-        f"Worse: {named(judged, 'worse')}.",
+        *named(judged, "better"),
+        "",
+        "Worse:",
+        "",
+        *named(judged, "worse"),
         "",
         *(line for result in results for line in section(result)),
     ]
     return "\n".join(lines[:-1]) + "\n"
 
 
-def named(judged: list[Judged], verdict: str) -> str:
-    """The choices of rows that are so by time against their strongest baseline."""
-    told = []
+def named(judged: list[Judged], verdict: str) -> list[str]:
+    """A line for each training: which choices are so by time against its strongest baseline."""
+    lines = []
     for each in judged:
         labels = [
             row.label
@@ -187,9 +191,9 @@ def named(judged: list[Judged], verdict: str) -> str:
             if (share := row.time_over_strongest) and share.verdict == verdict
         ]
         if labels:
-            alone = ", uniform alone" * each.has_uniform_alone
-            told.append(f"{'; '.join(labels)} (**{each.title}**{alone})")
-    return "; ".join(told) or "none"
+            beside = ALONE if each.has_uniform_alone else each.strongest.label
+            lines.append(f"- **{each.title}** ({beside}): {'; '.join(labels)}")
+    return lines or ["- none"]
 
 
 def section(result: dict[str, Any]) -> list[str]:

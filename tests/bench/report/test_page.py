@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from bench.__main__ import main
-from bench.report import browser, charts, page, paper_tables
+from bench.report import browser, charts, figures, page, paper_tables
 from tests.bench import made_up
 
 PHONE = {"width": 360, "height": 740}
@@ -81,6 +81,13 @@ def test_a_curve_is_the_mean_and_the_range_of_the_seeds() -> None:
     assert first[:2] == ["uniform", "seconds"]
     # Both have begun after 3 s, when the faster one has made three evaluations.
     assert [float(value) for value in first[2:]] == pytest.approx([3, 0.49, 0.48, 0.5])
+
+
+def test_the_axis_of_the_accuracy_has_the_end_of_a_curve_that_falls() -> None:
+    results = made_up_results()
+    curve = results["runs"][0]["curve"]
+    curve["accuracy"] = [0.2] * (len(curve["accuracy"]) - 3) + [0.1] * 3
+    assert figures.accuracy_limits(results)[0] == pytest.approx(0.1)
 
 
 def test_a_directory_that_is_no_comparison_is_told(tmp_path: Path) -> None:

@@ -108,9 +108,12 @@ def test_the_tables_name_the_best_the_weakest_and_the_baseline() -> None:
 
     one["tuning"] = {"rates": {}}
     text = verdict.markdown([made_up(), one])
-    assert f"Better by time than the strongest baseline: FAST (**{title}**).\n" in text
+    better = f"- **{title}** (UNIFORM-COMPILED): FAST"
+    assert f"Better by time than the strongest baseline:\n\n{better}\n\nWorse:\n" in text
     other = f"{title}, compiled for all, tuned rates"
-    assert f"Worse: SLOW (**{title}**); SLOW (**{other}**, uniform alone).\n" in text
+    assert (
+        f"- **{title}** (UNIFORM-COMPILED): SLOW\n- **{other}** (no other measured): SLOW\n" in text
+    )
     assert "; the strongest of 3 baselines is UNIFORM-COMPILED.\n" in text
     assert "target 50.00%; no other baseline was measured.\n" in text
     assert "| *RANDOM-SUBSET* " in text
