@@ -15,13 +15,14 @@ from impsamp_fast.dataset.sampler import DatasetSampler, shuffled
 
 @final
 class EpochAccuracyFilter(DatasetSampler):
-    """Trains on what was misclassified when it was last seen.
+    r"""Trains on what was misclassified when it was last seen.
 
     The epochwise filter of Smedås (2021): at the start of an epoch the samples that pass are kept,
     in random order: the misclassified ones (hard accuracy), with ``alpha`` > 0 also those whose two
-    highest probabilities differ by at most that (soft accuracy); see
-    :class:`~impsamp_fast.AccuracyFilter`. A sample that was never seen passes. If fewer than
-    ``least`` pass, random others fill up. All weights are 1.
+    highest probabilities differ by at most that (soft accuracy), in one formula those with
+    :math:`p_y - \max_{c \neq y} p_c \leq \alpha`; see :class:`~impsamp_fast.AccuracyFilter`. A
+    sample that was never seen passes. If fewer than ``least`` pass, random others fill up. All
+    weights are 1.
 
     The thesis passes all samples through the model before each epoch. Here the training steps show
     which ones pass, at no cost, but what is left out is not seen again: hence every

@@ -26,7 +26,9 @@ BIBTEX = """
 
 @register("top-k", level="batch", bibtex=BIBTEX)
 def top_k(model: nn.Module, n: int, **options: Any) -> Selector:
-    """The n rows of the largest loss, from the first step on.
+    r"""The n rows of the largest loss, from the first step on.
+
+    The loss of a row is :math:`L = -\log p_y`, with the probability of its class.
 
     Args:
         model: whose logits are scored.
@@ -38,7 +40,9 @@ def top_k(model: nn.Module, n: int, **options: Any) -> Selector:
 
 @register("top-q", level="batch", bibtex=BIBTEX)
 def top_q(model: nn.Module, n: int, *, q: float = 0.5, **options: Any) -> Selector:
-    """All rows whose loss is above the quantile q of the large batch's losses.
+    r"""All rows whose loss is above the quantile q of the large batch's losses.
+
+    They are :math:`\{i : L_i > Q_q(L_1, \dots, L_K)\}`, about (1 - q) K of K.
 
     Args:
         model: whose logits are scored.
@@ -52,7 +56,10 @@ def top_q(model: nn.Module, n: int, *, q: float = 0.5, **options: Any) -> Select
 
 @register("loss-weighted", level="batch", bibtex=BIBTEX)
 def loss_weighted(model: nn.Module, n: int, **options: Any) -> Selector:
-    """n different rows, drawn one after the other with probabilities proportional to their losses.
+    r"""n different rows, drawn one after the other with probabilities proportional to their losses.
+
+    The next one is row i with the probability :math:`L_i / \sum_j L_j`, where the sum is over the
+    rows that were not drawn before.
 
     Args:
         model: whose logits are scored.
@@ -64,10 +71,10 @@ def loss_weighted(model: nn.Module, n: int, **options: Any) -> Selector:
 
 @register("loss-split", level="batch", bibtex=BIBTEX)
 def loss_split(model: nn.Module, n: int, *, q: int = 2, p: float = 2.0, **options: Any) -> Selector:
-    """n / q rows uniformly from each of q buckets of the rows, sorted by loss L.
+    r"""n / q rows uniformly from each of q buckets of the rows, sorted by loss L.
 
-    The buckets are q equal parts of the cumulative sum of L^p in ascending order of L, so the
-    bucket of the largest losses has the fewest rows.
+    The buckets are q equal parts of the cumulative sum of :math:`L^p` in ascending order of L, so
+    the bucket of the largest losses has the fewest rows.
 
     Args:
         model: whose logits are scored.
@@ -81,7 +88,9 @@ def loss_split(model: nn.Module, n: int, *, q: int = 2, p: float = 2.0, **option
 
 @register("hard-accuracy", level="batch", bibtex=BIBTEX)
 def hard_accuracy(model: nn.Module, n: int, **options: Any) -> Accumulator:
-    """The misclassified rows, accumulated over raw batches until there are n.
+    r"""The misclassified rows, accumulated over raw batches until there are n.
+
+    A row is kept if :math:`p_y \leq \max_{c \neq y} p_c`.
 
     Args:
         model: whose logits are scored.
@@ -93,7 +102,9 @@ def hard_accuracy(model: nn.Module, n: int, **options: Any) -> Accumulator:
 
 @register("soft-accuracy", level="batch", bibtex=BIBTEX)
 def soft_accuracy(model: nn.Module, n: int, *, alpha: float = 0.1, **options: Any) -> Accumulator:
-    """The rows that are misclassified, or correct by a margin of at most alpha, accumulated.
+    r"""The rows that are misclassified, or correct by a margin of at most alpha, accumulated.
+
+    A row is kept if :math:`p_y - \max_{c \neq y} p_c \leq \alpha`.
 
     Args:
         model: whose logits are scored.

@@ -51,8 +51,9 @@ def uniform(
     rank: int | None = None,
     target: str | Columns | None = None,
 ) -> EveryRow:
-    """Ordinary training: every row of the raw batches, n at a time, in their order.
+    r"""Ordinary training: every row of the raw batches, n at a time, in their order.
 
+    The mean :math:`\frac{1}{n} \sum_i L_i` over them estimates the data's mean loss without bias.
     Nothing is scored and all weights are 1. Raw batches of n rows (``raw_size``) are passed through
     without a copy.
 
@@ -96,10 +97,10 @@ def random_subset(
     target: str | Columns | None = None,
     observe: Observe | None = None,
 ) -> Selector:
-    """n of the K rows of each large batch, uniformly without replacement, weight 1.
+    r"""n of the K rows of each large batch, uniformly without replacement, weight 1.
 
-    Nothing is scored: a strategy that trains on n of K rows and does not beat this one gains
-    nothing by its choice of rows.
+    Each row is among them with the probability :math:`n / K`. Nothing is scored: a strategy that
+    trains on n of K rows and does not beat this one gains nothing by its choice of rows.
 
     Args:
         model: not called.

@@ -25,9 +25,10 @@ def divbs(
 ) -> Selector:
     r"""The n rows whose last layer's gradients span most of the mean gradient, not weighted.
 
-    They are taken one by one, each by its product with what the rows before have left of the mean,
-    see :class:`~impsamp_fast.Diversity`. The mean over them is biased. The paper takes 10 to 30% of
-    a large batch of 320 rows.
+    They are taken one by one: the next one has the largest :math:`|g \cdot r|`, where g is its
+    gradient and r what the rows before have left of the mean, see
+    :class:`~impsamp_fast.Diversity`. The mean over them is biased. The paper takes 10 to 30% of a
+    large batch of 320 rows.
 
     Args:
         model: whose logits are scored; it returns the output of the layer as it is.

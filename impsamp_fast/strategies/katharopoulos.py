@@ -102,7 +102,8 @@ def kf18_biased(
 def constant_time(model: nn.Module, n: int, **options: Any) -> ConstantTime:
     r"""In the time of a uniform step: fewer rows are trained on, and more scored. Unbiased.
 
-    From the code of the authors of "kf18"; the paper does not have it.
+    If K rows are scored, :math:`n - K / (1 + b)` are trained on, with a backward pass that takes as
+    long as b forward passes. From the code of the authors of "kf18"; the paper does not have it.
 
     Args:
         model: whose logits are scored.
@@ -116,7 +117,8 @@ def constant_time(model: nn.Module, n: int, **options: Any) -> ConstantTime:
 def constant_variance(model: nn.Module, n: int, **options: Any) -> ConstantVariance:
     r"""At the variance of a uniform step: n rows are scored, and fewer trained on. Unbiased.
 
-    From the code of the authors of "kf18"; the paper does not have it.
+    Of n rows :math:`(1 / \tau + 0.2) n` are trained on. From the code of the authors of "kf18",
+    whose :math:`\tau` it is; the paper does not have it.
 
     Args:
         model: whose logits are scored.

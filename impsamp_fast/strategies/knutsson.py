@@ -30,7 +30,9 @@ def highest_loss(
     start: StartRule | None = None,
     **options: Any,
 ) -> Selector:
-    """The n rows of the largest loss, not weighted.
+    r"""The n rows of the largest loss, not weighted.
+
+    The loss of a row is :math:`L = -\log p_y`, with the probability of its class.
 
     Args:
         model: whose logits are scored.

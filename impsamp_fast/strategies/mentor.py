@@ -75,8 +75,8 @@ def mentornet(
 
     The network sees the loss, its difference to the moving p-th percentile, the label and the
     percent of the training; it learns to be the curriculum of "mentornet-pd", or with ``clean`` to
-    tell right from wrong labels, see :class:`~impsamp_fast.MentorScore`. The mean over the rows is
-    biased, which is the aim.
+    tell right from wrong labels, see :class:`~impsamp_fast.MentorScore`: a row has the weight
+    :math:`v = f(L, L - \lambda_1, y, t)`. The mean over the rows is biased, which is the aim.
 
     Args:
         model: whose logits are scored.

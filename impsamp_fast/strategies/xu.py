@@ -30,7 +30,8 @@ def pods(
     r"""The n rows whose rewards have the largest variance, not weighted: some low, the rest high.
 
     PODS trains on n of m rollouts of a prompt, those that maximise the variance of the reward R,
-    which are always the k lowest and the n - k highest for some k. The mean over them is biased.
+    :math:`\max_{|S| = n} \mathrm{Var}_{i \in S} R_i`, which are always the k lowest and the n - k
+    highest for some k. The mean over them is biased.
     Rewards that are known without a forward pass need no Selector:
     ``isf.MaxVariance()(rewards, n, seed=0).index``.
 

@@ -6,11 +6,12 @@ from impsamp_fast import strategies
 from tests.bench import made_up
 
 
-def test_every_strategy_has_its_papers_with_their_titles() -> None:
+def test_every_strategy_has_an_equation_and_its_papers_with_their_titles() -> None:
     for name in strategies.names():
         strategy = strategies.get(name)
         entry = catalogue.entry(strategy, [])
         assert entry.startswith(f"### `{name}`\n")
+        assert "$" in entry, name
         assert entry.count("Paper: ") == len(catalogue.papers(strategy))
 
 
