@@ -9,6 +9,7 @@ from typing import Any
 from bench.report import balance_table, smedas_table, thresholds_table
 from bench.report.results import (
     FEWEST_SEEDS,
+    began,
     final_accuracy,
     interval_of_median,
     runs_of,
@@ -40,11 +41,18 @@ class Claim:
 def markdown(claims: list[Claim], results: Results) -> str:
     """The table of those claims that the results decide; empty if they decide none."""
     rows = [
-        [claim.text, *claim.check(results)]
+        [claim.text, *decided(claim, results)]
         for claim in claims
         if {*claim.about} <= {*results.get("strategies", ())}
     ]
     return "\n".join(table(HEADINGS, rows)) + "\n" if rows else ""
+
+
+def decided(claim: Claim, results: Results) -> Verdict:
+    """Nothing, where a strategy that it is about was uniform sampling to the end."""
+    text, same = claim.check(results)
+    never = [label(results, name) for name in claim.about if not began(results, name)]
+    return text, f"never began: {', '.join(never)}" if never else same
 
 
 def verdict(held: list[bool]) -> str:

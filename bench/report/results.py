@@ -38,6 +38,13 @@ def is_baseline(strategy: str) -> bool:
     return strategy.removesuffix(DECAYED).removesuffix(COMPILED) in BASELINES
 
 
+def began(results: dict[str, Any], strategy: str) -> bool:
+    """Whether it ever chose rows, or has none to choose: a start rule may not have let it."""
+    return is_baseline(strategy) or any(
+        run["importance_steps"] for run in runs_of(results, strategy)
+    )
+
+
 def number_of_seeds(results: dict[str, Any]) -> str:
     count = len(results["seeds"])
     return f"{count} seeds" if count > 1 else "1 seed"

@@ -19,6 +19,7 @@ from bench.report.results import (
     DEFAULT,
     ROW_LOOP,
     Share,
+    began,
     first_reaching,
     highest_accuracy,
     is_baseline,
@@ -144,8 +145,7 @@ def median_of(share: Share | None) -> float:
 def label_of(results: dict[str, Any], name: str) -> str:
     """The strategy's; one that its start rule never let begin was uniform sampling."""
     label = str(results["strategies"][name]["label"])
-    chose = is_baseline(name) or any(run["importance_steps"] for run in runs_of(results, name))
-    return label if chose else label + NEVER
+    return label if began(results, name) else label + NEVER
 
 
 def epochs_of(results: dict[str, Any]) -> float:

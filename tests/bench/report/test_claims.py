@@ -14,7 +14,7 @@ def results(accuracies: dict[str, list[float]], seeds: int = 3, **further: Any) 
     def run(strategy: str, accuracy: list[float], seed: int) -> dict[str, Any]:
         moments = list(range(1, len(accuracy) + 1))
         curve = {"step": moments, "seconds": moments, "accuracy": accuracy}
-        return {"strategy": strategy, "seed": seed, "curve": curve}
+        return {"strategy": strategy, "seed": seed, "importance_steps": 1, "curve": curve}
 
     return {
         "settings": {"task": "mnist", "pool": 10_000},
@@ -165,3 +165,13 @@ def test_only_what_was_measured_is_told() -> None:
     assert cells == ["it works", "so it does", "yes"]
     assert len(text.splitlines()) == 3
     assert claims.markdown([unknown], KNUTSSON) == ""
+
+
+def test_a_strategy_that_never_began_decides_nothing() -> None:
+    claim = Claim("none wins", claims.NONE_BEATS_UNIFORM, claims.PAPER)
+    found = results(dict.fromkeys(ACCURACIES, UNIFORM))
+    assert claims.decided(claim, found)[1] == "yes"
+    for run in found["runs"]:
+        run["importance_steps"] = int(run["strategy"] == "highest-loss")
+    never = "gradient norm, highest loss cdf, gradient norm cdf"
+    assert claims.decided(claim, found)[1] == f"never began: {never}"
