@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from bench.__main__ import main
-from bench.report import browser, charts, figures, page, paper_tables
+from bench.report import browser, charts, figures, page, paper_tables, readme
 from tests.bench import made_up
 
 PHONE = {"width": 360, "height": 740}
@@ -99,6 +99,10 @@ def test_a_directory_that_is_no_comparison_is_told(tmp_path: Path) -> None:
 def test_a_directory_in_place_of_the_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="is a directory: name the page's file in it"):
         main(["report", str(tmp_path)])
+
+
+def test_titles_are_those_of_parts() -> None:
+    assert set(page.TITLES) <= {name for parts in readme.PARTS.values() for name in parts}
 
 
 def test_nothing_is_fetched(file: Path) -> None:
