@@ -126,6 +126,25 @@ def test_fewer_samples_than_a_batch_are_refused(
     assert not list(tmp_path.iterdir())
 
 
+def test_cifar_is_augmented_as_it_is_trained_on_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+
+    def augment(x: torch.Tensor, _: torch.Generator) -> torch.Tensor:
+        seen.append(len(x))
+        return x
+
+    monkeypatch.setattr(smedas, "crop_and_flip", augment)
+    data = pictures()
+    settings = {"epochs": 1}
+    for name, rows in (("mnist", 0), ("cifar10", SAMPLES), ("cifar100", SAMPLES)):
+        seen.clear()
+        task = smedas.task_of(name, "fcnet100", BATCH, data)
+        smedas.made(task, data, ways()["uniform"], 0, settings, tmp_path)
+        assert sum(seen) == rows
+
+
 def test_the_full_table_is_the_thesis_s() -> None:
     assert smedas.FULL.data == ("mnist", "cifar10", "cifar100")
     assert smedas.FULL.networks == ("fcnet100", "fcnet1000", "fcnet3000", "lenet", "resnet18")

@@ -220,7 +220,17 @@ def test_machines_are_told(tab: Page) -> None:
     assert {"mnist", "ratios", "two-circles"} <= set(results.all_inner_texts())
 
 
+@pytest.mark.parametrize("opened", ["light"], indirect=True)
+def test_every_chart_is_drawn(tab: Page) -> None:
+    for chart in tab.locator(".chart").all():
+        chart.scroll_into_view_if_needed()
+        chart.locator("svg .mark-line path").first.wait_for(state="attached")
+
+
 def test_pictures_are_in_the_page(tab: Page) -> None:
+    widths = tab.evaluate("[...document.images].map(picture => picture.naturalWidth)")
+    assert len(widths) > len(list(page.RESULTS.glob("plot-*.png")))
+    assert min(widths) > 100
     picture = tab.locator("#made-up").locator("img")
     assert picture.evaluate("picture => picture.naturalWidth") > 100
 
