@@ -133,7 +133,9 @@ def curves(path: Path) -> str:
 
 def images(paths: list[Path]) -> str:
     return "".join(
-        f'<figure><img alt="{escape(path.stem)}" src="{data_of(path)}"></figure>' for path in paths
+        f'<figure><img alt="{title(path.stem)}" src="{data_of(path)}">'
+        f"<figcaption>{title(path.stem.removeprefix('plot-'))}</figcaption></figure>"
+        for path in paths
     )
 
 
