@@ -39,12 +39,14 @@ class Claim:
 
 
 def markdown(claims: list[Claim], results: Results) -> str:
-    """The table of those claims that the results decide; empty if they decide none."""
+    """The table of those claims that the results can decide, or a sentence that they can none."""
     rows = [
         [claim.text, *decided(claim, results)]
         for claim in claims
         if {*claim.about} <= {*results.get("strategies", ())}
     ]
+    if claims and not rows:
+        return "These are not the paper's strategies, so that none of its claims is decided here.\n"
     return "\n".join(table(HEADINGS, rows)) + "\n" if rows else ""
 
 
@@ -216,6 +218,7 @@ BALANCE = [
 CLAIMS = {
     "two-circles": SOONER_OR_LATE,
     "mnist": SOONER_OR_LATE,
+    "mnist-strategies": SOONER_OR_LATE,
     "cifar10": [
         Claim("none beats uniform sampling", NONE_BEATS_UNIFORM, PAPER),
         Claim("CDF is better than top-n", CDF_BEATS_TOP, PAPER),

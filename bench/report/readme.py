@@ -125,6 +125,7 @@ PARTS = {
     "docs/papers.md": {
         "two-circles-curves": pictured("two-circles", CURVES, figure="-curves"),
         "mnist-curves": pictured("mnist", CURVES, figure="-curves"),
+        "mnist-strategies-curves": pictured("mnist-strategies", CURVES, figure="-curves"),
         "cifar10": pictured("cifar10", CURVES, paper_tables.markdown, figure="-curves"),
         "cifar10-tuned": shown("cifar10-tuned", paper_tables.markdown, otherwise=""),
         "patch-camelyon": pictured(
