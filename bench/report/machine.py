@@ -70,7 +70,7 @@ def one_line(machine: dict[str, Any]) -> str:
     """The machine as a sentence fragment for captions and tables."""
     threads = machine["threads"]
     return (
-        f"{machine['cpu']}, {machine['cores']} cores, {threads} thread{'s' * (threads > 1)}, "
+        f"{machine['cpu']}, {machine['cores']} cores, {threads} thread{'s' * (threads != 1)}, "
         f"{machine['instruction_set']}, torch {machine['torch']}, Python {machine['python']}"
     )
 

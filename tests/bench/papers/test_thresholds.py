@@ -5,9 +5,10 @@ import math
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 
 from bench.__main__ import main
-from bench.report import study_figures, thresholds_table
+from bench.report import figures, study_figures, thresholds_table
 from bench.report.results import ROW_LOOP
 from bench.tasks import TASKS
 from bench.training import taking_over
@@ -95,6 +96,18 @@ def made_up(early: list[float], late: list[float]) -> dict:
             run("top@0.3", late),
         ],
     }
+
+
+def test_thresholds_are_drawn_against_time_and_against_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Figure] = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, _: drawn.append(figure))
+    study_figures.draw(made_up([0.5] * 6, [0.75] * 6), tmp_path / "one.png")
+    (figure,) = drawn
+    assert [ax.get_xlabel() for ax in figure.axes] == list(figures.AXES.values())
+    for ax in figure.axes:
+        assert [line.get_label() for line in ax.lines][:3] == ["uniform", "0.8", "0.3"]
 
 
 def test_the_table_says_which_threshold_is_the_soonest(tmp_path: Path) -> None:

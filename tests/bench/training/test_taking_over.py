@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 from bench.report import paper_tables, readme, wrong_labels_table
 from bench.report import results as results_of
@@ -144,14 +145,30 @@ def test_what_was_picked_is_taken_over_as_pictures_with_names(
     parts = comparison(tmp_path / "compared", task, ["uniform", "highest-loss-cdf"])
     run_all(parts, Data(x, y, x[:10], y[:10]))
     with np.load(tmp_path / "compared" / "pictures.npz") as pictures:
-        images, classes, chosen = (
-            pictures[f"highest-loss-cdf/{kind}"] for kind in ("images", "classes", "chosen")
+        images, classes, chosen, picks = (
+            pictures[f"highest-loss-cdf/{kind}"]
+            for kind in ("images", "classes", "chosen", "counts")
         )
     assert images.shape == (80, 32, 32, 3)
     assert classes.tolist() == [cifar10.class_names[i % 10] for i in chosen]
 
+    drawn: list[Figure] = []
+    savefig = Figure.savefig
+
+    def keep(figure: Figure, path: Path) -> None:
+        drawn.append(figure)
+        savefig(figure, path)
+
+    monkeypatch.setattr(Figure, "savefig", keep)
     monkeypatch.setattr(taking_over, "RESULTS", tmp_path / "committed")
     taking_over.take_over(tmp_path / "compared")
+    most, least, counts = drawn[-1].subfigs
+    for half, shown in ((most, chosen[:7]), (least, chosen[40:47])):
+        titles = [ax.get_title() for ax in half.axes]
+        assert titles == [f"{cifar10.class_names[i % 10]}: {picks[i]}" for i in shown]
+    (bars,) = counts.axes[0].patches
+    assert bars.get_data().values.tolist() == np.bincount(picks).tolist()
+
     committed = {path.name for path in (tmp_path / "committed").iterdir()}
     figures = {"cifar10-curves.png", "cifar10-picked.png"}
     assert committed == {"cifar10.json", "cifar10.npz", *figures}
