@@ -12,6 +12,7 @@ from bench.report.results import (
     began,
     final_accuracy,
     interval_of_median,
+    points_over,
     runs_of,
     share_of,
     share_of_uniform,
@@ -116,15 +117,6 @@ def by_points(pairs: dict[str, str], better: bool = True) -> Callable[[Results],
         return f"points at the end: {told}", TOO_FEW if too_few else verdict(held)
 
     return check
-
-
-def points_over(results: Results, own: str, other: str) -> list[float]:
-    """By how many points a strategy ends above another one, seed by seed."""
-    ours, theirs = (
-        {run["seed"]: final_accuracy(run) for run in runs_of(results, name)}
-        for name in (own, other)
-    )
-    return [100 * (ours[seed] - theirs[seed]) for seed in ours]
 
 
 def spread(points: list[float]) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 from bench.report.machine import measured_on
 from bench.report.results import (
     STAGES,
-    Share,
+    OverSeeds,
     final_accuracy,
     first_reaching,
     number_of_seeds,
@@ -202,8 +202,8 @@ def outcome_cells(strategy: dict[str, Any], row: dict[str, Any]) -> list[str]:
     ]
 
 
-def share_cells(share: Share | None) -> list[str]:
-    """The share of uniform sampling's time, and what it says."""
+def share_cells(share: OverSeeds | None) -> list[str]:
+    """A number over the seeds, such as a share of uniform sampling's time, and what it says."""
     return ["-", "-"] if share is None else [str(share), share.word]
 
 

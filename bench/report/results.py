@@ -7,7 +7,7 @@ evaluation jumps up and down between steps, and the first lucky one would flatte
 import math
 from dataclasses import dataclass
 from statistics import fmean, median
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, TypeVar, get_args
 
 import numpy as np
 
@@ -88,22 +88,50 @@ def first_reaching(run: Run, accuracy: float) -> tuple[int, float] | None:
     return None
 
 
-@dataclass(frozen=True)
-class Share:
-    """What a strategy takes to a target over what another one takes, seed by seed.
+Of = TypeVar("Of", bound="OverSeeds")
 
-    Only seeds with which the other one reaches it count, which is to its advantage; a run that does
-    not has an infinite share. `low` and `high` are the interval of the median.
-    """
+
+@dataclass(frozen=True)
+class OverSeeds:
+    """A median over the seeds and its interval, which says something where EVEN is not in it."""
 
     median: float
     low: float
     high: float
     seeds: int
 
+    EVEN: ClassVar[float]
+    MORE: ClassVar[str]  # what it is above that, and below
+    LESS: ClassVar[str]
+
     @classmethod
-    def of(cls, shares: list[float]) -> "Share":
-        return cls(median(shares), *interval_of_median(shares), len(shares))
+    def of(cls: "type[Of]", values: list[float]) -> "Of":
+        return cls(median(values), *interval_of_median(values), len(values))
+
+    @property
+    def verdict(self) -> str:
+        """What it says: whether the interval lies on one side of EVEN."""
+        if self.seeds < FEWEST_SEEDS:
+            return "too few seeds"
+        if self.low > self.EVEN:
+            return self.MORE
+        return self.LESS if self.high < self.EVEN else "no difference"
+
+    @property
+    def word(self) -> str:
+        """The same with the number of seeds, where these are few."""
+        few = FEWEST_SEEDS <= self.seeds <= SEEDS_OF_A_RANGE
+        return f"{self.verdict} ({self.seeds} seeds)" if few else self.verdict
+
+
+class Share(OverSeeds):
+    """What a strategy takes to a target over what another one takes, seed by seed.
+
+    Only seeds with which the other one reaches it count, which is to its advantage; a run that does
+    not has an infinite share.
+    """
+
+    EVEN, MORE, LESS = 1.0, "worse", "better"
 
     def __str__(self) -> str:
         if self.median == math.inf:
@@ -111,18 +139,15 @@ class Share:
         text = f"{self.median:.2f}"
         return text if self.seeds == 1 else f"{text} ({self.low:.2f} to {bound(self.high)})"
 
-    @property
-    def verdict(self) -> str:
-        """What it says: whether the interval lies on one side of 1."""
-        if self.seeds < FEWEST_SEEDS:
-            return "too few seeds"
-        return "better" if self.high < 1 else "worse" if self.low > 1 else "no difference"
 
-    @property
-    def word(self) -> str:
-        """The same with the number of seeds, where these are few."""
-        few = FEWEST_SEEDS <= self.seeds <= SEEDS_OF_A_RANGE
-        return f"{self.verdict} ({self.seeds} seeds)" if few else self.verdict
+class Points(OverSeeds):
+    """By how many points of accuracy a strategy ends above another one, seed by seed."""
+
+    EVEN, MORE, LESS = 0.0, "better", "worse"
+
+    def __str__(self) -> str:
+        text = f"{round(self.median, 2) + 0.0:+.2f}"  # no negative zero
+        return text if self.seeds == 1 else f"{text} ({self.low:+.2f} to {self.high:+.2f})"
 
 
 def bound(share: float) -> str:
@@ -154,6 +179,15 @@ def share_of(
         if (others := taken[other].get(seed, math.inf)) < math.inf
     ]
     return Share.of(shares) if shares else None
+
+
+def points_over(results: dict[str, Any], strategy: str, other: str) -> list[float]:
+    """By how many points a strategy ends above another one, with each seed of both."""
+    ours, theirs = (
+        {run["seed"]: final_accuracy(run) for run in runs_of(results, name)}
+        for name in (strategy, other)
+    )
+    return [100 * (ours[seed] - theirs[seed]) for seed in ours if seed in theirs]
 
 
 def cost_of(run: Run, accuracy: float, unit: Unit) -> float:

@@ -34,6 +34,7 @@ VERDICT_HEADINGS = [
     "default",
     "best",
     "over the strongest baseline",
+    "points at the end, over the most accurate",
     "weakest",
 ]
 
@@ -87,5 +88,6 @@ def verdict_cells(judged: verdict.Judged) -> list[str]:
         default,
         f"{best.label}: {best.time}",
         over,
+        f"{best.points}: {judged.most_accurate.label}",
         f"{weakest.label}: {weakest.time}",
     ]

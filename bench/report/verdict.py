@@ -18,12 +18,16 @@ from bench.report.paper_tables import share_cells
 from bench.report.results import (
     DEFAULT,
     ROW_LOOP,
+    OverSeeds,
+    Points,
     Share,
     began,
+    final_accuracy,
     first_reaching,
     highest_accuracy,
     is_baseline,
     number_of_seeds,
+    points_over,
     runs_of,
     share_of,
     share_of_uniform,
@@ -46,6 +50,7 @@ class Row:
     time: Share | None
     time_over_strongest: Share | None
     steps: Share | None
+    points: Points | None  # over the most accurate baseline, at the end
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,7 @@ class Judged:
     task: str
     epochs: float  # that uniform sampling makes
     strongest: Row  # of the baselines
+    most_accurate: Row  # of them, at the end
     baselines: list[Row]
     choices: list[Row]
 
@@ -104,7 +110,9 @@ def judge(results: dict[str, Any]) -> Judged:
     names = judged_names(results)
     goal = goal_of(results)
     times = {name: share_of_uniform(results, name, goal) for name in names}
-    strongest = min(filter(is_baseline, names), key=lambda name: median_of(times[name]))
+    baselines = list(filter(is_baseline, names))
+    strongest = min(baselines, key=lambda name: median_of(times[name]))
+    most_accurate = max(baselines, key=lambda name: final_accuracy_of(results, name))
 
     def row(name: str) -> Row:
         return Row(
@@ -114,17 +122,24 @@ def judge(results: dict[str, Any]) -> Judged:
             times[name],
             None if name == strongest else share_of(results, name, strongest, goal),
             share_of_uniform(results, name, goal, "step"),
+            None if name == most_accurate else Points.of(points_over(results, name, most_accurate)),
         )
 
     rows = sorted(map(row, names), key=lambda row: median_of(row.time))
+    of_name = {row.name: row for row in rows}
     return Judged(
         title_of(results),
         results["settings"]["task"],
         epochs_of(results),
-        next(row for row in rows if row.name == strongest),
+        of_name[strongest],
+        of_name[most_accurate],
         [row for row in rows if is_baseline(row.name)],
         [row for row in rows if not is_baseline(row.name)],
     )
+
+
+def final_accuracy_of(results: dict[str, Any], name: str) -> float:
+    return fmean(map(final_accuracy, runs_of(results, name)))
 
 
 def goal_of(results: dict[str, Any]) -> float:
@@ -207,6 +222,8 @@ def section(result: dict[str, Any]) -> list[str]:
         *([] if alone else over_strongest),
         "over uniform's steps",
         "which is",
+        f"points at the end, over {judged.most_accurate.label}",
+        "which is",
     ]
     counts = f"Over uniform's time: {counted(row.time for row in judged.choices)}"
     if not alone:
@@ -218,7 +235,8 @@ def section(result: dict[str, Any]) -> list[str]:
         "",
         *table(headings, [cells(row, alone) for row in judged.choices + judged.baselines]),
         "",
-        f"{counts}; over uniform's steps: {counted(row.steps for row in judged.choices)}.",
+        f"{counts}; over uniform's steps: {counted(row.steps for row in judged.choices)}; "
+        f"points at the end: {counted(row.points for row in judged.choices)}.",
         "",
     ]
 
@@ -233,7 +251,8 @@ def of_seeds(result: dict[str, Any]) -> str:
 def cells(row: Row, alone: bool) -> list[str]:
     over_strongest = [] if alone else share_cells(row.time_over_strongest)
     label = f"*{row.label}*" if is_baseline(row.name) else row.label
-    return [label, *share_cells(row.time), *over_strongest, *share_cells(row.steps)]
+    shares = [share_cells(share) for share in (row.time, row.steps, row.points)]
+    return [label, *shares[0], *over_strongest, *shares[1], *shares[2]]
 
 
 def strongest(judged: Judged) -> str:
@@ -242,7 +261,7 @@ def strongest(judged: Judged) -> str:
     return f"the strongest of {len(judged.baselines)} baselines is {judged.strongest.label}"
 
 
-def counted(shares: Iterable[Share | None]) -> str:
+def counted(shares: Iterable[OverSeeds | None]) -> str:
     """How many of the choices are better, how many are not."""
     found = Counter(map(verdict_of, shares))
     return ", ".join(f"{found[word]} {word}" for word in WORDS if found[word])
@@ -270,25 +289,26 @@ def summary(everything: list[Judged]) -> list[str]:
     choices = [row for judged in everything for row in judged.choices]
     tasks = sorted({judged.task for judged in everything})
     alone = sum(judged.has_uniform_alone for judged in everything)
-    shares = {
+    shares: dict[str, list[OverSeeds | None]] = {
         "time, over uniform sampling's": [row.time for row in choices],
         "time, the default `Selector(model, n)`": [row.time for row in choices if row.is_default],
         "time, over the strongest baseline's": [row.time_over_strongest for row in choices],
         "steps, over uniform sampling's": [row.steps for row in choices],
+        "accuracy at the end, over the most accurate baseline's": [row.points for row in choices],
     }
     counts = {what: Counter(map(verdict_of, each)) for what, each in shares.items()}
     words = [word for word in WORDS if any(word in count for count in counts.values())]
     rows = [[what, *(str(count[word]) for word in words)] for what, count in counts.items()]
     return [
         f"{len(choices)} comparisons with uniform sampling in {len(everything)} trainings of "
-        f"{', '.join(tasks)}, by what they take to an accuracy. Trainings with no other baseline: "
-        f"{alone}.",
+        f"{', '.join(tasks)}, by what they take to an accuracy and have at the end. Trainings with "
+        f"no other baseline: {alone}.",
         "",
         *table(["by", *words], rows),
     ]
 
 
-def verdict_of(share: Share | None) -> str:
+def verdict_of(share: OverSeeds | None) -> str:
     return "nothing to compare" if share is None else share.verdict
 
 

@@ -80,16 +80,17 @@ def test_the_tables_name_the_best_the_weakest_and_the_baseline() -> None:
     lines = verdict.short([made_up(), one]).splitlines()
     assert lines[0] == (
         "4 comparisons with uniform sampling in 2 trainings of two-circles, by what they take to "
-        "an accuracy. Trainings with no other baseline: 1."
+        "an accuracy and have at the end. Trainings with no other baseline: 1."
     )
-    assert cells_of(lines[2:8]) == [
+    assert cells_of(lines[2:9]) == [
         ["by", "better", "no difference", "worse"],
         ["time, over uniform sampling's", "1", "1", "2"],
         ["time, the default `Selector(model, n)`", "0", "1", "0"],
         ["time, over the strongest baseline's", "1", "1", "2"],
         ["steps, over uniform sampling's", "1", "1", "2"],
+        ["accuracy at the end, over the most accurate baseline's", "0", "4", "0"],
     ]
-    _, *rows = cells_of(lines[9:])
+    _, *rows = cells_of(lines[10:])
     title = "two-circles, 1,000 samples"
     assert [row[:3] for row in rows] == [
         [title, "default", DEFAULT.upper()],
@@ -131,6 +132,23 @@ def test_the_grid_has_every_strategy_in_every_training() -> None:
         [DEFAULT.upper(), "0.75 / 0.75", ""],
         ["LATE", "", "*never* / *never* (never began)"],
     ]
+
+
+def test_the_most_accurate_baseline_need_not_be_the_soonest() -> None:
+    results = made_up()
+    for name, end in {"random-subset": 0.95, "fast": 0.8, "slow": 1.0}.items():
+        for run in verdict.runs_of(results, name):
+            run["curve"]["accuracy"] = [0.2, end, end, end]
+    judged = verdict.judge(results)
+    assert (judged.strongest.name, judged.most_accurate.name) == (
+        "uniform-compiled",
+        "random-subset",
+    )
+    fast, slow = (row.points for row in judged.choices if row.name in ("fast", "slow"))
+    assert fast and slow
+    assert (str(fast), fast.verdict) == ("-15.00 (-15.00 to -15.00)", "worse")
+    assert (str(slow), slow.word) == ("+5.00 (+5.00 to +5.00)", "better (5 seeds)")
+    assert "points at the end, over RANDOM-SUBSET" in verdict.markdown([results])
 
 
 def test_with_wrong_labels_the_target_is_the_best_that_uniform_sampling_has() -> None:
