@@ -9,8 +9,8 @@ from bench.report.results import ROW_LOOP, is_baseline, runs_of, share_of_unifor
 from bench.report.table import table
 
 COMPARISONS = (
-    *("two-circles", "mnist", "mnist-compiled", "fashion-mnist", "cifar10", "cifar100"),
-    "patch-camelyon",
+    *("two-circles", "mnist", "mnist-long", "mnist-compiled", "fashion-mnist"),
+    *("cifar10", "cifar100", "patch-camelyon"),
 )
 HEADINGS = ["training", "strategy", "a step takes", "is worth", "time to target", "so it is"]
 

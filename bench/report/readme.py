@@ -116,6 +116,7 @@ PARTS = {
         # Measured where the data are at hand.
         "mnist": shown("mnist", paper_tables.markdown, otherwise=""),
         "mnist-tuned": shown("mnist-tuned", paper_tables.markdown, otherwise=""),
+        "mnist-long-tuned": shown("mnist-long-tuned", paper_tables.markdown, otherwise=""),
         "mnist-compiled": shown("mnist-compiled", paper_tables.markdown, otherwise=""),
         "mnist-strategies": shown("mnist-strategies", strategies_table.markdown, otherwise=""),
         "mnist-wrong-labels": shown(

@@ -11,6 +11,8 @@ from typing import Any, ClassVar, Literal, TypeVar, get_args
 
 import numpy as np
 
+from bench.tasks import TASKS
+
 # Of a step, each with its time. "second_model" is a strategy's own model, called and trained.
 STAGES = ("forward", "select", "second_model", "gather", "train", "other")
 QUANTILES = (0.5, 0.9, 0.99, 1.0)  # of the test set's losses; the last one is the worst
@@ -19,6 +21,7 @@ BASELINES = ("uniform", "random-subset", "rs2", "random-pruning")  # look at no 
 DEFAULT = "gradient-norm-cdf-unbiased"  # what a Selector is without arguments
 ROW_LOOP = "gradient-norm-cdf-loop"  # makes too few steps for what is said about all runs
 WINDOW = 3  # evaluations averaged
+LONG = 3  # times a task's own budget
 
 RESAMPLES = 9_999
 SEEDS_OF_A_RANGE = 5  # of so many seeds or fewer, the interval of the median is their range
@@ -70,6 +73,15 @@ def task_title(results: dict[str, Any]) -> str:
     settings = results["settings"]
     source = settings.get("source")
     return f"{settings['task']} ({source})" if source else str(settings["task"])
+
+
+def is_long(settings: dict[str, Any]) -> bool:
+    """Whether each run has several times the task's own budget."""
+    task, budget = TASKS.get(settings["task"]), settings.get("budget")
+    if task is None or budget is None:
+        return False
+    pairs = ((getattr(task.budget, unit), given) for unit, given in budget.items())
+    return any(own and given and given >= LONG * own for own, given in pairs)
 
 
 def target(results: dict[str, Any], chosen: float | None = None) -> float | None:

@@ -26,6 +26,7 @@ from bench.report.results import (
     first_reaching,
     highest_accuracy,
     is_baseline,
+    is_long,
     number_of_seeds,
     points_over,
     runs_of,
@@ -90,7 +91,8 @@ def latest(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def training_of(result: dict[str, Any]) -> tuple[Any, ...]:
     """What is trained on which samples, whatever the learning rates are."""
     names = ("task", "source", "pool", "wrong_labels", "compiled")
-    return tuple(result["settings"].get(name) for name in names)
+    settings = result["settings"]
+    return (is_long(settings), *(settings.get(name) for name in names))
 
 
 def can_be_judged(result: dict[str, Any]) -> bool:
@@ -176,6 +178,7 @@ def title_of(results: dict[str, Any]) -> str:
     if share := settings.get("wrong_labels"):
         title += f", {100 * share:g}% of their labels wrong"
     title += ", compiled for all" * bool(settings.get("compiled"))
+    title += ", long runs" * is_long(settings)
     return title + ", tuned rates" * bool(results.get("tuning"))
 
 

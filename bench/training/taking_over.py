@@ -10,7 +10,7 @@ import numpy as np
 from bench.report import committed
 from bench.report.figures import MAPPED, MOMENT
 from bench.report.files import RESULTS, read_json, write_atomically, write_json
-from bench.report.results import target
+from bench.report.results import is_long, target
 from bench.report.study_figures import PICKED, SHOWN
 from bench.training.strategies import beyond_the_paper
 
@@ -63,6 +63,8 @@ def name_of(results: dict[str, Any]) -> str:
         return f"{name}-wrong-labels"
     if beyond_the_paper(results["strategies"]):
         name += "-strategies"
+    if is_long(settings):
+        name += "-long"
     return f"{name}-tuned" if results.get("tuning") else name
 
 

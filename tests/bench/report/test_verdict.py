@@ -8,7 +8,8 @@ import pytest
 
 from bench.__main__ import main
 from bench.report import verdict
-from bench.report.results import DEFAULT, ROW_LOOP, runs_of
+from bench.report.results import DEFAULT, ROW_LOOP, is_long, runs_of
+from bench.training import taking_over
 
 SEEDS = range(5)
 
@@ -159,6 +160,18 @@ def test_with_wrong_labels_the_target_is_the_best_that_uniform_sampling_has() ->
     # The means of three evaluations: with seed 0 the first ones are the best.
     assert verdict.goal_of(results) == pytest.approx(0.6)
     assert verdict.judge(results).title == "two-circles, 1,000 samples, 40% of their labels wrong"
+
+
+def test_long_trainings_are_trainings_of_their_own() -> None:
+    short, long = (made_up(budget={"steps": s, "seconds": None}) for s in (8_999, 9_000))
+    tuned = short | {"tuning": {"rates": {"uniform": 0.1}}}
+    assert verdict.latest([short, long, tuned]) == [long, tuned]
+    assert verdict.title_of(long) == f"{verdict.title_of(short)}, long runs"
+    assert (
+        taking_over.name_of(long | {"strategies": [], "tuning": {"rates": {}}})
+        == "two-circles-long-tuned"
+    )
+    assert not is_long({"task": "mnist", "budget": {"steps": 9_000, "seconds": None}})
 
 
 def test_a_run_of_fewer_evaluations_than_a_window_reaches_nothing() -> None:
