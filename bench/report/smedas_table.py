@@ -94,7 +94,10 @@ def cell(value: float, runs: dict[str, list[Run]], way: str, split: str, metric:
 
 
 def ratio(value: float, other: float) -> str:
-    return f"{value / other:.2f}" if other else "-"
+    if not other:
+        return "-"
+    share = value / other
+    return f"{share:.2f}" if share < 100 else f"{share:.2g}"
 
 
 def mean(runs: list[Run], split: str, metric: str) -> float:
