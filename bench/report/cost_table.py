@@ -12,7 +12,10 @@ COMPARISONS = (
     *("two-circles", "mnist", "mnist-long", "mnist-compiled", "fashion-mnist"),
     *("cifar10", "cifar100", "patch-camelyon"),
 )
-HEADINGS = ["training", "strategy", "a step takes", "is worth", "time to target", "so it is"]
+HEADINGS = [
+    *("training", "strategy", "a step takes", "tau", "is worth"),
+    *("time to target", "so it is"),
+]
 
 
 def markdown() -> str:
@@ -35,9 +38,16 @@ def cells(results: dict[str, Any], name: str) -> list[str]:
     strategy = results["strategies"][name]
     label = strategy["label"] + (", not weighted" if strategy["correction"] == "none" else "")
     if steps is None or seconds is None:  # uniform sampling never reaches the target
-        return [label, f"{takes:.2f}", "-", "-", "-"]
+        return [label, f"{takes:.2f}", tau(results, name), "-", "-", "-"]
     worth = "-" if steps.median == math.inf else f"{1 / steps.median:.2f}"
-    return [label, f"{takes:.2f}", worth, str(seconds), seconds.word]
+    return [label, f"{takes:.2f}", tau(results, name), worth, str(seconds), seconds.word]
+
+
+def tau(results: dict[str, Any], name: str) -> str:
+    """Its mean over the steps by importance at which runs were evaluated."""
+    runs = runs_of(results, name)
+    values = [v for run in runs for v in run["curve"].get("tau", ()) if v is not None]
+    return f"{fmean(values):.2f}" if values else "-"
 
 
 def seconds_per_step(results: dict[str, Any], name: str) -> float:

@@ -77,6 +77,16 @@ class BatchPicker:
                 batch = self.strategy(*stream.next(rows))
         return batch
 
+    @property
+    def forecasts(self) -> bool:
+        """Whether it says what its steps are worth, by their variance."""
+        return isinstance(self.strategy, Selector) and not self.unweighted
+
+    def tau(self) -> float | None:
+        """Of the last step; None if that was a uniform one."""
+        numbers = self.strategy.metrics(wait=True)
+        return float(f"{numbers['tau']:.4g}") if numbers["importance"] else None
+
     def pause(self) -> None:
         """Is told that no training follows."""
         if isinstance(self.strategy, Selector):

@@ -63,6 +63,8 @@ class Training:
         self.curve: dict[str, list[Any]] = {"step": [], "seconds": [], "accuracy": [], "loss": []}
         if task.count_classes:
             self.curve |= {"picked_classes": [], "class_accuracy": []}
+        if isinstance(self.picker, BatchPicker) and self.picker.forecasts:
+            self.curve["tau"] = []
         self.picked_classes = torch.zeros(data.classes, dtype=torch.int64)
         self.pictures: dict[str, np.ndarray] = {}
 
@@ -171,6 +173,8 @@ class Training:
         self.curve["loss"].append(round(float(F.cross_entropy(logits, self.data.test_y)), 6))
         if self.task.count_classes:
             self.evaluate_classes(right)
+        if isinstance(self.picker, BatchPicker) and self.picker.forecasts:
+            self.curve["tau"].append(self.picker.tau())
 
     def evaluate_classes(self, right: Tensor) -> None:
         """Picks of each class since the last evaluation, and its accuracy on the test set."""

@@ -71,6 +71,22 @@ def test_a_time_budget_is_evaluated_at_common_moments(monkeypatch: pytest.Monkey
         assert i * interval - 1e-6 <= moment < i * interval + 0.03 + 1e-6
 
 
+def test_what_steps_should_be_worth_is_recorded_beside_what_they_lead_to() -> None:
+    def taus(name: str) -> list[float | None] | None:
+        training = Training(QUICK_TASK, tiny_data(Path()), known()[name], 0, start="after:4")
+        for _ in range(3):
+            training.advance(Budget(steps=3 * QUICK_TASK.evaluate_every))
+        return training.curve.get("tau")
+
+    unbiased = taus("gradient-norm-cdf-unbiased")
+    assert unbiased is not None
+    assert len(unbiased) == 3
+    assert [tau is None or tau >= 1 for tau in unbiased] == [True] * 3
+    assert unbiased[-1] is not None
+    assert taus("gradient-norm-cdf") is None  # has no weights
+    assert taus("uniform") is None
+
+
 @pytest.mark.parametrize("budget", [Budget(steps=24), Budget(seconds=2.4)], ids=["steps", "time"])
 def test_a_decayed_rate_is_half_a_cosine_of_the_budget(
     monkeypatch: pytest.MonkeyPatch, budget: Budget
