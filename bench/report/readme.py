@@ -13,6 +13,7 @@ from bench.report import (
     balance_table,
     catalogue,
     claims,
+    commands,
     committed,
     cost_table,
     curves_table,
@@ -71,10 +72,18 @@ def shown(
     return part
 
 
+def trained(name: str, markdown: Callable[[dict[str, Any]], str]) -> Callable[[], str]:
+    """What makes a part of trainings: their table, and the commands that make it again.
+
+    Without that result the part is empty.
+    """
+    return shown(name, lambda results: markdown(results) + commands.made_by(results), otherwise="")
+
+
 def pictured(
     name: str,
     description: str,
-    markdown: Callable[[dict[str, Any]], str] = lambda _: "",
+    markdown: Callable[[dict[str, Any]], str] | None = None,
     figure: str = "",
 ) -> Callable[[], str]:
     """What makes a part of a result: its figure, a paper's claims about it, and its table.
@@ -85,7 +94,9 @@ def pictured(
 
     def text(results: dict[str, Any]) -> str:
         found = claims.markdown(claims.CLAIMS.get(name, []), results)
-        parts = [picture(name + figure, description), found, markdown(results)]
+        parts = [picture(name + figure, description), found]
+        if markdown is not None:
+            parts += [markdown(results), commands.made_by(results).lstrip()]
         return "\n".join(filter(None, parts))
 
     return shown(name, text, otherwise="")
@@ -111,24 +122,22 @@ PARTS = {
         "devices": shown("devices", device_table.markdown),
     },
     "docs/benchmarks.md": {
-        "two-circles": shown("two-circles", paper_tables.markdown),
-        "two-circles-tuned": shown("two-circles-tuned", paper_tables.markdown, otherwise=""),
+        "two-circles": trained("two-circles", paper_tables.markdown),
+        "two-circles-tuned": trained("two-circles-tuned", paper_tables.markdown),
         # Measured where the data are at hand.
-        "mnist": shown("mnist", paper_tables.markdown, otherwise=""),
-        "mnist-tuned": shown("mnist-tuned", paper_tables.markdown, otherwise=""),
-        "mnist-long-tuned": shown("mnist-long-tuned", paper_tables.markdown, otherwise=""),
-        "mnist-compiled": shown("mnist-compiled", paper_tables.markdown, otherwise=""),
-        "mnist-strategies": shown("mnist-strategies", strategies_table.markdown, otherwise=""),
-        "mnist-wrong-labels": shown(
-            "mnist-wrong-labels", wrong_labels_table.markdown, otherwise=""
-        ),
+        "mnist": trained("mnist", paper_tables.markdown),
+        "mnist-tuned": trained("mnist-tuned", paper_tables.markdown),
+        "mnist-long-tuned": trained("mnist-long-tuned", paper_tables.markdown),
+        "mnist-compiled": trained("mnist-compiled", paper_tables.markdown),
+        "mnist-strategies": trained("mnist-strategies", strategies_table.markdown),
+        "mnist-wrong-labels": trained("mnist-wrong-labels", wrong_labels_table.markdown),
     },
     "docs/papers.md": {
         "two-circles-curves": pictured("two-circles", CURVES, figure="-curves"),
         "mnist-curves": pictured("mnist", CURVES, figure="-curves"),
         "mnist-strategies-curves": pictured("mnist-strategies", CURVES, figure="-curves"),
         "cifar10": pictured("cifar10", CURVES, paper_tables.markdown, figure="-curves"),
-        "cifar10-tuned": shown("cifar10-tuned", paper_tables.markdown, otherwise=""),
+        "cifar10-tuned": trained("cifar10-tuned", paper_tables.markdown),
         "patch-camelyon": pictured(
             "patch-camelyon", CURVES, paper_tables.markdown, figure="-curves"
         ),

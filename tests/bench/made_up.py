@@ -41,6 +41,9 @@ def paper_results() -> dict[str, Any]:
             "large_batch": 1024,
             "mini_batch": 128,
             "start": "always",
+            "learning_rate": 0.005,
+            "budget": {"steps": 3000, "seconds": None},
+            "pool": 1000,
         },
         "seeds": [0, 1],
         "strategies": {
