@@ -46,7 +46,7 @@ NOWHERE = 1e300  # where a row without a number is sorted to
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("out", type=Path, metavar="OUT", help="the page's file")
+    parser.add_argument("out", type=Path, metavar="OUT", help="the page's file, OUT.html")
     parser.add_argument(
         "directories",
         type=Path,
@@ -62,6 +62,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     if args.out.is_dir():
         raise SystemExit(f"{args.out} is a directory: name the page's file in it")
+    if args.out.suffix not in (".html", ".htm"):  # without it browsers would not show the page
+        raise SystemExit(f"{args.out} does not end in .html")
     for directory in args.directories:
         if not (directory / "table.md").exists():
             raise SystemExit(f"{directory} has no table.md: run `python -m bench compare` first")

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 
 from impsamp_fast.batch._metrics import Metrics, seconds_of
 from impsamp_fast.batch._nested import as_given
@@ -83,7 +84,8 @@ class StepLog:
     def note(self, step: int, importance: bool, K: int, drawn: Drawn, y: Any) -> None:
         """What the call has come to, with the targets of the drawn rows."""
         last = self._last = (step, importance, K, drawn[:5], y)
-        self._large.append(K)
+        if not is_compiling():  # which would compile again as it grows
+            self._large.append(K)
         if importance:
             self._last_by_importance = last
         # Those by importance share what scoring takes; uniform ones are steps of their own.
@@ -124,7 +126,7 @@ class StepLog:
         self._read_all()
         uniform, importance = (_medians(self._times[kind]) for kind in (False, True))
         steps = {kind: sum(time.steps for time in times) for kind, times in self._times.items()}
-        K = median_low(self._large) if self._large else round(importance["scored"] or 0) * m
+        large = self._large or [0 if self._last is None else self._last[2]]
         last = self._last_by_importance
         _, weight, tau, *_ = (None, None, None) if last is None else last[3]
         return Report(
@@ -140,7 +142,7 @@ class StepLog:
             tau=None if tau is None else float(tau),
             effective_size=None if weight is None else _effective_size(weight, n),
             n=n,
-            K=K // m,
+            K=median_low(large) // m or round(importance["scored"] or 0),
             batches_per_pool=m,
             weighted=weighted,
             compiled=compiled,

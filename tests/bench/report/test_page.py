@@ -101,6 +101,12 @@ def test_a_directory_in_place_of_the_file_is_told(tmp_path: Path) -> None:
         main(["report", str(tmp_path)])
 
 
+def test_a_file_that_browsers_would_not_show_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"report does not end in \.html"):
+        main(["report", str(tmp_path / "report")])
+    assert not list(tmp_path.iterdir())
+
+
 def test_titles_are_those_of_parts() -> None:
     assert set(page.TITLES) <= {name for parts in readme.PARTS.values() for name in parts}
 
