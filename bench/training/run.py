@@ -173,7 +173,8 @@ class Training:
         self.curve["loss"].append(round(float(F.cross_entropy(logits, self.data.test_y)), 6))
         if self.task.count_classes:
             self.evaluate_classes(right)
-        if isinstance(self.picker, BatchPicker) and self.picker.forecasts:
+        if "tau" in self.curve:
+            assert isinstance(self.picker, BatchPicker)
             self.curve["tau"].append(self.picker.tau())
 
     def evaluate_classes(self, right: Tensor) -> None:

@@ -1,7 +1,7 @@
 """What a strategy's last steps took and came to, for its report and its start rule."""
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from statistics import fmean, median, median_low
 from typing import Any
 
@@ -44,6 +44,7 @@ class StepLog:
         self._clock = StepClock()
         self._times = {kind: deque[StepTime](maxlen=_TIMES) for kind in (False, True)}
         self._latest: deque[StepTime] = deque(maxlen=_TIMES)  # of either kind
+        self._unlearned: deque[StepTime] = deque(maxlen=_TIMES)  # that no rule was told of
         self._large: deque[int] = deque(maxlen=_TIMES)  # K of the last large batches
         self._calls = 0
         self._last: _Step | None = None
@@ -61,25 +62,22 @@ class StepLog:
         else:
             self._clock.end(device)
         if rule.learns_times:
-            for time in self._read():
-                rule.learn_time(time)
+            self._read()
+            while self._unlearned:
+                rule.learn_time(self._unlearned.popleft())
         elif self._observe is not None:
-            self._read_all()
+            self._read()
 
     def begin_uniform(self, device: torch.device, rule: StartRule) -> None:
         """Begins to time a step for which a mini-batch of uniform rows has waited."""
         self.begin(device, rule)
         self._clock.note(False, 1)
 
-    def _read(self) -> Iterator[StepTime]:
+    def _read(self) -> None:
         for time in self._clock.ended():
             self._times[time.importance].append(time)
             self._latest.append(time)
-            yield time
-
-    def _read_all(self) -> None:
-        for _ in self._read():
-            pass
+            self._unlearned.append(time)
 
     def note(self, step: int, importance: bool, K: int, drawn: Drawn, y: Any) -> None:
         """What the call has come to, with the targets of the drawn rows."""
@@ -108,7 +106,7 @@ class StepLog:
 
     def timings(self) -> dict[str, float]:
         """What the last step took whose time is known, and which of the last were by importance."""
-        self._read_all()
+        self._read()
         if not self._latest:
             return {}
         by_importance = sum(time.steps for time in self._latest if time.importance)
@@ -123,7 +121,7 @@ class StepLog:
         self, n: int, m: int, *, weighted: bool, compiled: bool, compile_seconds: float | None
     ) -> Report:
         """The report of a selector of n rows in each of m mini-batches."""
-        self._read_all()
+        self._read()
         uniform, importance = (_medians(self._times[kind]) for kind in (False, True))
         steps = {kind: sum(time.steps for time in times) for kind, times in self._times.items()}
         large = self._large or [0 if self._last is None else self._last[2]]

@@ -13,6 +13,7 @@ from impsamp_fast import (
     Accumulator,
     After,
     AutoAssist,
+    BreakEven,
     MentorScore,
     Report,
     ScoringPass,
@@ -381,6 +382,32 @@ def test_uniform_mini_batches_that_waited_are_steps_of_their_own(clock: Clock, d
     report = selector.report()
     assert report.steps == 11  # the last one is under way
     assert report.uniform == pytest.approx(0.005)
+
+
+@pytest.mark.parametrize("ask", ["metrics", "report"])
+def test_the_rule_learns_all_times_whoever_else_asks(
+    clock: Clock, data: Batch, ask: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On an accelerator a step's time may come when the next one is under way."""
+    has_come = True
+    monkeypatch.setattr(_step_clock, "_has_come", lambda _: has_come)
+
+    def learned(asks: bool) -> list[float]:
+        nonlocal has_come
+        selector = Selector(Timed(clock), N, seed=0, start=BreakEven())
+        for i in range(12):
+            has_come = i % 2 == 1
+            selector(*data)
+            has_come = True
+            clock.pass_by(3)
+            if asks:
+                getattr(selector, ask)()
+        times: list[float] = selector.state_dict()["start"]["uniform"]
+        return times
+
+    alone = learned(asks=False)
+    assert len(alone) == 11  # the last step has not ended
+    assert learned(asks=True) == pytest.approx(alone)
 
 
 def test_what_follows_a_pause_is_no_step(clock: Clock, data: Batch) -> None:
