@@ -148,7 +148,7 @@ def data_of(picture: Path) -> str:
 
 def html_of(text: str) -> str:
     """Markdown of a page in docs as HTML, with its pictures, and tables that scroll and sort."""
-    return Markdown(extensions=["tables", OnePage()]).convert(text)
+    return Markdown(extensions=["fenced_code", "tables", OnePage()]).convert(text)
 
 
 class OnePage(Extension):

@@ -73,6 +73,12 @@ def test_pictures_of_a_part_are_in_its_html() -> None:
     assert re.fullmatch(r'<p><img alt="circles" src="data:image/png;base64,[\w+/=]+" /></p>', html)
 
 
+def test_commands_are_blocks_of_code() -> None:
+    html = page.html_of("A table.\n\n```bash\npython -m bench \\\n    compare mnist\n```\n")
+    code = "python -m bench \\\n    compare mnist\n"
+    assert f'<pre><code class="language-bash">{code}</code></pre>' in html
+
+
 def test_a_curve_is_the_mean_and_the_range_of_the_seeds() -> None:
     rows = [line.split(",") for line in charts.points(made_up_results(), "accuracy").splitlines()]
     assert rows[0] == ["strategy", "against", "x", "mean", "low", "high"]
