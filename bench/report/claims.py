@@ -210,7 +210,7 @@ BALANCE = [
 CLAIMS = {
     "two-circles": SOONER_OR_LATE,
     "mnist": SOONER_OR_LATE,
-    "mnist-strategies": SOONER_OR_LATE,
+    "mnist-strategies-tuned": SOONER_OR_LATE,
     "cifar10": [
         Claim("none beats uniform sampling", NONE_BEATS_UNIFORM, PAPER),
         Claim("CDF is better than top-n", CDF_BEATS_TOP, PAPER),

@@ -74,14 +74,14 @@ def rates_by_hand(results: Results, tuning: Results | None) -> Iterator[str]:
 
 
 def tune(tuning: Results) -> list[str]:
-    words = training("tune", tuning, list(tuning["rates"]), tuning["held_out"])
+    words = training("tune", tuning, list(tuning["rates"]))
     words += ["--grid", *map(number, tuning["grid"]), "--absolute"]
     if tuning["target"] is not None:
         words += ["--target", number(tuning["target"])]
     return [*words, "--out", RATES]
 
 
-def training(command: str, results: Results, names: list[str], held_out: int = 0) -> list[str]:
+def training(command: str, results: Results, names: list[str]) -> list[str]:
     """What the commands have in common."""
     settings, threads = results["settings"], results["machine"]["threads"]
     task = TASKS[settings["task"]]
@@ -93,7 +93,7 @@ def training(command: str, results: Results, names: list[str], held_out: int = 0
     if wrong := settings.get("wrong_labels"):
         words += ["--wrong-labels", number(wrong)]
     by_epochs = command == "balance" or settings.get("epochs") is not None
-    pool = settings["pool"] + held_out
+    pool = settings["pool"]  # of `tune`, what is left once samples are held out
     # Samples of rare classes are left out of the pool that was asked for.
     if settings.get("rare_classes", 1) == 1 and not (by_epochs and pool == task.epoch_pool):
         words += ["--pool", str(pool)]

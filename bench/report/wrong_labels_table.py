@@ -5,6 +5,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from bench.report.machine import measured_on
+from bench.report.paper_tables import made_with
 from bench.report.results import (
     final_accuracy,
     highest_accuracy,
@@ -28,6 +29,7 @@ def markdown(results: dict[str, Any]) -> str:
         f"whose labels are right: mean of {number_of_seeds(results)}, {budget}, "
         f"K = {settings['large_batch']}, n = {settings['mini_batch']}.",
         f"Trained on {measured_on(results)}.",
+        *made_with(results),
         "",
         *table(HEADINGS, [cells(results, name) for name in results["strategies"]]),
         "",

@@ -60,8 +60,8 @@ def name_of(results: dict[str, Any]) -> str:
     if study := settings.get("study"):
         return f"{name}-{study}"
     if settings.get("wrong_labels"):
-        return f"{name}-wrong-labels"
-    if beyond_the_paper(results["strategies"]):
+        name += "-wrong-labels"
+    elif beyond_the_paper(results["strategies"]):
         name += "-strategies"
     if is_long(settings):
         name += "-long"

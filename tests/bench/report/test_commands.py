@@ -59,21 +59,19 @@ def test_a_command_asks_for_what_was_measured(results: dict[str, Any]) -> None:
         assert rates[name] == strategy.get("learning_rate", settings["learning_rate"])
     if tuning:
         (tune,) = tuning
-        assert_same(comparison_of(tune), tuned["settings"], None, tuned["held_out"])
+        assert_same(comparison_of(tune), tuned["settings"], None)
         assert tune.absolute
         assert (tune.grid, tune.target) == (tuned["grid"], tuned["target"])
         assert tune.seeds == len(tuned["seeds"])
         assert made.rates == tune.out / "rates.json"
 
 
-def assert_same(
-    comparison: Any, settings: dict[str, Any], study: str | None, held_out: int = 0
-) -> None:
+def assert_same(comparison: Any, settings: dict[str, Any], study: str | None) -> None:
     asked = comparison.settings()
     for name in ("task", "start", "compiled", "large_batch", "mini_batch", "wrong_labels"):
         assert asked[name] == settings.get(name, asked[name])
     if comparison.pool is not None:
-        assert comparison.pool == settings["pool"] + held_out
+        assert comparison.pool == settings["pool"]
     if study != "balance":
         assert asked["budget"] == settings["budget"]
 

@@ -7,6 +7,7 @@ import pytest
 
 from bench.report import paper_tables, strategies_table
 from bench.report.machine import describe
+from tests.bench import made_up
 
 
 def made_up_results() -> dict[str, Any]:
@@ -91,15 +92,7 @@ def test_tuned_learning_rates_are_told() -> None:
     results = made_up_results()
     results["strategies"]["uniform"]["learning_rate"] = 0.02
     results["strategies"]["kf18"]["learning_rate"] = 0.01
-    results["tuning"] = {
-        "seeds": [1000, 1001, 1002],
-        "grid": [0.005, 0.01],
-        "criterion": "the shortest median time to 75.00%",
-        "rates": {"kf18": 0.01},
-        "at_an_end": ["kf18"],
-        "held_out": 5000,
-        "settings": results["settings"],
-    }
+    results["tuning"] = made_up.tuning(results)
     assert strategies_table.markdown(results).splitlines()[2] == (
         "Each at its best learning rate of 0.005, 0.01, by the shortest median time to 75.00%, "
         "found on other seeds (1000 to 1002) and 5,000 samples held out of the training set: "

@@ -39,10 +39,11 @@ def test_the_table_agrees_with_numbers_worked_out_by_hand() -> None:
         "mnist, 2,000 training samples, 40% of their labels wrong; accuracy on the test set, whose "
         "labels are right: mean of 2 seeds, 100 steps, K = 64, n = 16."
     )
+    assert lines[2] == "Learning rates: uniform 0.001, rho-loss 0.01."
     results["settings"]["budget"] = {"steps": None, "seconds": 7.0}
     timed = wrong_labels_table.markdown(results).splitlines()[0]
     assert "mean of 2 seeds, 7 s of training each, K = 64" in timed
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[5:7]]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[6:8]]
     assert rows == [
         ["uniform", "-", "0.001", "70.0% ± 14.1", "60.0% ± 0.0", "10.0"],
         ["rho-loss", "after:9", "0.01", "90.0% ± 0.0", "90.0% ± 0.0", "0.0"],

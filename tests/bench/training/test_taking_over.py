@@ -66,9 +66,10 @@ def test_mnist_is_taken_over_with_its_curves_and_shortened(
         assert len(set(np.diff(steps))) == 1
 
     results["settings"]["compiled"] = True
+    results["tuning"] = made_up.tuning(results)
     written(results, tmp_path / "compared")
     taking_over.take_over(tmp_path / "compared")
-    part = readme.PARTS["docs/benchmarks.md"]["mnist-compiled"]()
+    part = readme.PARTS["docs/benchmarks.md"]["mnist-compiled-tuned"]()
     assert part.startswith(paper_tables.markdown(results))
     assert "python -m bench compare mnist " in part
     assert " --compile " in part
@@ -79,7 +80,7 @@ def test_mnist_is_taken_over_with_its_curves_and_shortened(
         strategy["learning_rate"] = 0.001
     written(results, tmp_path / "compared")
     taking_over.take_over(tmp_path / "compared")
-    part = readme.PARTS["docs/benchmarks.md"]["mnist-wrong-labels"]()
+    part = readme.PARTS["docs/benchmarks.md"]["mnist-wrong-labels-tuned"]()
     assert part.startswith(wrong_labels_table.markdown(results))
 
 
